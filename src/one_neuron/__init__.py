@@ -1,0 +1,1 @@
+"""Logistic regression as a network of one neuron."""

@@ -1,0 +1,87 @@
+"""What can go wrong through no fault of the program, and how a command says so: one line and an exit code."""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+
+class OneNeuronError(Exception):
+    """A problem that the user can mend; its message names the file or parameter, the value and the remedy."""
+
+    exit_code = 1
+
+
+class SettingsError(OneNeuronError):
+    """Wrong usage or a parameter out of its range."""
+
+    exit_code = 2
+
+
+class DataError(OneNeuronError):
+    """A picture, a prepared set or a model that cannot be used."""
+
+    exit_code = 3
+
+
+class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Python's own
+    """Disk, memory, network or the tracking store."""
+
+    exit_code = 4
+
+
+def one_line(text: object) -> str:
+    """Return `text` with its white space folded, so that it fits on one line."""
+    return " ".join(str(text).split())
+
+
+def report_error(error: OneNeuronError) -> int:
+    """Print `error` as one line on stderr; return its exit code."""
+    print(f"one-neuron: {one_line(error)}", file=sys.stderr)
+    return error.exit_code
+
+
+def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
+    """Run `command` and turn what a user can cause into one line on stderr and an exit code.
+
+    Parameters
+    ----------
+    command : callable
+        Does the work; returns an exit code or None for 0.
+    debug : bool, optional
+        Let errors through with their traceback. By default the environment variable ONE_NEURON_DEBUG=1 asks for it.
+
+    Returns
+    -------
+    int
+        0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted, 141 closed pipe.
+    """
+    if debug is None:
+        debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
+    # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
+    warnings.filterwarnings("ignore", module="PIL")
+    try:
+        return command() or 0
+    except KeyboardInterrupt:
+        print("one-neuron: interrupted; nothing half-written is left behind", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) went away. Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OneNeuronError as error:
+        if debug:
+            raise
+        return report_error(error)
+    except MemoryError:
+        if debug:
+            raise
+        print("one-neuron: out of memory; use fewer or smaller pictures (data.num_px)", file=sys.stderr)
+        return EnvironmentProblem.exit_code
+    except OSError as error:
+        if debug:
+            raise
+        where = f"'{error.filename}': " if error.filename else ""
+        reason = error.strerror or one_line(error)
+        print(f"one-neuron: {where}{reason}; check the disk's space and the permissions", file=sys.stderr)
+        return EnvironmentProblem.exit_code

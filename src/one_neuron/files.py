@@ -1,0 +1,113 @@
+"""Files written whole or not at all, and the small text formats between the stages."""
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from one_neuron.errors import DataError, one_line
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what is written there becomes `path` when the block ends well.
+
+    The bytes reach the disk (fsync) before the name does (`os.replace`), so that a kill or a power cut at any moment
+    leaves either the old file or the new one. If the block fails, the temporary file goes and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace; its folder is made if needed.
+
+    Yields
+    ------
+    Path
+        An empty file in the same folder and with the same suffix, to be written by the block.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    """Return the process's umask, which can only be read by setting it (mkstemp makes files private)."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` as indented JSON; floats keep their full precision (Python's shortest exact form)."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object written by `write_json`.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, is no JSON or holds something else than an object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise DataError(f"'{path}' is not JSON ({one_line(error)}); run `dvc repro` to make it again") from error
+    if not isinstance(value, dict):
+        raise DataError(f"'{path}' holds {type(value).__name__} instead of an object; run `dvc repro` to make it again")
+    return value
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file with one header line and Unix line ends; floats keep their full precision."""
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_costs(path: Path) -> list[tuple[int, float]]:
+    """Read `plots/costs.csv`: pairs of an iteration and the cost after that many updates.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or a line does not hold an integer and a number.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return [(int(row["iteration"]), float(row["cost"])) for row in rows]
+    except FileNotFoundError as error:
+        raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
+    except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise DataError(f"'{path}' is no table of iteration,cost ({one_line(error)}); run `dvc repro`") from error

@@ -1,0 +1,175 @@
+"""Batch gradient descent from a zero start: the one door to training is `optimize`.
+
+The update of the course, with X of shape (m, n_x) and one example per row:
+
+    w := w - learning_rate * dw,    b := b - learning_rate * db
+
+is done in one of two forms that follow the same trajectory. Which one runs depends on the type and shape of X alone.
+
+features
+    The update as it stands above: 4 m n_x operations an iteration.
+gram
+    From a zero start w stays a sum of pictures, w = X^T alpha and b = sum(alpha), so z = (X X^T + 1) alpha: training
+    needs of the pictures only their m * m scalar products, 2 m^2 operations an iteration, and those of raw pixels are
+    exact integers. `docs/exact-arithmetic.md` derives it.
+
+For uint8 pixels each form gives the same bits on every machine, at any learning rate.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron import portable
+from one_neuron.neuron import Array, Parameters, compute_z, cost, gradient, initialize_with_zeros
+
+GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
+_UPDATE_BITS = 48  # resolution of one update in the gram form, relative to its largest possible size
+
+Record = Callable[[int, Array], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training gives.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        w and b after num_iterations updates.
+    iterations : ndarray of shape (k,), int64
+        The recorded iterations: 0, record_every, 2 record_every, ... and num_iterations.
+    costs : ndarray of shape (k,), float64
+        The cost after so many updates.
+    form : str
+        "gram" or "features".
+    """
+
+    parameters: Parameters
+    iterations: NDArray[np.int64]
+    costs: Array
+    form: str
+
+
+def choose_form(X: NDArray[Any]) -> str:
+    """Return "gram" for at most GRAM_LIMIT rows of raw pixels, else "features"."""
+    return "gram" if X.dtype == np.uint8 and len(X) <= GRAM_LIMIT else "features"
+
+
+def optimize(
+    X: NDArray[Any], Y: NDArray[Any], *, learning_rate: float, num_iterations: int, record_every: int = 100
+) -> TrainingResult:
+    """Train the neuron by batch gradient descent on the cross-entropy cost, starting at zero.
+
+    Parameters
+    ----------
+    X : ndarray of shape (m, n_x), uint8 pixels (p stands for p / 255) or float64
+        One example per row. It is not changed.
+    Y : ndarray of shape (m,), values in {0, 1}
+    learning_rate : float
+        Length of a step along the gradient; positive and finite.
+    num_iterations : int
+        Number of updates, at least 1.
+    record_every : int
+        The cost is kept at every so many iterations and at the last one; at least 1.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    ValueError
+        If a shape, a label or a parameter is not as above.
+
+    References
+    ----------
+    Andrew Ng, Neural Networks and Deep Learning, week 2, "Logistic Regression with a Neural Network mindset",
+    `optimize`.
+    """
+    _check(X, Y, learning_rate, num_iterations, record_every)
+    form = choose_form(X)
+    recorded: list[tuple[int, float]] = []
+
+    def record(iteration: int, z: Array) -> None:
+        if iteration % record_every == 0 or iteration == num_iterations:
+            recorded.append((iteration, cost(z, Y)))
+
+    descend = _descend_gram if form == "gram" else _descend_features
+    parameters = descend(X, Y, learning_rate, num_iterations, record)
+    iterations, costs = zip(*recorded, strict=True)
+    return TrainingResult(parameters, np.array(iterations, dtype=np.int64), np.array(costs), form)
+
+
+def _descend_features(
+    X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, record: Record
+) -> Parameters:
+    """Train as the course does: one pass for z, one for the gradient."""
+    parameters = initialize_with_zeros(X.shape[1])
+    for iteration in range(num_iterations):
+        z = compute_z(X, parameters)  # forward
+        record(iteration, z)
+        dw, db = gradient(X, Y, z)  # backward
+        parameters = Parameters(w=parameters.w - learning_rate * dw, b=parameters.b - learning_rate * db)  # update
+    record(num_iterations, compute_z(X, parameters))
+    return parameters
+
+
+def _descend_gram(
+    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, num_iterations: int, record: Record
+) -> Parameters:
+    """Train on scalar products of pictures, in integers.
+
+    With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), an update of w is beta += (learning_rate / m) / (1 + exp(u)) where
+    u = s z = Q beta and Q = s s^T (X X^T + 1). beta is kept as whole multiples of a power of two, an update being at
+    most 2**_UPDATE_BITS of them, and Q in units of 1 / 255**2, so that Q beta is exact in any order of summation.
+    """
+    m = len(X)
+    s = np.where(Y, 1, -1)
+    Q = portable.gram_matrix(X)
+    Q += portable.PIXEL_MAX**2
+    bits = portable.piece_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
+    Q *= s[:, np.newaxis]
+    Q *= s
+
+    # The sum of all updates stays below 2**62. Only more than 16,383 of them make the grid coarser.
+    update_bits = min(_UPDATE_BITS, portable.STATE_BITS - num_iterations.bit_length())
+    step = learning_rate / m
+    unit = math.ldexp(1.0, math.frexp(step)[1] - update_bits)
+    counts = np.zeros(m, dtype=np.int64)  # beta = counts * unit
+
+    def compute_u() -> Array:
+        products = Q @ portable.split(counts, bits)
+        return portable.combine(products, bits) * (unit / portable.PIXEL_MAX**2)
+
+    for iteration in range(num_iterations):
+        u = compute_u()
+        record(iteration, s * u)
+        counts += np.rint((step / unit) / (1.0 + portable.exp(u))).astype(np.int64)
+    record(num_iterations, s * compute_u())
+
+    alpha = portable.FixedPoint(counts=s * counts, unit=unit)
+    w = portable.transposed_pixels_times(X, alpha)
+    return Parameters(w=w, b=sum(alpha.counts.tolist()) * unit)
+
+
+def _check(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, record_every: int) -> None:
+    """Refuse what would train to nonsense in silence."""
+    if X.ndim != 2 or 0 in X.shape:
+        raise ValueError(f"X has shape {X.shape}; expected (m, n_x) with at least one example and one feature")
+    if Y.shape != (len(X),):
+        raise ValueError(f"Y has shape {Y.shape}; expected ({len(X)},), one label for each row of X")
+    wrong = np.flatnonzero((Y != 0) & (Y != 1))
+    if wrong.size:
+        raise ValueError(f"Y[{wrong[0]}] is {Y[wrong[0]]}; labels are 0 or 1")
+    if X.dtype != np.uint8 and not np.isfinite(X).all():
+        raise ValueError("X holds nan or infinity")
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate is {learning_rate}; expected a positive number")
+    for name, value in {"num_iterations": num_iterations, "record_every": record_every}.items():
+        if value < 1:
+            raise ValueError(f"{name} is {value}; expected a whole number of at least 1")
