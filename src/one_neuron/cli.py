@@ -1,0 +1,146 @@
+"""The `one-neuron` command."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from one_neuron.errors import DataError, EnvironmentProblem, report_error, run_command
+from one_neuron.files import read_json
+
+MODEL = Path("models/model.h5")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; see `one-neuron --help`.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code: 0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted.
+    """
+    options = _parser().parse_args(arguments)
+    return run_command(lambda: options.run(options), debug=options.debug or None)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Describe commands and options."""
+    parser = argparse.ArgumentParser(
+        prog="one-neuron", description="Is there a cat in this picture?", allow_abbrev=False
+    )
+    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = commands.add_parser("predict", help="say what is in pictures", allow_abbrev=False)
+    predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
+    predict.add_argument("--model", type=Path, default=MODEL, help="a trained model (default: %(default)s)")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    predict.set_defaults(run=run_predict)
+
+    report = commands.add_parser("report", help="print the result of the last `dvc repro`")
+    report.set_defaults(run=run_report)
+
+    settings = commands.add_parser("settings", help="check params.yaml and overrides, and print the outcome")
+    settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for instance train.learning_rate=0.01")
+    settings.set_defaults(run=run_settings)
+
+    ui = commands.add_parser("ui", help="open the MLflow UI on 127.0.0.1")
+    ui.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    ui.set_defaults(run=run_ui)
+    return parser
+
+
+def run_predict(options: argparse.Namespace) -> int:
+    """Print file, class and probability of each picture; go on after a bad one and say so in the exit code."""
+    import numpy as np
+
+    from one_neuron.images import flatten_pictures, load_picture
+    from one_neuron.neuron import predict_probability
+    from one_neuron.sources.folder import list_pictures
+    from one_neuron.storage import load_model
+
+    model = load_model(options.model)
+    code = 0
+    for named in options.pictures:
+        try:
+            paths = list_pictures(named) if named.is_dir() else [named]
+        except DataError as error:
+            code = report_error(error)
+            continue
+        for path in paths:
+            try:
+                picture = load_picture(path, model.num_px)
+            except DataError as error:
+                code = report_error(error)
+                continue
+            probability = float(predict_probability(flatten_pictures(picture[np.newaxis]), model.parameters)[0])
+            predicted = model.classes[probability > model.threshold]
+            _print_prediction(path, predicted, probability, positive=model.classes[1], as_json=options.json)
+    return code
+
+
+def _print_prediction(path: Path, predicted: str, probability: float, *, positive: str, as_json: bool) -> None:
+    """Print one line for one picture."""
+    file = os.fsencode(path).decode("utf-8", "backslashreplace")
+    if as_json:
+        print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
+    else:
+        print(f"{file}\t{predicted}\tP({positive}) = {probability:.4f}")
+
+
+def run_report(_: argparse.Namespace) -> None:
+    """Print a short table of the last result."""
+    from one_neuron.settings import load_settings
+
+    source = load_settings().data.source
+    train, evaluated = read_json(Path("metrics/train.json")), read_json(Path("metrics/evaluate.json"))
+    for name, value in _report_rows(source, train, evaluated):
+        print(f"  {name:<18}{value}")
+
+
+def _report_rows(source: str, train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of the table."""
+    try:
+        test_m = evaluated["test"]["m"]
+        return [
+            ("source", f"{source}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features"),
+            ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
+            ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
+            ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
+            (
+                "baseline",
+                f"{evaluated['baseline_accuracy']:8.3%}  (always the class that is more frequent in the test set)",
+            ),
+            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png"),
+            ("compare runs", "make ui"),
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
+
+
+def run_settings(options: argparse.Namespace) -> None:
+    """Print the composed settings as they would be used."""
+    from one_neuron.settings import compose_settings, load_settings
+
+    settings = compose_settings(options.overrides) if options.overrides else load_settings()
+    for section, values in asdict(settings).items():
+        for key, value in values.items():
+            print(f"{section}.{key} = {value}")
+
+
+def run_ui(options: argparse.Namespace) -> None:
+    """Become the MLflow server, with the store that the stage `track` uses."""
+    raise EnvironmentProblem(f"not yet {options.port}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""How good the predictions are: ratios of whole numbers, the same bits everywhere (the tests ask scikit-learn)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each label was predicted for each label.
+
+    Parameters
+    ----------
+    true_negatives, false_positives, false_negatives, true_positives : int
+        Counts, at least 0.
+    """
+
+    true_negatives: int
+    false_positives: int
+    false_negatives: int
+    true_positives: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions, in [0, 1]."""
+        total = self.true_negatives + self.false_positives + self.false_negatives + self.true_positives
+        return (self.true_negatives + self.true_positives) / total
+
+    @property
+    def precision(self) -> float:
+        """Share of true among predicted positives, in [0, 1]; 0 where none was predicted, as in scikit-learn."""
+        return _ratio(self.true_positives, self.true_positives + self.false_positives)
+
+    @property
+    def recall(self) -> float:
+        """Share of found among true positives, in [0, 1]; 0 where there is none."""
+        return _ratio(self.true_positives, self.true_positives + self.false_negatives)
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, in [0, 1]."""
+        return _ratio(2 * self.true_positives, 2 * self.true_positives + self.false_positives + self.false_negatives)
+
+
+def count_confusion(Y: NDArray[Any], predicted: NDArray[Any]) -> Confusion:
+    """Count the four cases.
+
+    Parameters
+    ----------
+    Y, predicted : ndarray of shape (m,), values in {0, 1}
+        True and predicted labels.
+    """
+    counts = np.bincount(2 * Y.astype(np.int64) + predicted, minlength=4)
+    return Confusion(*counts.tolist())
+
+
+def baseline_accuracy(Y: NDArray[Any]) -> float:
+    """Return the accuracy of always predicting the most frequent label, in [0.5, 1].
+
+    Parameters
+    ----------
+    Y : ndarray of shape (m,), values in {0, 1}
+    """
+    positives = int(np.count_nonzero(Y))
+    return max(positives, len(Y) - positives) / len(Y)
+
+
+def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
+    """Return the area under the ROC curve: the share of (positive, negative) pairs ranked right, ties counting half.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (m,), values in {0, 1}
+        Both labels must occur.
+    scores : ndarray of shape (m,), float64
+        Higher means more probably label 1.
+
+    Returns
+    -------
+    float in [0, 1]
+
+    References
+    ----------
+    Fawcett (2006), An introduction to ROC analysis, Pattern Recognition Letters 27, section 7.
+    """
+    positive, negative = scores[Y == 1], np.sort(scores[Y == 0])
+    below = np.searchsorted(negative, positive, side="left").sum()
+    at_most = np.searchsorted(negative, positive, side="right").sum()
+    return float(int(below + at_most) / (2 * len(positive) * len(negative)))
+
+
+def _ratio(part: int, whole: int) -> float:
+    """Return part / whole, or 0 for an empty whole."""
+    return part / whole if whole else 0.0

@@ -1,0 +1,137 @@
+"""Pictures of what the neuron learned. The only room that knows matplotlib."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from one_neuron.files import replacing
+from one_neuron.storage import Model, PreparedSet
+
+_EXAMPLES_IN_A_ROW = 8
+_DPI = 100
+
+
+@contextmanager
+def _drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure (inches) and save it as a PNG, whole or not at all.
+
+    The user's own matplotlib settings, the time and the version stay out of the file: same result, same bytes.
+    """
+    with matplotlib.style.context("default", after_reset=True):
+        figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        with replacing(path) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
+
+
+def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate: float) -> None:
+    """Draw the cost over the iterations.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to make.
+    costs : sequence of (int, float)
+        Iteration and cost after that many updates.
+    learning_rate : float
+        For the title.
+    """
+    with _drawing_to(path, 6.4, 4.0) as figure:
+        axes = figure.subplots()
+        iterations, values = zip(*costs, strict=True)
+        axes.plot(iterations, values, marker="o", markersize=3)
+        axes.set(xlabel="iteration", ylabel="cost", title=f"Cross-entropy cost, learning_rate = {learning_rate:g}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylim(bottom=0)
+        axes.grid(alpha=0.3)
+
+
+def plot_weights(path: Path, model: Model) -> None:
+    """Draw w as a picture: what the neuron looks for.
+
+    On the left the weights as colours around grey (bright where a channel speaks for label 1), on the right their sum
+    over the three channels.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to make.
+    model : Model
+        w is unrolled in the order (row, column, channel).
+    """
+    weights = model.parameters.w.reshape(model.num_px, model.num_px, -1)
+    with _drawing_to(path, 7.6, 3.6) as figure:
+        colours, total = figure.subplots(1, 2)
+        largest = float(np.abs(weights).max()) or 1.0
+        colours.imshow(np.rint(127.5 + 127.5 * weights / largest).astype(np.uint8))
+        colours.set_title("w as colours around grey")
+        summed = weights[..., 0] + weights[..., 1] + weights[..., 2]
+        limit = float(np.abs(summed).max()) or 1.0
+        shown = total.imshow(summed, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        total.set_title(f"red speaks for '{model.classes[1]}', blue against")
+        figure.colorbar(shown, ax=total)
+        for axes in (colours, total):
+            axes.set_axis_off()
+
+
+def plot_examples(path: Path, prepared: PreparedSet) -> None:
+    """Draw the first pictures of each class as the neuron sees them.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to make.
+    prepared : PreparedSet
+    """
+    chosen = np.concatenate([np.flatnonzero(label == prepared.Y)[: 2 * _EXAMPLES_IN_A_ROW] for label in (1, 0)])
+    _plot_pictures(
+        path, prepared, chosen, lambda i: prepared.classes[prepared.Y[i]], f"{prepared.num_px} px training pictures"
+    )
+
+
+def plot_mistakes(path: Path, prepared: PreparedSet, A: NDArray[np.float64], mistakes: NDArray[np.int64]) -> None:
+    """Draw the worst misses with their names and the probability of label 1.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to make.
+    prepared : PreparedSet
+    A : ndarray of shape (m,), float64
+        Probability of label 1.
+    mistakes : ndarray of shape (k,), int64
+        Indices of the pictures to show, the worst first; may be empty.
+    """
+    positive = prepared.classes[1]
+
+    def describe(i: int) -> str:
+        name = prepared.names[i].split("/")[-1]
+        return f"{name}\n{prepared.classes[prepared.Y[i]]}\nP({positive}) = {A[i]:.3f}"
+
+    title = "The worst misses on the test set" if len(mistakes) else "No misses on the test set"
+    _plot_pictures(path, prepared, mistakes, describe, title)
+
+
+def _plot_pictures(
+    path: Path, prepared: PreparedSet, chosen: NDArray[np.int64], describe: Callable[[int], str], title: str
+) -> None:
+    """Draw the chosen pictures in rows, each under its description."""
+    rows = max(1, -(-len(chosen) // _EXAMPLES_IN_A_ROW))
+    pictures = prepared.X.reshape(prepared.m, prepared.num_px, prepared.num_px, -1)
+    with _drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 1.75 * rows + 0.4) as figure:
+        figure.suptitle(title)
+        grid = figure.subplots(rows, _EXAMPLES_IN_A_ROW, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
+            axes.imshow(pictures[i])
+            # A picture's name is text, not matplotlib's mathematics.
+            axes.set_title(describe(i), fontsize=7, parse_math=False)

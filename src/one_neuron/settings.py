@@ -1,0 +1,226 @@
+"""The schema of params.yaml: types, ranges and messages. The only room that knows OmegaConf and Hydra."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from one_neuron.errors import SettingsError, one_line
+
+PARAMS_FILE = Path("params.yaml")
+
+
+def _number(least: float, most: float, *, open_ends: bool = False) -> Any:
+    """Declare a number in [least, most], or in (least, most) with `open_ends`."""
+    return field(metadata={"least": least, "most": most, "open_ends": open_ends})
+
+
+def _choice(*options: str) -> Any:
+    """Declare one of some words."""
+    return field(metadata={"options": options})
+
+
+@dataclass(frozen=True)
+class DrawSettings:
+    """Section `draw`: the pictures that the project draws itself."""
+
+    seed: int = _number(0, 2**63 - 1)
+    num_train: int = _number(2, 1_000_000)
+    num_test: int = _number(2, 1_000_000)
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Section `data`: which pictures, and how many pixels of them the neuron sees."""
+
+    source: str = _choice("drawn", "catvnoncat")
+    num_px: int = _number(1, 1024)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Section `train`: gradient descent, and the threshold that goes with the model."""
+
+    learning_rate: float = _number(1e-12, 1000)
+    num_iterations: int = _number(1, 10_000_000)
+    record_every: int = _number(1, 10_000_000)
+    threshold: float = _number(0, 1, open_ends=True)
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Section `evaluate`: what is shown of the result."""
+
+    num_mistakes: int = _number(1, 100)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All of params.yaml."""
+
+    draw: DrawSettings
+    data: DataSettings
+    train: TrainSettings
+    evaluate: EvaluateSettings
+
+
+def load_settings(path: Path = PARAMS_FILE) -> Settings:
+    """Read params.yaml and check all of it.
+
+    Parameters
+    ----------
+    path : Path
+        A YAML file with the sections draw, data, train and evaluate.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    SettingsError
+        If the file is missing or no YAML, or if a key is unknown, missing, of the wrong type or out of range; the
+        message names the file, the key, the value and what is allowed.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except FileNotFoundError as error:
+        raise SettingsError(f"'{path}' is missing; run from the root of the project") from error
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+        raise SettingsError(f"'{path}' is not readable as YAML: {one_line(error)}") from error
+    return check_settings(values, origin=str(path))
+
+
+def compose_settings(overrides: Sequence[str], *, conf: Path = Path("conf")) -> Settings:
+    """Compose params.yaml with Hydra overrides such as `train.learning_rate=0.01`, and check the result.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Hydra's override syntax.
+    conf : Path
+        The folder of the primary config; params.yaml lies beside it.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    SettingsError
+        If an override is no override, or the composed value of a key does not fit.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    load_settings(conf.parent / PARAMS_FILE)  # its own mistakes are named with the file
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            _check_override(override.key_or_group)
+        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+            config = compose("config", overrides=list(overrides))
+        values = OmegaConf.to_container(config, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError(f"{' '.join(overrides)!r} does not fit: {one_line(error)}") from error
+    return check_settings(values, origin="the command line")
+
+
+def check_settings(values: Any, *, origin: str) -> Settings:
+    """Turn plain values into checked settings.
+
+    Parameters
+    ----------
+    values : mapping
+        Sections of keys, as read from YAML.
+    origin : str
+        Where they come from, for the message.
+
+    Raises
+    ------
+    SettingsError
+        As `load_settings`.
+    """
+    sections = _check_keys(values, [section.name for section in fields(Settings)], origin, where="")
+    return Settings(
+        draw=_check_section(DrawSettings, "draw", sections, origin),
+        data=_check_section(DataSettings, "data", sections, origin),
+        train=_check_section(TrainSettings, "train", sections, origin),
+        evaluate=_check_section(EvaluateSettings, "evaluate", sections, origin),
+    )
+
+
+def _check_override(key: str) -> None:
+    """Name an unknown key ourselves; Hydra would advise to append it with a plus sign."""
+    sections = {section.name: section.type for section in fields(Settings)}
+    keys = [f"{name}.{key.name}" for name, kind in sections.items() for key in fields(kind)]  # type: ignore[arg-type]
+    _check_known(key, [*keys, *sections], origin="the command line")
+
+
+SectionT = TypeVar("SectionT", DrawSettings, DataSettings, TrainSettings, EvaluateSettings)
+
+
+def _check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:
+    """Check one section, key by key."""
+    values = _check_keys(sections[name], [key.name for key in fields(kind)], origin, where=f"{name}.")
+    return kind(**{key.name: _check_value(key, f"{name}.{key.name}", values[key.name], origin) for key in fields(kind)})
+
+
+def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str) -> Mapping[str, Any]:
+    """Check that `values` is a mapping with just the expected keys."""
+    if not isinstance(values, Mapping):
+        raise SettingsError(
+            f"{origin}: '{where.rstrip('.') or 'the file'}' is {values!r}; expected the keys {', '.join(expected)}"
+        )
+    for key in values:
+        _check_known(f"{where}{key}", [f"{where}{name}" for name in expected], origin, value=values[key])
+    for key in expected:
+        if key not in values:
+            raise SettingsError(f"{origin}: the key '{where}{key}' is missing; add it")
+    return values
+
+
+def _check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> None:
+    """Check that the key is a known one; suggest the one that was meant."""
+    if key not in known:
+        close = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
+        shown = f" with the value {value['value']!r}" if value else ""
+        raise SettingsError(f"{origin}: unknown key '{key}'{shown}; {hint}")
+
+
+def _check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
+    """Check one value against its declaration; return it with its declared type."""
+    limits = key.metadata
+    if "options" in limits:
+        allowed = " or ".join(limits["options"])
+        fits = value in limits["options"]
+    else:
+        kind = "a whole number" if key.type is int else "a number"
+        ends = "between {least:,} and {most:,}, ends excluded" if limits["open_ends"] else "from {least:,} to {most:,}"
+        allowed = f"{kind} {ends.format(**limits)}"
+        fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
+    if not fits:
+        text = " (text)" if isinstance(value, str) and "options" not in limits else ""
+        raise SettingsError(f"{origin}: {name} is {value!r}{text}; expected {allowed}")
+    return value if key.type is str else key.type(value)  # type: ignore[operator]
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    """Tell numbers from the rest; in Python True is an integer too. 2e3 is a whole number, 1.5, nan and inf are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and (not whole or value == int(value))
+
+
+def _in_range(value: float, *, least: float, most: float, open_ends: bool) -> bool:
+    """Tell whether the value lies in the declared range."""
+    return least < value < most if open_ends else least <= value <= most

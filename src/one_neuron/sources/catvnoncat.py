@@ -1,0 +1,106 @@
+"""The course's cat / non-cat photographs: two HDF5 files, from a folder or downloaded, known by their SHA-256."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from one_neuron.errors import DataError, EnvironmentProblem, one_line
+from one_neuron.images import flatten_pictures, resize_pixels
+from one_neuron.storage import PreparedSet, open_hdf5, read_dataset
+
+FOLDER_VARIABLE = "ONE_NEURON_CATVNONCAT_DIR"
+SHA256 = {
+    "train_catvnoncat.h5": "fbe56ab67c3ae28d564e3a644189117976d6b31af0a3ce9bb17dbf22908af242",
+    "test_catvnoncat.h5": "6a9d39ce52fa85953c5834695b8534a30ed8cfd54971fb2f080b5a24d002b951",
+}
+# Public copies of the same bytes, tried in turn. No licence goes with the pictures, so they are not part of this
+# project.
+ADDRESSES = (
+    "https://raw.githubusercontent.com/ramakris/coursera-deeplearning/HEAD/Improving-DeepNN/datasets/{name}",
+    "https://raw.githubusercontent.com/lalxyy/NEU-MCM-Training-4/HEAD/code/datasets/{name}",
+    "https://raw.githubusercontent.com/Hiren2002/Logistic-Regression/HEAD/datasets/{name}",
+)
+_TIMEOUT = (3.0, 20.0)  # seconds to connect, and to wait for the next bytes
+
+
+def load(num_px: int) -> tuple[PreparedSet, PreparedSet]:
+    """Read the course's 209 training and 50 test pictures.
+
+    Parameters
+    ----------
+    num_px : int
+        Height and width; at 64 the pixels are the course's, otherwise they are resized.
+
+    Returns
+    -------
+    train, test : PreparedSet
+
+    Raises
+    ------
+    DataError
+        If a file is missing from the folder that ONE_NEURON_CATVNONCAT_DIR names, or its SHA-256 is another.
+    EnvironmentProblem
+        If the variable is not set and the files can neither be found in the cache nor downloaded.
+    """
+    train, test = (_read(_find(name), name.split("_")[0], num_px) for name in SHA256)
+    return train, test
+
+
+def _find(name: str) -> Path:
+    """Return the checked file `name`, from the user's folder or from the cache, downloaded if it is not there."""
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return _download(name)
+    path = Path(folder).expanduser() / name
+    if not path.is_file():
+        raise DataError(f"'{path}' does not exist; {FOLDER_VARIABLE} must name the folder that holds {name}")
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != SHA256[name]:
+        raise DataError(f"'{path}' has the SHA-256 {found}; expected {SHA256[name]}: it is another or a damaged file")
+    return path
+
+
+def _download(name: str) -> Path:
+    """Return the file from the user's cache; fetch it first, from one public copy after the other."""
+    import pooch  # takes 0.3 s, and only this source needs it
+    import requests
+
+    reasons = []
+    for address in ADDRESSES:
+        try:
+            downloader = pooch.HTTPDownloader(timeout=_TIMEOUT, progressbar=True)
+            file = pooch.retrieve(
+                address.format(name=name),
+                known_hash=f"sha256:{SHA256[name]}",
+                fname=name,
+                path=pooch.os_cache("one-neuron"),
+                downloader=downloader,
+            )
+            return Path(file)
+        except (requests.RequestException, ValueError) as error:  # ValueError: the bytes have another SHA-256
+            reasons.append(one_line(error))
+        except OSError as error:
+            raise EnvironmentProblem(f"'{pooch.os_cache('one-neuron')}' cannot be written: {error}") from error
+    raise EnvironmentProblem(
+        f"{name} could not be downloaded from {len(ADDRESSES)} addresses ({reasons[-1][:120]}); "
+        f"get it by hand and set {FOLDER_VARIABLE} to its folder, or use data.source: drawn"
+    )
+
+
+def _read(path: Path, split: str, num_px: int) -> PreparedSet:
+    """Read one of the two files."""
+    with open_hdf5(path, remedy="get the file again") as file:
+        pictures = read_dataset(file, f"{split}_set_x", dtype="uint8", ndim=4)
+        labels = read_dataset(file, f"{split}_set_y", dtype="int64", ndim=1)
+        classes = [name.decode() for name in file["list_classes"][:]]
+    if num_px != pictures.shape[1]:
+        pictures = np.stack([resize_pixels(picture, num_px) for picture in pictures])
+    return PreparedSet(
+        X=flatten_pictures(pictures),
+        Y=labels.astype(np.uint8),
+        names=tuple(f"{split}_set_x[{i}]" for i in range(len(pictures))),
+        num_px=num_px,
+        classes=(classes[0], classes[1]),
+    )
