@@ -1,10 +1,11 @@
-"""Stage `track`: what the other stages wrote -> exactly one MLflow run that shows it. It has no outputs of its own."""
+"""Stage `track`: what the other stages wrote -> exactly one MLflow run that shows it, and data/tracked.json."""
 
 import os
 import sys
 from pathlib import Path
 
 from one_neuron.errors import run_command
+from one_neuron.files import write_json
 from one_neuron.tracking import record_result
 
 
@@ -14,6 +15,9 @@ def main() -> None:
     # A queued experiment runs in a temporary copy; DVC names the repository itself, where the store outlives it.
     root = Path(os.environ.get("DVC_ROOT") or folder)
     run = record_result(folder, root)
+    # A receipt that depends on the content alone. DVC skips a stage whose inputs and outputs are as dvc.lock says:
+    # without an output, a fresh clone would never get its run.
+    write_json(Path("data/tracked.json"), {"content_key": run.content_key})
     print(f"tracked: run {run.run_id[:8]} ({'new' if run.created else 'already there'}) in {run.place}")
 
 

@@ -17,10 +17,31 @@ command -v "$PYTHON" >/dev/null 2>&1 || stop "no '$PYTHON' found; install Python
 git rev-parse --git-dir >/dev/null 2>&1 ||
     stop "'$PWD' is no git checkout; DVC needs one: use git clone, or run git init here"
 
-# What the environment was made for. A changed lock, another interpreter or a moved folder make it anew.
-wanted="$PWD $("$PYTHON" --version 2>&1) $(cat requirements.txt pyproject.toml | git hash-object --stdin)"
+# One set-up at a time; the second finds the work done.
+if command -v flock >/dev/null 2>&1; then
+    exec 9>"$(git rev-parse --git-dir)/one-neuron-setup.lock" && flock 9
+fi
+
+# What the environment was made for. A changed lock, another interpreter or a moved folder make it anew; a changed
+# pyproject.toml (the commands that it installs) takes a second.
+environment="$PWD $("$PYTHON" --version 2>&1) $(git hash-object requirements.txt)"
+project=$(git hash-object pyproject.toml)
 stamp=.venv/one-neuron-stamp
-[ "$(cat "$stamp" 2>/dev/null || true)" = "$wanted" ] && exit 0
+[ "$(cat "$stamp" 2>/dev/null || true)" = "$environment $project" ] && exit 0
+
+install_project() {
+    # No index and no build isolation: the locked build backend does it.
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+        --editable . || stop "the project itself could not be installed into .venv; remove .venv and try again"
+    printf '%s\n' "$environment $project" >"$stamp"
+}
+
+case "$(cat "$stamp" 2>/dev/null || true)" in
+"$environment "*)
+    install_project
+    exit 0
+    ;;
+esac
 
 "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
     stop "this Python has no venv module; install it (for example: apt install python3-venv)"
@@ -38,6 +59,4 @@ export VIRTUAL_ENV="$PWD/.venv" UV_COMPILE_BYTECODE=1 UV_HTTP_RETRIES=1
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt ||
         stop "pip could not install the requirements; is the package index reachable, is there 1.5 GB of free disk?"
 }
-# No index and no build isolation: the locked build backend does it.
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation --editable .
-printf '%s\n' "$wanted" >"$stamp"
+install_project

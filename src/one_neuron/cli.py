@@ -3,13 +3,14 @@
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, EnvironmentProblem, report_error, run_command
+from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, report_error, run_command
 from one_neuron.files import read_json
 
 MODEL = Path("models/model.h5")
@@ -138,8 +139,28 @@ def run_settings(options: argparse.Namespace) -> None:
 
 
 def run_ui(options: argparse.Namespace) -> None:
-    """Become the MLflow server, with the store that the stage `track` uses."""
-    raise EnvironmentProblem(f"not yet {options.port}")
+    """Become the MLflow server, on this machine alone and with the store that the stage `track` uses."""
+    from one_neuron.tracking_store import NO_TELEMETRY, ensure_store
+
+    if not Path("dvc.yaml").is_file():
+        raise SettingsError(f"'{Path.cwd()}' is not the root of the project; go there and run it again")
+    store = ensure_store(Path.cwd())
+    if store.uri.startswith("http"):
+        print(f"MLFLOW_TRACKING_URI names a server; open {store.place}")
+        return
+    try:
+        socket.create_server(("127.0.0.1", options.port)).close()
+    except (OSError, OverflowError) as error:
+        raise EnvironmentProblem(
+            f"port {options.port} cannot be used ({one_line(error)}); try another: make ui PORT=5001"
+        ) from error
+    print(f"Open http://127.0.0.1:{options.port} in a browser; end it with Ctrl-C.", flush=True)
+    # Its background jobs serve GenAI evaluations; without them one process does instead of ten.
+    os.environ.update(NO_TELEMETRY, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
+    if store.artifact_location:
+        command += ["--default-artifact-root", store.artifact_location]
+    os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"])  # noqa: S606
 
 
 if __name__ == "__main__":

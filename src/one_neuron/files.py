@@ -101,11 +101,13 @@ def read_costs(path: Path) -> list[tuple[int, float]]:
     Raises
     ------
     DataError
-        If the file is missing or a line does not hold an integer and a number.
+        If the file is missing or empty, or a line does not hold an integer and a number.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
+        if not rows:
+            raise ValueError("it holds no line of numbers")
         return [(int(row["iteration"]), float(row["cost"])) for row in rows]
     except FileNotFoundError as error:
         raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error

@@ -151,7 +151,7 @@ def _to_eight_bits(values: NDArray[np.generic]) -> Pixels:
     least, most = float(wide.min()), float(wide.max())
     if not (np.isfinite(wide).all() and least >= 0 and most <= 65535):
         raise DataError(f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535")
-    if values.dtype == np.uint16 or most > 255:
+    if values.dtype.newbyteorder("=") == np.uint16 or most > 255:
         scale = 255 / 65535
     elif values.dtype.kind == "f" and most <= 1:
         scale = 255.0

@@ -207,7 +207,7 @@ def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
     """
     fixed, bits = to_fixed_point(v), _pixel_piece_bits(X.shape[1])
     digits = split(fixed.counts, bits)
-    products = [X[i : i + block].astype(np.float64) @ digits for i in range(0, len(X), block)]
+    products = [X[i : i + block].astype(np.float64) @ digits for i in range(0, max(len(X), 1), block)]
     return combine(np.concatenate(products), bits) * fixed.unit / PIXEL_MAX
 
 

@@ -92,8 +92,14 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
     except FileNotFoundError as error:
         raise SettingsError(f"'{path}' is missing; run from the root of the project") from error
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError, RecursionError) as error:
+    # ValueError: not UTF-8, or a number of more digits than Python reads. KeyError: an odd word after the tag !!bool.
+    except (YAMLError, OmegaConfBaseException, ValueError, KeyError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not readable as YAML: {one_line(error)}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # OmegaConf's word for a file that holds nothing but a number
+        raise SettingsError(f"'{path}' holds no sections: {one_line(error)}") from error
     return check_settings(values, origin=str(path))
 
 
@@ -218,6 +224,8 @@ def _is_number(value: Any, *, whole: bool) -> bool:
     """Tell numbers from the rest; in Python True is an integer too. 2e3 is a whole number, 1.5, nan and inf are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
+    if isinstance(value, int):
+        return True  # of any size, where math.isfinite overflows
     return math.isfinite(value) and (not whole or value == int(value))
 
 

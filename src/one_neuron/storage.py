@@ -1,6 +1,7 @@
 """The HDF5 files between the stages: prepared sets and models. The only room that knows h5py."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,11 +133,10 @@ class Model:
 
 def save_prepared(path: Path, prepared: PreparedSet) -> None:
     """Write `prepared` to `path`, whole or not at all."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _new_hdf5(path) as file:
         file["X"] = prepared.X
         file["Y"] = prepared.Y
-        names = [os.fsencode(name) for name in prepared.names]
-        file.create_dataset("names", data=names, dtype=h5py.string_dtype())
+        file["names"] = np.array([os.fsencode(name) for name in prepared.names])
         _write_attributes(file, "prepared", prepared.num_px, prepared.classes, prepared.sha256)
 
 
@@ -153,9 +153,7 @@ def load_prepared(path: Path) -> PreparedSet:
         num_px, classes, sha256 = _read_attributes(file, "prepared")
         X = read_dataset(file, "X", dtype="uint8", ndim=2)
         Y = read_dataset(file, "Y", dtype="uint8", ndim=1)
-        if "names" not in file or not isinstance(file["names"], h5py.Dataset) or file["names"].shape != Y.shape:
-            raise DataError("there is no list 'names' with one name for each picture")
-        names = tuple(os.fsdecode(name) for name in file["names"][:])
+        names = tuple(map(os.fsdecode, read_dataset(file, "names", dtype="bytes", ndim=1).tolist()))
         prepared = PreparedSet(X=X, Y=Y, names=names, num_px=num_px, classes=classes)
         _check_digest(prepared.sha256, sha256)
     return prepared
@@ -163,12 +161,12 @@ def load_prepared(path: Path) -> PreparedSet:
 
 def save_model(path: Path, model: Model) -> None:
     """Write `model` to `path`, whole or not at all."""
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    with _new_hdf5(path) as file:
         file["w"] = model.parameters.w
         file["b"] = np.float64(model.parameters.b)
         _write_attributes(file, "model", model.num_px, model.classes, model.sha256)
         file.attrs["threshold"] = model.threshold
-        file.attrs["trained_with"] = json.dumps(dict(model.trained_with))
+        file.attrs["trained_with"] = np.bytes_(json.dumps(dict(model.trained_with)))
 
 
 def load_model(path: Path) -> Model:
@@ -222,7 +220,7 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
         raise DataError(f"'{path}': {error}; {remedy}") from error
     except PermissionError as error:
         raise DataError(f"'{path}' may not be read (permission denied); {remedy}") from error
-    except (OSError, KeyError, RuntimeError, ValueError, UnicodeDecodeError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"'{path}' is not a readable HDF5 file ({one_line(error)}); {remedy}") from error
 
 
@@ -256,7 +254,8 @@ def read_dataset(file: h5py.File, key: str, *, dtype: str | Sequence[str], ndim:
     if not isinstance(dataset, h5py.Dataset):
         raise DataError(f"'{key}' is a group, not a dataset")
     dtypes, ndims = np.atleast_1d(dtype), np.atleast_1d(ndim)
-    if dataset.dtype.newbyteorder("=").name not in dtypes:
+    found = "bytes" if dataset.dtype.kind == "S" else dataset.dtype.newbyteorder("=").name  # text of any fixed length
+    if found not in dtypes:
         raise DataError(f"'{key}' has type {dataset.dtype}; expected {' or '.join(dtypes)}")
     if dataset.ndim not in ndims:
         raise DataError(f"'{key}' has {dataset.ndim} dimensions; expected {' or '.join(map(str, ndims))}")
@@ -265,6 +264,19 @@ def read_dataset(file: h5py.File, key: str, *, dtype: str | Sequence[str], ndim:
         raise DataError(f"'{key}' claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}")
     values = dataset[()]
     return np.asarray(values, dtype=dataset.dtype.newbyteorder("="))
+
+
+@contextmanager
+def _new_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Give an HDF5 file in memory; it becomes `path`, whole or not at all, when the block ends well.
+
+    HDF5 itself does not survive a full disk: its clean-up fails again and the process dies of a segmentation fault.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
+        yield file
+    with replacing(path) as temporary:
+        temporary.write_bytes(image.getbuffer())
 
 
 def _digest(kind: str, header: Mapping[str, Any], *arrays: NDArray[Any] | np.float64) -> str:
@@ -278,12 +290,15 @@ def _digest(kind: str, header: Mapping[str, Any], *arrays: NDArray[Any] | np.flo
 
 
 def _write_attributes(file: h5py.File, kind: str, num_px: int, classes: Sequence[str], sha256: str) -> None:
-    """Write what every file of ours carries."""
-    file.attrs["format"] = f"one-neuron {kind}"
+    """Write what every file of ours carries.
+
+    All text has a fixed length: HDF5 crashes or hangs on a damaged file with text of variable length.
+    """
+    file.attrs["format"] = np.bytes_(f"one-neuron {kind}")
     file.attrs["format_version"] = FORMAT_VERSION
     file.attrs["num_px"] = num_px
-    file.attrs["classes"] = json.dumps(list(classes))
-    file.attrs["sha256"] = sha256
+    file.attrs["classes"] = np.bytes_(json.dumps(list(classes)))
+    file.attrs["sha256"] = np.bytes_(sha256)
 
 
 def _read_attributes(file: h5py.File, kind: str) -> tuple[int, tuple[str, str], str]:
@@ -307,6 +322,8 @@ def _attribute(file: h5py.File, key: str, kind: type) -> Any:
     """Return the scalar attribute `key` of the given kind."""
     kinds = {int: (int, np.integer), float: (float, np.floating), str: (str,)}[kind]
     value = file.attrs.get(key)
+    if isinstance(value, bytes):
+        value = value.decode("ascii")
     if not isinstance(value, kinds):
         raise DataError(f"the attribute '{key}' is {value!r}; expected {kind.__name__}")
     return value

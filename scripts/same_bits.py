@@ -1,0 +1,126 @@
+"""Run draw, prepare, train and evaluate on one machine as if it were many, and compare every byte they write.
+
+    python scripts/same_bits.py                                        all environments below
+    python scripts/same_bits.py --python .venv-3.13/bin/python         another interpreter besides
+    python scripts/same_bits.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
+
+Each environment works in a folder of its own, with the default parameters at two learning rates: 0.005, and 0.01, where
+rounding errors grow. The probes show that an environment really differs: the BLAS kernel that NumPy chose, and a hash
+over numpy.exp and over math.exp, whose last bits depend on the CPU. Exit code 0: all outputs are the same.
+"""
+
+import argparse
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LEARNING_RATES = ("0.005", "0.01")
+OUTPUTS = ("data", "models", "metrics", "plots")
+CORES = "Prescott Core2 Nehalem Sandybridge Haswell Zen SkylakeX Cooperlake Sapphirerapids".split()
+NO_FMA = "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX2_Usable,-FMA_Usable"
+SIGILL = -4
+
+PROBE = """
+import hashlib, math, numpy, threadpoolctl
+x = numpy.linspace(-30, 30, 100_001)
+blas = [pool.get("architecture", "?") for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+exps = numpy.exp(x).tobytes(), numpy.array([math.exp(v) * math.sin(v) for v in x]).tobytes()
+print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in exps)), end="")
+"""
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Return the environments by name: what each sets besides the user's own."""
+    found: dict[str, dict[str, str]] = {"as it is": {}, "a second time": {}}
+    found |= {f"{n} BLAS threads": {"OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n} for n in ("1", "2", "8")}
+    found |= {f"BLAS for {core}": {"OPENBLAS_CORETYPE": core} for core in CORES}
+    found["NumPy without AVX2, AVX-512"] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
+    found["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
+    found["all of these"] = {
+        "OPENBLAS_NUM_THREADS": "1",
+        "OPENBLAS_CORETYPE": "Prescott",
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
+        "GLIBC_TUNABLES": NO_FMA,
+    }
+    return found
+
+
+def run_stages(name: str, source: Path, changes: dict[str, str], command: list[str]) -> tuple[str, str]:
+    """Run the four stages at each learning rate in a copy of `source`; return the probes and a hash of all outputs.
+
+    Where this CPU lacks instructions that the environment asks for, the second value is empty.
+    """
+    settings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    settings |= changes | {"PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *arguments], cwd=folder, env=settings, capture_output=True, text=True, check=False
+        )
+
+    with tempfile.TemporaryDirectory(prefix="same bits ") as temporary:
+        folder = Path(temporary) / "project"
+        shutil.copytree(source, folder)
+        digest = hashlib.sha256()
+        probe = run("-c", PROBE)
+        params = (source / "params.yaml").read_text(encoding="utf-8")
+        for rate in LEARNING_RATES:
+            changed = params.replace("learning_rate: 0.005", f"learning_rate: {rate}")
+            (folder / "params.yaml").write_text(changed, encoding="utf-8")
+            stages = ("draw", "prepare", "train", "evaluate") if rate == LEARNING_RATES[0] else ("train", "evaluate")
+            for stage in stages:
+                done = run(f"pipeline/{stage}.py")
+                if done.returncode == SIGILL:
+                    return probe.stdout, ""
+                if done.returncode:
+                    raise RuntimeError(f"{name}: {stage} ended with {done.returncode}: {done.stderr}")
+            for path in sorted(path for part in OUTPUTS for path in (folder / part).rglob("*") if path.is_file()):
+                digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return probe.stdout, digest.hexdigest()
+
+
+def copy_source(folder: Path) -> Path:
+    """Copy what the stages need, once, so that an edit during the run changes nothing."""
+    for part in ("src", "pipeline"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", folder)
+    return folder
+
+
+def main() -> int:
+    """Print a line for each environment, and the one SHA-256 if it is one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--python", action="append", default=[], metavar="PATH", help="another interpreter to try")
+    parser.add_argument("--runner", help="run only this, in front of the interpreter")
+    options = parser.parse_args()
+    cases: dict[str, tuple[dict[str, str], list[str]]]
+    if options.runner:
+        cases = {options.runner: ({}, [*shlex.split(options.runner), sys.executable])}
+    else:
+        cases = {name: (changes, [sys.executable]) for name, changes in environments().items()}
+        cases |= {python: ({}, [str(Path(python).absolute())]) for python in options.python}
+    print(f"{'environment':<32}{'BLAS':<16}{'np.exp':<10}{'math':<10}SHA-256 of all outputs")
+    digests = set()
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        source = copy_source(Path(temporary))
+        results = {name: pool.submit(run_stages, name, source, *case) for name, case in cases.items()}
+        for name, result in results.items():
+            probes, digest = result.result()
+            print(f"{name[-31:]:<32}{probes:<36}{digest or 'this CPU lacks the instructions'}", flush=True)
+            digests |= {digest} - {""}
+    if len(digests) != 1:
+        print("The outputs differ: something adds up in no fixed order, or uses a function of the platform.")
+        return 1
+    print(f"one SHA-256 in {len(cases)} environments: {digests.pop()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

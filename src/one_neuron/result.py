@@ -1,0 +1,225 @@
+"""One result, as the stages left it in files: what an MLflow run shows, and the key by which it is found again."""
+
+import getpass
+import hashlib
+import json
+import math
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from one_neuron.errors import DataError
+from one_neuron.files import read_costs, read_json
+from one_neuron.settings import PARAMS_FILE, Settings, load_settings
+from one_neuron.storage import Model, PreparedSet, load_model, load_prepared
+
+MODEL_FILE = Path("models/model.h5")
+COSTS_FILE = Path("plots/costs.csv")
+TRAIN_FILE = Path("data/prepared/train.h5")
+TEST_FILE = Path("data/prepared/test.h5")
+TRAIN_METRICS = Path("metrics/train.json")
+EVALUATE_METRICS = Path("metrics/evaluate.json")
+SHAPES = ("m", "n_x")  # numbers, but no measure of quality
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the stages made of one set of parameters.
+
+    Parameters
+    ----------
+    folder : Path
+        Where params.yaml and the outputs of the stages lie.
+    settings : Settings
+        From params.yaml.
+    train, test : PreparedSet
+        The prepared pictures.
+    model : Model
+        Trained on `train`.
+    costs : sequence of (int, float)
+        Pairs of an iteration and the cost after that many updates.
+    train_metrics, evaluate_metrics : mapping
+        What `metrics/train.json` and `metrics/evaluate.json` hold.
+    """
+
+    folder: Path
+    settings: Settings
+    train: PreparedSet
+    test: PreparedSet
+    model: Model
+    costs: Sequence[tuple[int, float]]
+    train_metrics: Mapping[str, Any]
+    evaluate_metrics: Mapping[str, Any]
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The parameters that made the result, by the words of params.yaml, and the shapes that they led to."""
+        sections = asdict(self.settings)
+        if self.settings.data.source != "drawn":
+            del sections["draw"]  # drawn pictures are always there, but none of them reached this result
+        params = {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
+        shapes = {key: _text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
+        return params | shapes
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The final measures: `train_accuracy`, `test_precision` ...
+
+        Raises
+        ------
+        DataError
+            If one is not finite: MLflow would store infinity as 1.797e308 and say nothing.
+        """
+        measures = _flatten(self.train_metrics, TRAIN_METRICS) | _flatten(self.evaluate_metrics, EVALUATE_METRICS)
+        return dict(sorted(measures.items()))
+
+    @property
+    def content_key(self) -> str:
+        """SHA-256 over parameters, data, model, costs and metrics, as 64 hexadecimal digits.
+
+        It holds no time, place or commit, so the same result has the same key wherever and whenever it was made. The
+        metrics belong to it because they also depend on the code: after a mended formula the old run no longer shows
+        the files. The plots do not: another look is no other result.
+        """
+        content = {
+            "params": self.params,
+            "train": self.train.sha256,
+            "test": self.test.sha256,
+            "model": self.model.sha256,
+            "costs": [list(pair) for pair in self.costs],
+            "train_metrics": dict(self.train_metrics),
+            "evaluate_metrics": dict(self.evaluate_metrics),
+        }
+        text = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False)
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+    @property
+    def artifacts(self) -> list[tuple[Path, str]]:
+        """The files worth a look in the run: pairs of a path and the artifact folder ("" for the top)."""
+        files = [(self.folder / name, "") for name in ("params.yaml", "dvc.lock")]
+        for kind, pattern in (("metrics", "*.json"), ("plots", "*")):
+            files += [(path, kind) for path in sorted((self.folder / kind).glob(pattern))]
+        return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
+
+
+def read_result(folder: Path) -> Result:
+    """Read and check all that the stages wrote.
+
+    Parameters
+    ----------
+    folder : Path
+        Where params.yaml and the outputs of the stages lie.
+
+    Raises
+    ------
+    DataError, SettingsError
+        If a file is missing, damaged or does not fit the others.
+    """
+    result = Result(
+        folder=folder,
+        settings=load_settings(folder / PARAMS_FILE),
+        train=load_prepared(folder / TRAIN_FILE),
+        test=load_prepared(folder / TEST_FILE),
+        model=load_model(folder / MODEL_FILE),
+        costs=read_costs(folder / COSTS_FILE),
+        train_metrics=read_json(folder / TRAIN_METRICS),
+        evaluate_metrics=read_json(folder / EVALUATE_METRICS),
+    )
+    trained_on = result.model.trained_with.get("train_sha256")
+    if trained_on not in (None, result.train.sha256):
+        raise DataError(
+            f"'{folder / MODEL_FILE}' was trained on other pictures than '{folder / TRAIN_FILE}' holds; run `dvc repro`"
+        )
+    if result.model.num_px != result.test.num_px:
+        raise DataError(
+            f"'{folder / MODEL_FILE}' is for num_px = {result.model.num_px}, but '{folder / TEST_FILE}' has "
+            f"{result.test.num_px}; run `dvc repro`"
+        )
+    if not result.costs or not all(math.isfinite(cost) for _, cost in result.costs):
+        raise DataError(f"'{folder / COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
+    return result
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who and what made a result; no part of its content.
+
+    Parameters
+    ----------
+    commit : str or None
+        The Git commit that the code was checked out from; None without Git or before the first commit.
+    dirty : bool
+        Whether tracked files differed from it. params.yaml and dvc.lock do not count: the run holds both.
+    exp_name : str or None
+        DVC's name of the experiment.
+    user : str
+        Login name.
+    """
+
+    commit: str | None
+    dirty: bool
+    exp_name: str | None
+    user: str
+
+    @property
+    def commit_label(self) -> str | None:
+        """The commit, with `-dirty` appended where files differed, as `git describe --dirty` writes it."""
+        return f"{self.commit}-dirty" if self.commit and self.dirty else self.commit
+
+
+def find_origin(folder: Path) -> Origin:
+    """Ask Git and DVC where the code in `folder` comes from; what cannot be had is left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the stages ran: the repository, or the temporary copy of a queued experiment.
+    """
+    tracked = _ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
+    # Without a tracked params.yaml the commit is that of a repository around ours, which knows nothing of this code.
+    commit = (os.environ.get("DVC_EXP_BASELINE_REV") or _ask_git(folder, "rev-parse", "HEAD")) if tracked else None
+    kept = [f":(exclude){name}" for name in ("params.yaml", "dvc.lock")]
+    changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        user = "unknown"
+    return Origin(commit or None, bool(changes), os.environ.get("DVC_EXP_NAME") or None, user)
+
+
+def _ask_git(folder: Path, *arguments: str) -> str | None:
+    """Return what Git prints, or None where there is no Git, no repository or no commit."""
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would write the index, which DVC may be using
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _text(value: object) -> str:
+    """Return a value as params.yaml writes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_measure(key: str, value: object) -> bool:
+    """Say whether a number in a metrics file is a measure of quality."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and key not in SHAPES
+
+
+def _flatten(values: Mapping[str, Any], path: Path, prefix: str = "") -> dict[str, float]:
+    """Return the measures in nested sections, their keys joined by `_`."""
+    measures: dict[str, float] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            measures |= _flatten(value, path, f"{prefix}{key}_")
+        elif _is_measure(key, value):
+            if not math.isfinite(value):
+                raise DataError(f"'{path}': {prefix}{key} is {value}; only finite numbers can be tracked")
+            measures[f"{prefix}{key}"] = float(value)
+    return measures

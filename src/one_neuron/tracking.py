@@ -1,0 +1,267 @@
+"""One MLflow run for each result: a projection of the files, made again from them whenever it is missing.
+
+MLflow is reached through a client with explicit ids, never through its global state (an active run, MLFLOW_RUN_ID, the
+current experiment), so nothing in the environment can lead a run astray.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.result import TEST_FILE, TRAIN_FILE, Origin, Result, find_origin, read_result
+from one_neuron.tracking_model import describe_data, log_model
+from one_neuron.tracking_store import (
+    EXPERIMENT,
+    SAFE_IN_FILES,
+    Store,
+    check_schema,
+    ensure_store,
+    locked,
+    prepare_mlflow,
+    short_reason,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+CONTENT_KEY = "one_neuron.content_key"
+ALSO_COMMITS = "one_neuron.also_commits"
+ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
+MAX_TAG = 5000  # characters
+ABANDONED_SECONDS = 600  # after that long an unfinished run on a server was broken off
+BATCH = 1000  # MLflow's limit for one call
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """The run that shows a result.
+
+    Parameters
+    ----------
+    run_id : str
+        MLflow's id, 32 hexadecimal digits.
+    content_key : str
+        The key of the result, 64 hexadecimal digits.
+    created : bool
+        Whether the run is new; False if it was there already.
+    place : str
+        The store, as a file or an address.
+    """
+
+    run_id: str
+    content_key: str
+    created: bool
+    place: str
+
+
+def record_result(folder: Path, root: Path) -> TrackedRun:
+    """Make sure that exactly one run shows the result in `folder`.
+
+    A finished run with the same content key is that run; nothing is added to it but a new commit or experiment name.
+    One that was broken off is completed. Safe when many processes record at once.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the stages ran: the repository, or the temporary copy of a queued experiment.
+    root : Path
+        The repository, which keeps the store.
+
+    Returns
+    -------
+    TrackedRun
+
+    Raises
+    ------
+    DataError, SettingsError
+        If a file of the result is missing or damaged.
+    EnvironmentProblem
+        If the store cannot be used.
+    """
+    result = read_result(folder.resolve())
+    origin = find_origin(folder)
+    metrics = result.metrics  # checked before anything is written
+    prepare_mlflow()
+    store = ensure_store(root)
+    check_schema(store)
+    from mlflow import MlflowClient
+
+    with _explaining(store), locked(store):
+        client = MlflowClient(store.uri, registry_uri=store.uri)
+        experiment_id = _find_experiment(client, store)
+        key = result.content_key
+        finished, broken_off = _find_runs(client, experiment_id, key, store)
+        created = not finished
+        if created:
+            name, tags = _name_run(result, origin), _describe(result, origin)
+            run = broken_off.pop(0) if broken_off else client.create_run(experiment_id, run_name=name, tags=tags)
+            _fill_run(client, run, result, metrics)
+            # Asked again: on a server another machine may have finished the same result meanwhile.
+            finished = _find_runs(client, experiment_id, key, store)[0] or [run]
+        _add_origin(client, finished[0], origin)
+        for other in [*finished[1:], *broken_off]:
+            _delete_run(client, other)
+        return TrackedRun(finished[0].info.run_id, key, created, store.place)
+
+
+@contextmanager
+def _explaining(store: Store) -> Iterator[None]:
+    """Turn what MLflow raises into one line."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = short_reason(error, hide=(store.uri, store.place))
+        if store.artifact_location is None:
+            # MLflow wraps what `requests` raises, an OSError, in a text of half a page.
+            reason = "it does not answer" if isinstance(error.__context__, OSError) else reason
+            problem = f"the tracking server '{store.place}' cannot be used ({reason})"
+        else:
+            problem = f"the MLflow store '{store.place}' cannot be used ({reason})"
+        raise EnvironmentProblem(f"{problem}; {SAFE_IN_FILES}, run `make track` when it is back") from error
+
+
+def _find_experiment(client: "MlflowClient", store: Store) -> str:
+    """Return the id of our experiment; make it if it is not there."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        try:
+            return client.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
+        except MlflowException as error:
+            experiment = client.get_experiment_by_name(EXPERIMENT)  # another machine may have been quicker
+            if experiment is None:
+                raise error
+    if experiment.lifecycle_stage != "active":
+        where = f"MLFLOW_TRACKING_URI='{store.uri}' " if store.database else ""  # else it is set already
+        raise EnvironmentProblem(
+            f"the experiment '{EXPERIMENT}' in '{store.place}' is deleted; restore it with "
+            f"`{where}mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+        )
+    return str(experiment.experiment_id)
+
+
+def _find_runs(
+    client: "MlflowClient", experiment_id: str, content_key: str, store: Store
+) -> tuple[list["Run"], list["Run"]]:
+    """Return the finished runs with the key, first finished first, and those that were broken off."""
+    runs = client.search_runs(
+        [experiment_id],
+        filter_string=f"tags.`{CONTENT_KEY}` = '{content_key}'",
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+    )
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    finished.sort(key=lambda run: (run.info.end_time or 0, run.info.run_id))
+    # The lock says that nobody is at work on an unfinished run in our own file; on a server another machine may be.
+    youngest = time.time() if store.database else time.time() - ABANDONED_SECONDS
+    broken_off = [run for run in runs if run.info.status != "FINISHED" and run.info.start_time <= 1000 * youngest]
+    return finished, broken_off
+
+
+def _delete_run(client: "MlflowClient", run: "Run") -> None:
+    """Delete a run that shows what another one shows, and its model."""
+    for output in run.outputs.model_outputs if run.outputs else []:
+        client.delete_logged_model(output.model_id)
+    client.delete_run(run.info.run_id)
+
+
+def _name_run(result: Result, origin: Origin) -> str:
+    """Return a name that tells: DVC's name of the experiment, or the parameters that are tried most."""
+    settings = result.settings
+    parameters = f"learning_rate={settings.train.learning_rate:g} num_iterations={settings.train.num_iterations}"
+    return origin.exp_name or f"{settings.data.source} {parameters}"
+
+
+def _describe(result: Result, origin: Origin) -> dict[str, str]:
+    """Return the tags of a new run: the key, the digests, and who made it."""
+    tags = {
+        CONTENT_KEY: result.content_key,
+        "one_neuron.model_sha256": result.model.sha256,
+        "one_neuron.train_sha256": result.train.sha256,
+        "one_neuron.test_sha256": result.test.sha256,
+        "mlflow.source.name": "pipeline/track.py",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.user": origin.user,
+        "mlflow.note.content": _write_note(result, origin),
+    }
+    if origin.commit:
+        tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
+    if origin.exp_name:
+        tags["dvc.exp_name"] = origin.exp_name
+    return tags
+
+
+def _write_note(result: Result, origin: Origin) -> str:
+    """Return the description of a run, in Markdown: what it is and how to make it again."""
+    percent = {key: f"{100 * result.metrics[key]:.1f} %" for key in result.metrics if key.endswith("accuracy")}
+    accuracies = ", ".join(f"{key} {value}" for key, value in percent.items())
+    changed = " (there were other changes, too, which are in no commit)" if origin.dirty else ""
+    checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""
+    return (
+        f"One neuron, {result.model.num_px} x {result.model.num_px} pixels, trained on {result.train.m} pictures "
+        f"({result.settings.data.source}), tested on {result.test.m}: {accuracies}.\n\n"
+        f"To make it again:\n\n```\n{checkout}cp <params.yaml among this run's artifacts> params.yaml\ndvc repro\n```\n"
+    )
+
+
+def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
+    """Note a later commit or experiment name that gave the same result; the first ones stay."""
+    tags = run.data.tags
+    first = tags.get("mlflow.source.git.commit", "")
+    if first and tags.get("git.dirty") == "true":
+        first += "-dirty"
+    for key, known, value in (
+        (ALSO_COMMITS, first, origin.commit_label),
+        (ALSO_EXP_NAMES, tags.get("dvc.exp_name"), origin.exp_name),
+    ):
+        others = tags.get(key, "").split()
+        if value is None or value == known or value in others:
+            continue
+        joined = " ".join([*others, value])
+        if len(joined) <= MAX_TAG:
+            client.set_tag(run.info.run_id, key, joined)
+
+
+def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[str, float]) -> None:
+    """Write everything that a run shows, and finish it. Doing it twice leaves the same as doing it once."""
+    from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
+
+    run_id = run.info.run_id
+    source = result.settings.data.source
+    sets = {
+        split: (prepared, describe_data(f"{source}-{split}", prepared, path))
+        for split, prepared, path in (("train", result.train, TRAIN_FILE), ("test", result.test, TEST_FILE))
+    }
+    contexts = {"train": "training", "test": "testing"}
+    inputs = [
+        DatasetInput(dataset, [InputTag("mlflow.data.context", contexts[split]), InputTag("sha256", prepared.sha256)])
+        for split, (prepared, dataset) in sets.items()
+    ]
+    client.log_batch(run_id, params=[Param(key, value) for key, value in result.params.items()], synchronous=True)
+    client.log_inputs(run_id, inputs)
+    last_iteration = result.costs[-1][0]
+    model_id = log_model(client, run, result)
+    linked = {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}
+    if model_id not in linked:
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last_iteration)])
+
+    # The time of every point is the start of the run: nobody knows it better, and a second attempt then adds no rows.
+    start_time = run.info.start_time
+    points = [Metric("cost", cost, start_time, iteration) for iteration, cost in result.costs]
+    for key, value in metrics.items():
+        dataset = sets.get(key.split("_")[0], (None, None))[1]
+        name, digest = (dataset.name, dataset.digest) if dataset else (None, None)
+        points.append(Metric(key, value, start_time, last_iteration, model_id, name, digest))
+    for start in range(0, len(points), BATCH):
+        client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
+    for path, kind in result.artifacts:
+        client.log_artifact(run_id, str(path), kind or None)
+    client.set_terminated(run_id, "FINISHED")

@@ -1,0 +1,126 @@
+"""The model and the data sets of a result as MLflow keeps them."""
+
+import json
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from one_neuron.result import MODEL_FILE, Result
+from one_neuron.storage import CHANNELS, PreparedSet
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Dataset, LoggedModel, Run
+
+DIGEST = 32  # MLflow allows a data set's digest 36 characters
+
+# What a logged model needs to be loaded without this repository: our modules and their distributions.
+MODEL_MODULES = ("__init__", "errors", "files", "neuron", "portable", "storage")
+MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas")
+
+
+def describe_data(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
+    """Return MLflow's view of a prepared set, with our digest: MLflow's own reads less than one picture of 64 x 64.
+
+    Parameters
+    ----------
+    name : str
+        What the data set is called.
+    prepared : PreparedSet
+        Its content, of which nothing is copied.
+    path : Path
+        Where it lies, from the root of the repository.
+
+    Returns
+    -------
+    Dataset
+    """
+    from mlflow.data.schema import TensorDatasetSchema
+    from mlflow.entities import Dataset
+    from mlflow.types import Schema, TensorSpec
+
+    schema = TensorDatasetSchema(
+        features=Schema([TensorSpec(prepared.X.dtype, (-1, prepared.X.shape[1]))]),
+        targets=Schema([TensorSpec(prepared.Y.dtype, (-1,))]),
+    )
+    profile = {
+        "num_rows": prepared.m,
+        "num_elements": prepared.X.size,
+        "num_px": prepared.num_px,
+        "classes": prepared.classes,
+    }
+    return Dataset(
+        name=name,
+        digest=prepared.sha256[:DIGEST],
+        source_type="local",
+        source=json.dumps({"uri": path.as_posix(), "sha256": prepared.sha256}),
+        schema=json.dumps(schema.to_dict()),
+        profile=json.dumps(profile),
+    )
+
+
+def log_model(client: "MlflowClient", run: "Run", result: Result) -> str:
+    """Keep the model so that it loads anywhere with MLflow, once for a run.
+
+    Parameters
+    ----------
+    client : MlflowClient
+        Of the store.
+    run : Run
+        The run that shows the result.
+    result : Result
+        Its model is kept, with a picture of its test set as an example.
+
+    Returns
+    -------
+    str
+        The id of the logged model.
+    """
+    experiment_id, run_id = run.info.experiment_id, run.info.run_id
+    for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
+        if earlier.status.value == "READY":
+            return str(earlier.model_id)
+        client.delete_logged_model(earlier.model_id)  # of an attempt that was killed
+    tags = {"one_neuron.model_sha256": result.model.sha256}
+    logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=result.params)
+    with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
+        model_folder = Path(temporary, "model")
+        _save_model(model_folder, Path(temporary, "one_neuron"), result, logged, run_id)
+        client.log_model_artifacts(logged.model_id, str(model_folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    return str(logged.model_id)
+
+
+def _save_model(model_folder: Path, package: Path, result: Result, logged: "LoggedModel", run_id: str) -> None:
+    """Write the model as MLflow keeps it: arrays, the code that uses them, signature, example and requirements."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+    sources = Path(__file__).parent
+    package.mkdir()
+    for name in MODEL_MODULES:
+        shutil.copyfile(sources / f"{name}.py", package / f"{name}.py")
+    shape = (result.model.num_px, result.model.num_px, CHANNELS)
+    save_model(
+        model_folder,
+        mlflow_model=Model(
+            artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+        ),
+        python_model=sources / "pyfunc_model.py",
+        artifacts={"model": (result.folder / MODEL_FILE).as_uri()},
+        code_paths=[str(package)],
+        signature=ModelSignature(
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+            outputs=Schema([ColSpec(DataType.double, "probability"), ColSpec(DataType.string, "class")]),
+        ),
+        input_example=result.test.X[:1].reshape(-1, *shape),
+        # Given, not inferred: MLflow would load the model in a process of its own and ask pip.
+        pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
+    )
+    for cache in model_folder.rglob("__pycache__"):
+        shutil.rmtree(cache)

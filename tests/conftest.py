@@ -1,0 +1,66 @@
+"""What several tests share: the repository, the course's pictures, small sets and models."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from one_neuron.neuron import Parameters
+from one_neuron.storage import Model, PreparedSet
+
+ROOT = Path(__file__).resolve().parents[1]
+COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Return the root of the project."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def course_folder() -> Path:
+    """Return the folder with the course's two files, or skip: they have no licence and are not part of the project."""
+    named = os.environ.get("ONE_NEURON_CATVNONCAT_DIR")
+    folder = Path(named).expanduser() if named else ROOT.parent / "shared" / "data"
+    if not all((folder / name).is_file() for name in COURSE_FILES):
+        pytest.skip("the course's pictures are not at hand; set ONE_NEURON_CATVNONCAT_DIR to their folder")
+    return folder
+
+
+@pytest.fixture
+def make_prepared() -> Callable[..., PreparedSet]:
+    """Return a function that makes a small set of random pictures, the same at each call."""
+
+    def make(m: int = 6, num_px: int = 2, *, seed: int = 0, **changes: object) -> PreparedSet:
+        rng = np.random.default_rng(seed)
+        values: dict[str, object] = {
+            "X": rng.integers(0, 256, size=(m, num_px * num_px * 3), dtype=np.uint8),
+            "Y": (np.arange(m) % 2).astype(np.uint8),
+            "names": tuple(f"train/{i:03}.png" for i in range(m)),
+            "num_px": num_px,
+            "classes": ("non-cat", "cat"),
+        }
+        return PreparedSet(**{**values, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def make_model() -> Callable[..., Model]:
+    """Return a function that makes a small model, the same at each call."""
+
+    def make(num_px: int = 2, *, seed: int = 0, **changes: object) -> Model:
+        rng = np.random.default_rng(seed)
+        values: dict[str, object] = {
+            "parameters": Parameters(w=rng.normal(size=num_px * num_px * 3), b=-0.25),
+            "num_px": num_px,
+            "classes": ("non-cat", "cat"),
+            "threshold": 0.5,
+            "trained_with": {"learning_rate": 0.005, "num_iterations": 2000, "form": "gram"},
+        }
+        return Model(**{**values, **changes})  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,715 @@
+"""Real MLflow on temporary folders: one run for each result, whatever happens on the way."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.files import read_costs, write_csv, write_json
+from one_neuron.neuron import Parameters, predict_probability
+from one_neuron.result import read_result
+from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from one_neuron.tracking import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY, record_result
+from one_neuron.tracking_store import ensure_store, prepare_mlflow
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+PROJECT = Path(__file__).parents[2]
+NUM_PX = 4
+CLASSES = ("non-cat", "cat")
+PARAMS = """\
+draw: {seed: 1, num_train: 12, num_test: 7}
+data: {source: drawn, num_px: 4}
+train: {learning_rate: 0.005, num_iterations: 2000, record_every: 100, threshold: 0.5}
+evaluate: {num_mistakes: 12}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_", "DVC_")):
+            monkeypatch.delenv(name)
+    # None of these may lead a run astray.
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
+
+
+def _prepared(seed: int, m: int) -> PreparedSet:
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 256, (m, NUM_PX * NUM_PX * 3), dtype=np.uint8)
+    Y = (np.arange(m) % 2).astype(np.uint8)
+    return PreparedSet(X=X, Y=Y, names=tuple(f"{i}.png" for i in range(m)), num_px=NUM_PX, classes=CLASSES)
+
+
+def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
+    """Write what the stages would leave in `folder`."""
+    train, test = _prepared(2 * seed, 12), _prepared(2 * seed + 1, 7)
+    save_prepared(folder / "data/prepared/train.h5", train)
+    save_prepared(folder / "data/prepared/test.h5", test)
+    w = np.random.default_rng(seed).normal(size=NUM_PX * NUM_PX * 3)
+    trained_with: dict[str, str | float] = {"learning_rate": 0.005, "train_sha256": train.sha256}
+    model = Model(Parameters(w=w, b=0.1), NUM_PX, CLASSES, threshold=0.5, trained_with={**trained_with})
+    save_model(folder / "models/model.h5", model)
+    costs = [(100 * i, float(np.log(2) * np.exp(-i / 10))) for i in range(points)]
+    write_csv(folder / "plots/costs.csv", ["iteration", "cost"], costs)
+    write_csv(folder / "plots/predictions.csv", ["name", "actual", "predicted", "probability"], [("0.png", 0, 1, 0.5)])
+    (folder / "plots/costs.png").write_bytes(b"a picture of the costs")
+    split = {"m": 12, "cost": 0.5, "accuracy": 0.8, "precision": 0.7, "recall": 0.6, "f1": 0.65, "roc_auc": 0.9}
+    accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
+    write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
+    first, last = costs[0][1], costs[-1][1]
+    write_json(
+        folder / "metrics/train.json", {"form": "dual", "m": 12, "n_x": 48, "first_cost": first, "last_cost": last}
+    )
+    (folder / "params.yaml").write_text(PARAMS)
+    (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one store, to be copied by the tests that do not look at how it is made."""
+    root = tmp_path_factory.mktemp("store")
+    ensure_store(root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, fresh_store: Path) -> Path:
+    """Return a repository with a result and an empty store."""
+    shutil.copy(fresh_store, tmp_path)  # its artifacts follow: `_follow_move`
+    return write_result(tmp_path)
+
+
+def client_of(root: Path) -> Any:
+    """Return an MLflow client of the store in `root`."""
+    prepare_mlflow()
+    from mlflow import MlflowClient
+
+    return MlflowClient(ensure_store(root).uri)
+
+
+def runs_of(root: Path) -> list[Any]:
+    """Return all runs of our experiment that are not deleted."""
+    client = client_of(root)
+    return list(client.search_runs([client.get_experiment_by_name("one-neuron").experiment_id]))
+
+
+def models_of(root: Path) -> list[Any]:
+    """Return all logged models of our experiment that are not deleted."""
+    client = client_of(root)
+    return list(client.search_logged_models([client.get_experiment_by_name("one-neuron").experiment_id]))
+
+
+def run_python(program: str, *arguments: object, timeout: float = 120, **variables: str) -> str:
+    """Run a program in a process of its own and return what it prints."""
+    environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+RunStage = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_stage() -> RunStage:
+    """Return a function that runs the script of the stage in a folder."""
+
+    def run(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(PROJECT / "pipeline" / "track.py")],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(PROJECT / "src")} | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+# --- one run, all of it --------------------------------------------------------------
+
+
+def test_first_call_makes_the_run_and_the_second_adds_nothing(root: Path) -> None:
+    """The second call finds the run by its key and writes no file."""
+    first = record_result(root, root)
+    files = sorted(root.rglob("*"))
+    second = record_result(root, root)
+    assert (first.created, second.created) == (True, False)
+    assert first.run_id == second.run_id
+    assert [run.info.run_id for run in runs_of(root)] == [first.run_id]
+    assert len(models_of(root)) == 1
+    assert sorted(root.rglob("*")) == files
+
+
+def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
+    """All that the files say is in the run, by the same words."""
+    run_id = record_result(root, root).run_id
+    client = client_of(root)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "drawn learning_rate=0.005 num_iterations=2000"
+    assert run.data.params["train.learning_rate"] == "0.005"
+    assert (run.data.params["form"], run.data.params["n_x"]) == ("dual", "48")
+    metrics = run.data.metrics
+    assert (metrics["train_accuracy"], metrics["test_accuracy"], metrics["baseline_accuracy"]) == (0.8, 0.75, 0.5)
+    assert (metrics["train_cost"], metrics["test_precision"], metrics["test_roc_auc"]) == (0.5, 0.7, 0.9)
+    assert run.data.tags[CONTENT_KEY] == read_result(root).content_key
+    assert run.data.tags["one_neuron.model_sha256"] == load_model(root / "models/model.h5").sha256
+    assert "dvc repro" in run.data.tags["mlflow.note.content"]
+
+    def list_files(folder: str | None = None) -> list[str]:
+        found = client.list_artifacts(run_id, folder)
+        return [path for item in found for path in (list_files(item.path) if item.is_dir else [item.path])]
+
+    assert sorted(list_files()) == [
+        "dvc.lock",
+        "metrics/evaluate.json",
+        "metrics/train.json",
+        "params.yaml",
+        "plots/costs.csv",
+        "plots/costs.png",
+        "plots/predictions.csv",
+    ]
+    assert Path(client.download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+
+
+@pytest.mark.parametrize("points", [1, 21, 2001])
+def test_cost_history_is_that_of_the_file(root: Path, points: int) -> None:
+    """Every point has its iteration as step; more than one batch is fine."""
+    write_result(root, points=points)
+    run_id = record_result(root, root).run_id
+    history = client_of(root).get_metric_history(run_id, "cost")
+    assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
+    assert abs(history[0].timestamp / 1000 - time.time()) < 60
+
+
+def test_data_sets_carry_our_digests(root: Path) -> None:
+    """Both sets are inputs of the run, with the SHA-256 of all their pixels."""
+    run_id = record_result(root, root).run_id
+    inputs = client_of(root).get_run(run_id).inputs.dataset_inputs
+    found = {}
+    for item in inputs:
+        tags = {tag.key: tag.value for tag in item.tags}
+        found[tags["mlflow.data.context"]] = (item.dataset.name, item.dataset.digest, tags["sha256"])
+        assert json.loads(item.dataset.source)["sha256"] == tags["sha256"]
+    train, test = (load_prepared(root / f"data/prepared/{name}.h5").sha256 for name in ("train", "test"))
+    assert found == {"training": ("drawn-train", train[:32], train), "testing": ("drawn-test", test[:32], test)}
+
+
+def test_one_changed_pixel_is_another_result(root: Path) -> None:
+    """MLflow's own digest would not notice."""
+    first = record_result(root, root)
+    prepared = load_prepared(root / "data/prepared/test.h5")
+    X = prepared.X.copy()
+    X[-1, -1] ^= 1  # beyond what MLflow's own digest would read of real pictures
+    save_prepared(root / "data/prepared/test.h5", replace(prepared, X=X))
+    second = record_result(root, root)
+    assert second.created
+    assert second.run_id != first.run_id
+    assert len(runs_of(root)) == 2
+
+
+def test_nothing_but_git_is_started_and_nothing_is_connected_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pip, no network."""
+    started = []
+    original = subprocess.Popen.__init__
+
+    def note(self: Any, command: Any, *rest: Any, **more: Any) -> None:
+        started.append(command[0])
+        original(self, command, *rest, **more)
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", note)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    record_result(root, root)
+    assert set(started) <= {"git"}
+
+
+def test_later_commits_and_names_are_added_and_the_first_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A result that several commits give is one run that names them all."""
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init")
+    git("add", "params.yaml", "dvc.lock")
+    commits = []
+    for name in ("first-name", "second-name", "second-name", ""):
+        git("commit", "--allow-empty", "-m", "a commit")
+        commits.append(git("rev-parse", "HEAD"))
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        run_id = record_result(root, root).run_id
+    (run,) = runs_of(root)
+    assert run.info.run_id == run_id
+    assert run.info.run_name == run.data.tags["dvc.exp_name"] == "first-name"
+    assert (run.data.tags["mlflow.source.git.commit"], run.data.tags["git.dirty"]) == (commits[0], "false")
+    assert run.data.tags[ALSO_COMMITS].split() == commits[1:]
+    assert run.data.tags[ALSO_EXP_NAMES] == "second-name"
+    assert f"git checkout {commits[0]}" in run.data.tags["mlflow.note.content"]
+
+
+# --- the model -----------------------------------------------------------------------
+
+LOAD = """
+import socket, sys
+def refuse(*_): raise AssertionError("the network was used")
+socket.socket.connect = refuse
+import numpy as np
+import mlflow
+uri, pictures, expected, project = sys.argv[1:]
+model = mlflow.pyfunc.load_model(uri)
+X, expected = np.load(pictures), np.load(expected)
+for part in (slice(0, 1), slice(None)):
+    predicted = model.predict(X[part])
+    assert predicted["probability"].to_numpy().tobytes() == expected[part].tobytes()
+    assert list(predicted["class"]) == ["cat" if p > 0.5 else "non-cat" for p in expected[part]]
+    assert predicted["probability"].dtype == np.float64
+example = model.predict(model.input_example)
+assert len(example) == 1
+try:
+    model.predict(X.astype(np.float64))
+except mlflow.exceptions.MlflowException:
+    pass
+else:
+    raise AssertionError("float pictures were taken")
+files = {getattr(module, "__file__", None) or "" for module in sys.modules.values()}
+assert not [file for file in files if file.startswith(project)]
+print("fine")
+"""
+
+
+def test_model_loads_anywhere_without_pickle_and_gives_the_same_bits(root: Path, tmp_path: Path) -> None:
+    """Another process and folder, no repository, no network: the same bits."""
+    record_result(root, root)
+    (model,) = models_of(root)
+    assert (model.name, model.status.value) == ("model", "READY")
+    test = load_prepared(root / "data/prepared/test.h5")
+    expected = predict_probability(test.X, load_model(root / "models/model.h5").parameters)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "X.npy", test.X.reshape(-1, NUM_PX, NUM_PX, 3))
+    np.save(elsewhere / "expected.npy", expected)
+    shutil.rmtree(root / "data")  # the run must stand alone
+    shutil.rmtree(root / "models")
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, f"models:/{model.model_id}", "X.npy", "expected.npy", str(PROJECT / "src")],
+        cwd=elsewhere,
+        env={
+            **{
+                key: value for key, value in os.environ.items() if key != "PYTHONPATH" and not key.startswith("MLFLOW_")
+            },
+            "MLFLOW_TRACKING_URI": ensure_store(root).uri,
+            "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.endswith("fine\n"), done.stderr
+
+
+def test_model_is_linked_pinned_and_without_junk(root: Path) -> None:
+    """The run names the model, the model its requirements; no caches, no pickles."""
+    from importlib.metadata import version
+
+    run_id = record_result(root, root).run_id
+    run, (model,) = client_of(root).get_run(run_id), models_of(root)
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert model.source_run_id == run_id
+    assert {metric.key: metric.value for metric in model.metrics}["test_accuracy"] == 0.75
+    (folder,) = (root / "mlartifacts" / "models").iterdir()
+    files = sorted(path.relative_to(folder / "artifacts").as_posix() for path in folder.rglob("*") if path.is_file())
+    assert not [name for name in files if name.endswith((".pkl", ".pyc")) or "__pycache__" in name]
+    assert "code/one_neuron/neuron.py" in files
+    requirements = (folder / "artifacts" / "requirements.txt").read_text().split()
+    assert requirements == [f"{name}=={version(name)}" for name in ("h5py", "mlflow", "numpy", "pandas")]
+
+
+# --- lost, broken off, moved ---------------------------------------------------------
+
+
+def test_run_comes_back_after_the_store_was_deleted(root: Path, run_stage: RunStage) -> None:
+    """The files are enough to fill a new store."""
+    old = run_stage(root).stdout
+    (root / "mlflow.db").unlink()  # its artifacts stay and must not hurt
+    new = run_stage(root).stdout
+    assert "(new)" in old
+    assert "(new)" in new
+    assert old != new
+    (run,) = runs_of(root)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["test_accuracy"] == 0.75
+
+
+STEPS = ["log_inputs", "log_model_artifacts", "finalize_logged_model", "log_outputs", "log_artifact", "set_terminated"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """One finished run remains, with nothing twice, wherever the first attempt stopped."""
+    prepare_mlflow()
+    from mlflow import MlflowClient
+
+    def die(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            record_result(root, root)
+    (broken,) = runs_of(root)
+    assert broken.info.status == "RUNNING"
+    run_id = record_result(root, root).run_id
+    (run,) = runs_of(root)
+    assert (run.info.run_id, run.info.status) == (run_id, "FINISHED")
+    (model,) = models_of(root)
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert model.status.value == "READY"
+    history = client_of(root).get_metric_history(run_id, "cost")
+    assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        assert (
+            connection.execute("SELECT count(*) FROM metrics").fetchone()[0] == len(history) + len(run.data.metrics) - 1
+        )
+    assert not record_result(root, root).created
+
+
+def test_artifacts_are_found_after_the_folder_was_renamed(tmp_path: Path, fresh_store: Path) -> None:
+    """Old artifacts open and new ones go to the new place."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    shutil.copy(fresh_store, before)
+    run_id = record_result(write_result(before), before).run_id
+    before.rename(after)
+    assert not record_result(after, after).created
+    assert (
+        Path(client_of(after).download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+    )
+    write_result(after, seed=5)
+    assert record_result(after, after).created
+    assert not before.exists()
+
+
+@pytest.mark.parametrize("name", ["with a space", "50%20 off, a#b? 猫"])
+def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
+    """Characters that mean something in a URI are only characters."""
+    root = write_result(tmp_path / name)
+    run_id = record_result(root, root).run_id
+    assert Path(client_of(root).download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+# --- many at once, killed ------------------------------------------------------------
+
+TOGETHER = """
+import os, sys, time
+from pathlib import Path
+from one_neuron.tracking import record_result
+from one_neuron.tracking_store import prepare_mlflow
+prepare_mlflow()
+import alembic.command, mlflow.pyfunc, mlflow.store.tracking.sqlalchemy_store, pandas  # once, instead of in every child
+root, folders = Path(sys.argv[1]), sys.argv[2:]
+start, children = time.time() + 0.2, []
+for folder in folders:
+    child = os.fork()
+    if child == 0:
+        time.sleep(max(0, start - time.time()))
+        try:
+            record_result(Path(folder), root)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    children.append(child)
+sys.exit(sum(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+def test_eight_first_starts_at_once_give_eight_runs(tmp_path: Path) -> None:
+    """No store yet, eight results: all runs and all their files are there."""
+    folders = [write_result(tmp_path / f"copy {seed}", seed=seed) for seed in range(8)]
+    run_python(TOGETHER, tmp_path, *folders)
+    runs = runs_of(tmp_path)
+    assert len({run.data.tags[CONTENT_KEY] for run in runs}) == len(runs) == 8
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert len(models_of(tmp_path)) == 8
+    assert all(run.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri()) for run in runs)
+    for run in runs:
+        assert client_of(tmp_path).list_artifacts(run.info.run_id, "plots")
+
+
+def test_four_with_the_same_result_give_one_run(tmp_path: Path) -> None:
+    """Whoever comes first makes it."""
+    folders = [write_result(tmp_path / f"copy {number}", seed=3) for number in range(4)]
+    run_python(TOGETHER, tmp_path, *folders)
+    (run,) = runs_of(tmp_path)
+    assert run.info.status == "FINISHED"
+    assert len(models_of(tmp_path)) == 1
+
+
+KILL = """
+import os, signal, sys, time
+from pathlib import Path
+from one_neuron.tracking_store import _remove_database, ensure_store, prepare_mlflow
+prepare_mlflow()
+import alembic.command, mlflow.store.tracking.sqlalchemy_store
+root, killed = Path(sys.argv[1]), 0
+for delay in map(float, sys.argv[2:]):
+    child = os.fork()
+    if child == 0:
+        ensure_store(root)
+        os._exit(0)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    print(sorted(path.name for path in (root / ".one-neuron").iterdir()) if (root / ".one-neuron").exists() else [])
+    if (root / "mlflow.db").exists():
+        ensure_store(root)
+        _remove_database(root / "mlflow.db")
+assert killed >= 3, killed
+"""
+
+
+def test_a_kill_while_the_store_is_made_leaves_nothing_that_breaks_the_next_start(tmp_path: Path) -> None:
+    """Kill the first start at several moments; the next one works and sweeps up."""
+    printed = run_python(KILL, tmp_path, 0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
+    assert "new-store.db" in printed  # some were killed in the middle
+    write_result(tmp_path)
+    assert record_result(tmp_path, tmp_path).created
+    assert [path.name for path in (tmp_path / ".one-neuron").iterdir()] == ["store.lock"]
+    assert len(runs_of(tmp_path)) == 1
+
+
+# --- servers ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared(tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with a result, and a database to which the lock in that folder means nothing."""
+    shutil.copy(fresh_store, tmp_path / "shared.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db?timeout=20")
+    return write_result(tmp_path / "folder")
+
+
+def test_a_run_that_another_machine_is_at_work_on_is_left_alone(shared: Path) -> None:
+    """An old unfinished run was broken off and is completed; a young one may be finished any moment."""
+    client = client_of(shared)
+    experiment_id = client.get_experiment_by_name("one-neuron").experiment_id
+    tags = {CONTENT_KEY: read_result(shared).content_key}
+    young = client.create_run(experiment_id, tags=tags).info.run_id
+    assert record_result(shared, shared).run_id != young
+    assert client.get_run(young).info.status == "RUNNING"
+    write_result(shared, seed=1)
+    tags = {CONTENT_KEY: read_result(shared).content_key}
+    old = client.create_run(experiment_id, tags=tags, start_time=int(1000 * (time.time() - 3600))).info.run_id
+    assert record_result(shared, shared).run_id == old
+    assert client.get_run(old).info.status == "FINISHED"
+
+
+def test_of_two_runs_that_were_finished_at_once_the_first_stays(shared: Path) -> None:
+    """The next call sees both and deletes the later one and its model."""
+    client = client_of(shared)
+    first = record_result(shared, shared).run_id
+    key = read_result(shared).content_key
+    client.set_tag(first, CONTENT_KEY, "hidden")
+    second = record_result(shared, shared).run_id
+    client.set_tag(first, CONTENT_KEY, key)
+    assert second != first
+    assert (record_result(shared, shared).run_id, record_result(shared, shared).created) == (first, False)
+    assert [run.info.run_id for run in runs_of(shared)] == [first]
+    assert len(models_of(shared)) == 1
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """Start an MLflow server that keeps the artifacts, and return its address."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/s.db", "--artifacts-destination", str(folder / "kept")]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
+            cwd=folder,
+            env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            for _ in range(600):
+                time.sleep(0.1)
+                with closing(socket.socket()) as attempt:
+                    if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # its workers, too
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run_stage: RunStage) -> None:
+    """MLFLOW_TRACKING_URI leads everything there, and nothing stays in the folder."""
+    folder = write_result(tmp_path / "folder")
+    before = {*folder.rglob("*")}
+    outputs = [run_stage(folder, MLFLOW_TRACKING_URI=server) for _ in range(2)]
+    assert [(done.returncode, done.stderr) for done in outputs] == [(0, "")] * 2
+    assert f"(new) in {server}\n" in outputs[0].stdout
+    assert f"(already there) in {server}\n" in outputs[1].stdout
+    assert {path.name for path in {*folder.rglob("*")} - before} == {".one-neuron", "store.lock", "tracked.json"}
+    kept = {path.name for path in (tmp_path / "server" / "kept").rglob("*")}
+    assert {"costs.png", "evaluate.json", "params.yaml", "MLmodel", "model.h5"} <= kept
+
+
+# --- what is refused -----------------------------------------------------------------
+
+
+def test_a_store_of_another_version_is_not_migrated_unasked(root: Path) -> None:
+    """A migration is the user's decision."""
+    ensure_store(root)  # lets its artifacts follow
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
+        connection.commit()
+    before = (root / "mlflow.db").read_bytes()
+    with pytest.raises(EnvironmentProblem, match=r"mlflow\.db' has the schema bd07f7e963c5 .* `mlflow db upgrade"):
+        record_result(root, root)
+    assert (root / "mlflow.db").read_bytes() == before
+
+
+def test_a_damaged_store_is_one_line(root: Path) -> None:
+    """What MLflow says in pages is one line that names the file."""
+    with closing(sqlite3.connect(root / "mlflow.db")) as connection:
+        connection.execute("ALTER TABLE tags RENAME COLUMN value TO lost")
+        connection.commit()
+    with pytest.raises(EnvironmentProblem, match=r"the MLflow store '.*mlflow\.db' cannot be used") as caught:
+        record_result(root, root)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_deleted_experiment_says_how_to_restore_it(root: Path) -> None:
+    """MLflow refuses the name of a deleted experiment."""
+    client = client_of(root)
+    client.delete_experiment(client.get_experiment_by_name("one-neuron").experiment_id)
+    with pytest.raises(EnvironmentProblem, match="mlflow experiments restore --experiment-id 1"):
+        record_result(root, root)
+
+
+def test_a_run_deleted_in_the_ui_is_made_again(root: Path) -> None:
+    """A deleted run shows nothing."""
+    first = record_result(root, root)
+    client_of(root).delete_run(first.run_id)
+    second = record_result(root, root)
+    assert second.created
+    assert second.run_id != first.run_id
+
+
+def test_a_dead_server_is_one_line_within_seconds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With MLflow's defaults it hangs for four minutes."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
+    start = time.monotonic()
+    with pytest.raises(
+        EnvironmentProblem, match=rf"tracking server 'http://127\.0\.0\.1:{port}'.*`make track`"
+    ) as caught:
+        record_result(root, root)
+    assert time.monotonic() - start < 10
+    assert "secret" not in str(caught.value)
+
+
+def test_a_silent_server_is_one_line_within_seconds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and never answers."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+        start = time.monotonic()
+        with pytest.raises(EnvironmentProblem, match="the results are safe in the files"):
+            record_result(root, root)
+    assert time.monotonic() - start < 10
+
+
+def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run stays unfinished, to be completed when there is room."""
+
+    def fill(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copy2", fill)
+    monkeypatch.setattr(shutil, "copyfile", fill)
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        record_result(root, root)
+
+
+# --- the stage -----------------------------------------------------------------------
+
+
+def test_stage_prints_one_line_and_keeps_the_run_in_the_repository(
+    root: Path, tmp_path: Path, run_stage: RunStage
+) -> None:
+    """In a temporary copy, the run goes to the repository that DVC_ROOT names."""
+    copy = write_result(tmp_path / ".dvc" / "tmp" / "exps" / "x", seed=9)
+    before = {*copy.rglob("*")}
+    done = run_stage(copy, DVC_ROOT=str(root), DVC_EXP_NAME="brave-cat")
+    (run,) = runs_of(root)
+    place = root / "mlflow.db"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"tracked: run {run.info.run_id[:8]} (new) in {place}\n"
+    assert run.info.run_name == "brave-cat"
+    assert {*copy.rglob("*")} - before == {copy / "data" / "tracked.json"}  # DVC deletes this folder
+    shutil.rmtree(copy)
+    assert client_of(root).list_artifacts(run.info.run_id, "plots")
+
+
+@pytest.mark.parametrize(("file", "code"), [("mlflow.db", 4), ("models/model.h5", 3), ("metrics/evaluate.json", 3)])
+def test_stage_says_in_one_line_which_file_is_broken(root: Path, run_stage: RunStage, file: str, code: int) -> None:
+    """Exit code 3 for a file of the result, 4 for the store."""
+    (root / file).write_bytes(b"broken")
+    done = run_stage(root)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert file in done.stderr

@@ -1,0 +1,148 @@
+"""Exit codes and messages: one line for what a user can cause, a traceback for what only a programmer can."""
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn
+
+import pytest
+
+from one_neuron.errors import (
+    DataError,
+    EnvironmentProblem,
+    OneNeuronError,
+    SettingsError,
+    one_line,
+    report_error,
+    run_command,
+)
+
+
+def raising(error: BaseException) -> Callable[[], NoReturn]:
+    """Return a command that fails."""
+
+    def command() -> NoReturn:
+        raise error
+
+    return command
+
+
+@pytest.fixture(autouse=True)
+def keep_warnings() -> object:
+    """Undo the filter that a command sets."""
+    with warnings.catch_warnings():
+        yield
+
+
+EXPECTED = [
+    (SettingsError("params.yaml: train.x is 5"), 2, "params.yaml: train.x is 5"),
+    (DataError("'a.png' is damaged"), 3, "'a.png' is damaged"),
+    (EnvironmentProblem("no store"), 4, "no store"),
+    (DataError("two\nlines\r\n\tand more"), 3, "two lines and more"),
+    (MemoryError(), 4, "memory"),
+    (OSError(28, "No space left on device", "out.h5"), 4, "'out.h5': No space left on device"),
+    (PermissionError(13, "Permission denied", "/x y"), 4, "'/x y': Permission denied"),
+    (OSError("odd\nthing"), 4, "odd thing"),
+    (KeyboardInterrupt(), 130, "interrupted"),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "text"), EXPECTED, ids=lambda value: type(value).__name__)
+def test_one_line_and_an_exit_code(
+    error: BaseException, code: int, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """2 usage, 3 data, 4 environment, 130 interrupted; nothing on stdout, no traceback."""
+    monkeypatch.delenv("ONE_NEURON_DEBUG", raising=False)
+    assert run_command(raising(error)) == code
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("one-neuron: ")
+    assert printed.err.count("\n") == 1
+    assert text in printed.err
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (3, 3)])
+def test_a_command_that_ends_well(result: int | None, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """None means 0; another code is passed on; nothing is printed."""
+    assert run_command(lambda: result) == code
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [error for error, *_ in EXPECTED[:-1]], ids=lambda value: type(value).__name__)
+def test_debug_lets_the_traceback_through(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By argument and by environment variable."""
+    with pytest.raises(type(error)):
+        run_command(raising(error), debug=True)
+    monkeypatch.setenv("ONE_NEURON_DEBUG", "1")
+    with pytest.raises(type(error)):
+        run_command(raising(error))
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_debug_is_off_where_the_variable_says_so(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONE_NEURON_DEBUG=0 is no."""
+    monkeypatch.setenv("ONE_NEURON_DEBUG", value)
+    assert run_command(raising(DataError("x"))) == 3
+
+
+def test_the_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """debug=False holds although the variable asks for tracebacks."""
+    monkeypatch.setenv("ONE_NEURON_DEBUG", "1")
+    assert run_command(raising(DataError("x")), debug=False) == 3
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), KeyError("a bug"), AssertionError("a bug")])
+def test_bugs_are_not_hidden(error: Exception) -> None:
+    """What no user can cause keeps its traceback."""
+    with pytest.raises(type(error)):
+        run_command(raising(error), debug=False)
+
+
+def test_report_error_prints_and_returns_the_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """For commands that go on after a bad file."""
+    assert report_error(DataError("'a'\nis bad")) == 3
+    assert capsys.readouterr().err == "one-neuron: 'a' is bad\n"
+
+
+@pytest.mark.parametrize("kind", [SettingsError, DataError, EnvironmentProblem])
+def test_all_errors_of_ours_have_one_base(kind: type[OneNeuronError]) -> None:
+    """So that one except clause is enough, and each kind has its own code."""
+    assert issubclass(kind, OneNeuronError)
+    assert kind.exit_code in (2, 3, 4)
+
+
+@pytest.mark.parametrize(("text", "line"), [("a", "a"), (" a \n\n b\t c ", "a b c"), (ValueError("x\ny"), "x y"), ("", "")])
+def test_one_line(text: object, line: str) -> None:
+    """White space is folded."""
+    assert one_line(text) == line
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    """`one-neuron ... | head -1` ends with 141 and without a complaint."""
+    program = (
+        "import sys; from one_neuron.errors import run_command\n"
+        "def command():\n"
+        "    for _ in range(100_000): print('a line of output')\n"
+        "sys.exit(run_command(command))"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=30) == 141
+        assert process.stderr.read() == b""
+
+
+def test_an_odd_file_name_can_be_printed() -> None:
+    """A name that is no UTF-8 does not turn the message into a UnicodeEncodeError."""
+    program = (
+        "import sys; from one_neuron.errors import DataError, run_command\n"
+        "def command(): raise DataError('caf\\udce9.png is damaged')\n"
+        "sys.exit(run_command(command))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
+    assert done.returncode == 3
+    assert done.stderr == b"one-neuron: caf\\udce9.png is damaged\n"

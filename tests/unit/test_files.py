@@ -1,0 +1,222 @@
+"""Files written whole or not at all, and the text formats between the stages."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from one_neuron.errors import DataError
+from one_neuron.files import read_costs, read_json, replacing, write_csv, write_json
+
+
+def entries(folder: Path) -> list[str]:
+    """Return the names in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """Put the process's umask back."""
+    mask = os.umask(0o022)
+    yield
+    os.umask(mask)
+
+
+def test_what_the_block_writes_becomes_the_file(tmp_path: Path) -> None:
+    """In a folder that is made for it; the temporary file has the same suffix and is gone afterwards."""
+    path = tmp_path / "new" / "folder" / "a b.png"
+    with replacing(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".png"
+        assert not path.exists()
+        temporary.write_bytes(b"new")
+    assert path.read_bytes() == b"new"
+    assert entries(path.parent) == ["a b.png"]
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), OSError(28, "No space left"), SystemExit(1)])
+def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    """And nothing temporary, whatever the error."""
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), replacing(path) as temporary:
+        temporary.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old"
+    assert entries(tmp_path) == ["file.txt"]
+
+
+def test_a_failing_block_makes_no_new_file(tmp_path: Path) -> None:
+    """Where there was none, there is none."""
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file.txt"):
+        _ = 1 / 0
+    assert entries(tmp_path) == []
+
+
+def test_a_block_that_removes_the_file_fails(tmp_path: Path) -> None:
+    """The old file stays."""
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError), replacing(path) as temporary:
+        temporary.unlink()
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("moment", ["in the block", "before the new name"])
+def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
+    """SIGKILL cannot be caught: what was there is there, byte for byte, and the next write succeeds."""
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from one_neuron.files import replacing\n"
+        "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if sys.argv[2] == 'before the new name': os.replace = die\n"
+        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('new' * 100_000)\n"
+        "    if sys.argv[2] == 'in the block': die()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path), moment], check=False, timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsync of the file, then the new name, then fsync of the folder."""
+    calls: list[str] = []
+    real_fsync, real_replace = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).suffix or 'folder'}")
+        real_fsync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append("replace")
+        real_replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    folder = tmp_path / "folder"
+    with replacing(folder / "file.txt") as temporary:
+        temporary.write_text("new")
+    assert calls == ["fsync .txt", "replace", "fsync folder"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o000, 0o666)])
+def test_permissions_follow_the_umask(tmp_path: Path, umask: None, mask: int, mode: int) -> None:
+    """As for any other file, though temporary files are private; and the umask is as before."""
+    os.umask(mask)
+    write_json(tmp_path / "file.json", {})
+    assert (tmp_path / "file.json").stat().st_mode & 0o777 == mode
+    assert os.umask(0o022) == mask
+
+
+def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
+    """Floats to the bit, other scripts as they are, keys in their order, one line end at the end."""
+    value = {"z": 0.1 + 0.2, "a": 5e-324, "n": [1, -0.0, 1e308, None, True], "name": "Käthe 猫", "big": 2**70}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert list(read_json(tmp_path / "file.json")) == list(value)
+    assert read_json(tmp_path / "file.json") == value
+    assert "0.30000000000000004" in text
+    assert "猫" in text
+    assert text.endswith("}\n")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
+    """nan is no JSON; the old file stays."""
+    path = tmp_path / "file.json"
+    write_json(path, {"cost": 1.0})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"cost": value})
+    assert read_json(path) == {"cost": 1.0}
+    assert entries(tmp_path) == ["file.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b'{"a": 1} x', "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[1]", "holds list instead of an object"),
+        (b"null", "holds NoneType instead of an object"),
+        (b'"text"', "holds str instead of an object"),
+    ],
+)
+def test_a_wrong_json_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    """File and way out."""
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_json(path)
+    assert str(path) in str(caught.value)
+    assert "dvc repro" in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_json, read_costs])
+def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
+    """File and way out."""
+    assert callable(read)
+    with pytest.raises(DataError, match="nothing.here' is missing; run `dvc repro`"):
+        read(tmp_path / "nothing.here")
+
+
+def test_csv_bytes(tmp_path: Path) -> None:
+    """Unix line ends, full precision, quotes where needed: the same bytes everywhere."""
+    path = tmp_path / "file.csv"
+    write_csv(path, ["name", "value"], [("a,b", 0.1 + 0.2), ('say "x"', 5e-324), ("猫", 2)])
+    assert path.read_bytes().decode() == 'name,value\n"a,b",0.30000000000000004\n"say ""x""",5e-324\n猫,2\n'
+
+
+def test_csv_rows_that_fail_leave_the_old_file(tmp_path: Path) -> None:
+    """The rows are made while they are written."""
+    path = tmp_path / "file.csv"
+    path.write_text("old\n")
+    with pytest.raises(ZeroDivisionError):
+        write_csv(path, ["x"], ([1 / (1 - i)] for i in range(3)))
+    assert path.read_text() == "old\n"
+    assert entries(tmp_path) == ["file.csv"]
+
+
+def test_costs_come_back(tmp_path: Path) -> None:
+    """What the stage `train` writes, to the bit."""
+    costs = [(0, math.log(2)), (100, 0.1 + 0.2), (150, 5e-324)]
+    write_csv(tmp_path / "costs.csv", ["iteration", "cost"], costs)
+    assert read_costs(tmp_path / "costs.csv") == costs
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"iteration,cost\n0,abc\n",
+        b"iteration,cost\n1.5,0.1\n",
+        b"iteration,cost\n0\n",
+        b"iteration,cost\n,\n",
+        b"step,cost\n0,0.1\n",
+        b"iteration,cost\n0,0.1\n\xff,1\n",
+        b"\x00PNG",
+        b"iteration,cost\n",
+        b"",
+    ],
+)
+def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None:
+    """File and way out."""
+    path = tmp_path / "costs.csv"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"costs.csv' is no table of iteration,cost .*dvc repro"):
+        read_costs(path)

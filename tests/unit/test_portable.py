@@ -1,0 +1,287 @@
+"""The arithmetic against mpmath (120 bits) and against Python's own unlimited integers and fractions."""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from one_neuron import portable
+from one_neuron.portable import Array, FixedPoint
+
+LN2 = math.log(2)
+int62 = st.integers(-(2**62), 2**62)
+
+
+def errors_in_ulp(got: Array, x: Array, function: Callable[[Any], Any]) -> NDArray[np.float64]:
+    """Return |got - function(x)| in units of the last place of the true value."""
+    with mpmath.workprec(120):
+        truth = [function(mpmath.mpf(value)) for value in x.tolist()]
+        units = [mpmath.ldexp(1, max(mpmath.frexp(value)[1] - 53, -1074)) for value in truth]
+        pairs = zip(got.tolist(), truth, units, strict=True)
+        return np.array([float(abs(mpmath.mpf(value) - true) / unit) for value, true, unit in pairs])
+
+
+def hard_exponents() -> Array:
+    """Return numbers in [-708, 708]: spread out, near zero, and where the reduction by k ln 2 changes its k."""
+    rng = np.random.default_rng(0)
+    middles = (np.arange(-1021, 1021) + 0.5) * LN2
+    x = np.concatenate(
+        [rng.uniform(-708, 708, 4000), rng.normal(0, 3, 4000), middles, np.nextafter(middles, 0), np.arange(-1021, 1021) * LN2]
+    )
+    return np.append(x[np.abs(x) <= 708], [0.0, -0.0, 708.0, -708.0, 5e-324, -5e-324, 1e-17])
+
+
+def hard_logarithm_arguments() -> Array:
+    """Return numbers in [0, 1]: spread out, and down to the subnormal ones."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.uniform(0, 1, 6000), np.exp(-rng.uniform(0, 708, 4000)), np.linspace(0, 1, 1025)])
+    return np.append(x, [0.0, 1.0, np.nextafter(1, 0), 5e-324, 1e-310, 2.0**-53])
+
+
+@pytest.mark.parametrize(
+    ("function", "oracle", "x", "bound"),
+    [
+        pytest.param(portable.exp, mpmath.exp, hard_exponents(), 1.25, id="exp"),
+        pytest.param(portable.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
+    ],
+)
+def test_error_stays_within_a_few_units_in_the_last_place(
+    function: Callable[[Array], Array], oracle: Callable[[Any], Any], x: Array, bound: float
+) -> None:
+    """Measured on 120,000 arguments each: exp 1.12 ulp, log1p 2.87 ulp."""
+    assert errors_in_ulp(function(x), x, oracle).max() <= bound
+
+
+@pytest.mark.parametrize(("beyond", "limit"), [(709.0, 708.0), (1e6, 708.0), (np.inf, 708.0), (-800.0, -708.0), (-np.inf, -708.0)])
+def test_exp_takes_its_argument_into_range(beyond: float, limit: float) -> None:
+    """Far arguments give the value at the end of the range: finite, positive, without a warning."""
+    value = portable.exp(np.array([beyond]))[0]
+    assert value == portable.exp(np.array([limit]))[0]
+    assert 0 < value < np.inf
+
+
+def test_exp_and_log1p_are_exact_where_they_can_be() -> None:
+    """e**0 is 1 and ln(1 + 0) is 0, to the bit."""
+    assert portable.exp(np.zeros(1))[0] == 1.0
+    assert portable.log1p(np.zeros(1))[0] == 0.0
+
+
+def test_exp_never_falls() -> None:
+    """A larger argument never gives a smaller value by more than the rounding error."""
+    values = portable.exp(np.linspace(-20, 20, 4001))
+    assert (np.diff(values) > 0).all()
+
+
+def test_functions_leave_their_argument_alone() -> None:
+    """What comes in is not changed."""
+    x = np.array([-1000.0, 0.25, 1000.0])
+    portable.exp(x)
+    assert x.tolist() == [-1000.0, 0.25, 1000.0]
+    t = np.array([0.0, 0.25, 1.0])
+    portable.log1p(t)
+    assert t.tolist() == [0.0, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("shape", [(0,), (3,), (2, 3)])
+def test_shapes_are_kept(shape: tuple[int, ...]) -> None:
+    """Any shape goes in and comes out, an empty one too."""
+    assert portable.exp(np.ones(shape)).shape == shape
+    assert portable.log1p(np.ones(shape)).shape == shape
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
+def test_mean_is_the_exact_sum_rounded_once(values: list[float]) -> None:
+    """The oracle sums fractions; the division by m rounds a second time."""
+    exact = float(sum(map(Fraction, values)))
+    assert portable.mean(np.array(values)) == exact / len(values)
+
+
+def test_mean_does_not_cancel() -> None:
+    """Where plain summation returns 0, the exact sum is 1."""
+    assert portable.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
+
+
+@given(st.lists(int62, min_size=1, max_size=8), st.integers(2, 53))
+def test_split_is_undone_in_integers(counts: list[int], bits: int) -> None:
+    """The digits are whole, within their bounds, and add up to what was split, negative numbers included."""
+    digits = portable.split(np.array(counts, dtype=np.int64), bits)
+    half = 2 ** (bits - 1)
+    assert ((digits >= -half) & (digits < half)).all()
+    whole = [[int(digit) for digit in row] for row in digits]
+    assert (digits == np.array(whole, dtype=np.float64)).all()
+    assert [sum(digit << (bits * j) for j, digit in enumerate(row)) for row in whole] == counts
+
+
+@pytest.mark.parametrize("count", [2**62, -(2**62), 2**62 - 1, 1 - 2**62, 2**61, 1, -1, 0])
+@pytest.mark.parametrize("bits", [2, 3, 8, 17, 52, 53])
+def test_split_survives_the_ends_of_its_range(count: int, bits: int) -> None:
+    """Nothing overflows at +-2**62."""
+    digits = portable.split(np.array([count]), bits)[0]
+    assert sum(int(digit) << (bits * j) for j, digit in enumerate(digits)) == count
+
+
+def test_split_leaves_its_argument_alone() -> None:
+    """What comes in is not changed."""
+    counts = np.array([2**40, -5])
+    portable.split(counts, 7)
+    assert counts.tolist() == [2**40, -5]
+
+
+@given(st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=8), st.integers(2, 53))
+def test_combine_returns_what_float64_holds(counts: list[int], bits: int) -> None:
+    """Numbers up to 2**53 come back exactly."""
+    v = np.array(counts, dtype=np.int64)
+    assert portable.combine(portable.split(v, bits), bits).tolist() == counts
+
+
+@given(st.lists(int62, min_size=1, max_size=8), st.integers(2, 53))
+def test_combine_rounds_larger_numbers_in_the_last_place(counts: list[int], bits: int) -> None:
+    """Beyond 2**53 the error is at most two units in the last place."""
+    got = portable.combine(portable.split(np.array(counts, dtype=np.int64), bits), bits)
+    for value, count in zip(got.tolist(), counts, strict=True):
+        assert abs(Fraction(value) - count) <= 2 * Fraction(math.ulp(float(count)))
+
+
+@given(st.lists(int62, min_size=1, max_size=4), st.integers(2, 30), st.integers(1, 5))
+def test_leading_zero_digits_change_nothing(counts: list[int], bits: int, more: int) -> None:
+    """A vector split together with longer ones gives the same bits."""
+    digits = portable.split(np.array(counts, dtype=np.int64), bits)
+    padded = np.hstack([digits, np.zeros((len(counts), more))])
+    assert portable.combine(padded, bits).tobytes() == portable.combine(digits, bits).tobytes()
+
+
+def test_combine_leaves_its_argument_alone() -> None:
+    """What comes in is not changed."""
+    products = np.array([[1.0, 2.0, 3.0]])
+    portable.combine(products, 4)
+    assert products.tolist() == [[1.0, 2.0, 3.0]]
+
+
+@given(st.integers(1, 2**52 - 1))
+def test_piece_bits_are_the_most_that_stay_exact(row_sum: int) -> None:
+    """Row sum times the largest digit stays within 2**53, and one bit more could leave it."""
+    bits = portable.piece_bits(row_sum)
+    assert row_sum * 2 ** (bits - 1) <= 2**53
+    assert 2 ** row_sum.bit_length() * 2**bits > 2**53
+
+
+@pytest.mark.parametrize(("row_sum", "bits"), [(1, 53), (255, 46), (2**51, 2), (2**52 - 1, 2)])
+def test_piece_bits_by_hand(row_sum: int, bits: int) -> None:
+    """54 minus the length of the row sum in bits."""
+    assert portable.piece_bits(row_sum) == bits
+
+
+def test_piece_bits_refuse_what_cannot_be_exact() -> None:
+    """From 2**52 on not even two bits fit."""
+    with pytest.raises(OverflowError, match=str(2**52)):
+        portable.piece_bits(2**52)
+
+
+@given(st.lists(st.floats(-1e200, 1e200), min_size=1, max_size=8))
+def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
+    """Each number is off by at most 2**-62 of the largest, and the counts stay within 2**62."""
+    fixed = portable.to_fixed_point(np.array(values))
+    assert math.frexp(fixed.unit)[0] == 0.5
+    largest = max(map(abs, values))
+    for value, count in zip(values, fixed.counts.tolist(), strict=True):
+        assert abs(count) <= 2**62
+        assert abs(Fraction(count) * Fraction(fixed.unit) - Fraction(value)) <= max(
+            Fraction(largest) / 2**62, Fraction(2) ** -1001
+        )
+
+
+@pytest.mark.parametrize("values", [[], [0.0], [0.0, -0.0], [5e-324], [1.7e308, -1.7e308], [np.nextafter(1, 0)]])
+def test_fixed_point_takes_the_ends_of_float64(values: list[float]) -> None:
+    """No vector, zeros, the smallest and the largest numbers: counts within 2**62, no warning."""
+    fixed = portable.to_fixed_point(np.array(values))
+    assert len(fixed.counts) == len(values)
+    assert all(abs(count) <= 2**62 for count in fixed.counts.tolist())
+
+
+def pictures(m: int, n_x: int, kind: str) -> NDArray[np.uint8]:
+    """Return random or all-white pictures."""
+    if kind == "white":
+        return np.full((m, n_x), 255, dtype=np.uint8)
+    return np.random.default_rng(m + n_x).integers(0, 256, size=(m, n_x), dtype=np.uint8)
+
+
+SHAPES = [(1, 1), (3, 7), (5, 1025), (9, 2048)]
+
+
+@pytest.mark.parametrize("kind", ["random", "white"])
+@pytest.mark.parametrize(("m", "n_x"), SHAPES)
+@pytest.mark.parametrize("block", [1, 1000, 1024, 5000])
+def test_gram_matrix_is_exact(m: int, n_x: int, kind: str, block: int) -> None:
+    """Every entry is the integer that int64 arithmetic gives, whatever the block."""
+    X = pictures(m, n_x, kind)
+    wide = X.astype(np.int64)
+    assert (portable.gram_matrix(X, block=block) == wide @ wide.T).all()
+
+
+def exact_product(rows: NDArray[Any], values: list[Fraction]) -> list[Fraction]:
+    """Return rows / 255 times values, in fractions."""
+    return [sum((int(p) * v for p, v in zip(row, values, strict=True)), Fraction(0)) / 255 for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["random", "white"])
+@pytest.mark.parametrize(("m", "n_x"), [(1, 1), (3, 7), (5, 257)])
+def test_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
+    """Wrong by 2**-61 of the largest number for each feature and some last places, however much cancels."""
+    X, v = pictures(m, n_x, kind), np.random.default_rng(1).normal(size=n_x)
+    v[n_x // 2 :] *= 1e-9
+    values = [Fraction(value) for value in v.tolist()]
+    grid = n_x * max(map(abs, values)) / 2**61
+    for value, true in zip(portable.pixels_times(X, v).tolist(), exact_product(X, values), strict=True):
+        assert abs(Fraction(value) - true) <= grid + 4 * Fraction(math.ulp(float(true)))
+
+
+@pytest.mark.parametrize("kind", ["random", "white"])
+@pytest.mark.parametrize(("m", "n_x"), [(1, 1), (3, 7), (257, 5)])
+def test_transposed_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
+    """(X / 255)^T v of numbers in fixed point, up to 2**62 counts."""
+    X = pictures(m, n_x, kind)
+    counts = np.random.default_rng(2).integers(-(2**62), 2**62, size=m)
+    counts[0] = 2**62
+    fixed = FixedPoint(counts=counts, unit=2.0**-70)
+    exact = exact_product(X.T, [Fraction(count) / 2**70 for count in counts.tolist()])
+    for value, true in zip(portable.transposed_pixels_times(X, fixed).tolist(), exact, strict=True):
+        assert abs(Fraction(value) - true) <= 4 * Fraction(math.ulp(float(true)))
+
+
+def test_products_of_whole_numbers_are_exact() -> None:
+    """White pictures times counts that cancel leave exactly the one that does not."""
+    X = np.full((2, 5), 255, dtype=np.uint8)
+    v = np.array([2.0**40, 1.0, -(2.0**40), 3.0, -1.0])
+    assert portable.pixels_times(X, v).tolist() == [3.0, 3.0]
+    fixed = FixedPoint(counts=np.array([2**62, 5, 1 - 2**62]), unit=1.0)
+    assert portable.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), fixed).tolist() == [6.0, 6.0]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 512])
+def test_products_do_not_depend_on_the_block_or_the_layout(block: int) -> None:
+    """Other blocks and another memory order give the same bits."""
+    X, v = pictures(7, 300, "random"), np.random.default_rng(3).normal(size=300)
+    fixed = portable.to_fixed_point(np.random.default_rng(4).normal(size=7))
+    z, dw = portable.pixels_times(X, v), portable.transposed_pixels_times(X, fixed)
+    for layout in (X, np.asfortranarray(X), np.ascontiguousarray(X[::-1])[::-1]):
+        assert portable.pixels_times(layout, v, block=block).tobytes() == z.tobytes()
+        assert portable.transposed_pixels_times(layout, fixed, block=block).tobytes() == dw.tobytes()
+
+
+def test_products_do_not_depend_on_the_order_of_summation() -> None:
+    """Features or examples in another order give the same bits; a plain float64 product does not promise that."""
+    rng = np.random.default_rng(5)
+    X, v = pictures(6, 400, "random"), rng.normal(size=400)
+    order = rng.permutation(400)
+    assert portable.pixels_times(X[:, order], v[order]).tobytes() == portable.pixels_times(X, v).tobytes()
+    rows = rng.permutation(6)
+    fixed = portable.to_fixed_point(rng.normal(size=6))
+    moved = FixedPoint(counts=fixed.counts[rows], unit=fixed.unit)
+    assert portable.transposed_pixels_times(X[rows], moved).tobytes() == portable.transposed_pixels_times(X, fixed).tobytes()

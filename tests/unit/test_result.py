@@ -1,0 +1,199 @@
+"""The content key and what a run shows, from results made in memory."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from one_neuron.errors import DataError
+from one_neuron.neuron import Parameters
+from one_neuron.result import Result, find_origin
+from one_neuron.settings import check_settings
+from one_neuron.storage import Model, PreparedSet
+
+VALUES: dict[str, dict[str, Any]] = {
+    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
+    "data": {"source": "drawn", "num_px": 2},
+    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "threshold": 0.5},
+    "evaluate": {"num_mistakes": 12},
+}
+
+
+def _prepared(m: int) -> PreparedSet:
+    X = np.arange(m * 12, dtype=np.uint8).reshape(m, 12)
+    Y = np.arange(m, dtype=np.uint8) % 2
+    return PreparedSet(X=X, Y=Y, names=tuple(map(str, range(m))), num_px=2, classes=("non-cat", "cat"))
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Result:
+    """Return a result that was never written to files."""
+    return Result(
+        folder=tmp_path,
+        settings=check_settings(VALUES, origin="the test"),
+        train=_prepared(8),
+        test=_prepared(4),
+        model=Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=0.5),
+        costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
+        train_metrics={"form": "dual", "m": 8, "n_x": 12, "first_cost": 0.75, "last_cost": 0.25},
+        evaluate_metrics={"test_accuracy": 0.5, "test": {"m": 4, "cost": 0.5, "accuracy": 0.5, "true_positives": 1}},
+    )
+
+
+def test_params_use_the_words_of_params_yaml(result: Result) -> None:
+    """Sections and keys, joined by a dot, and the shapes."""
+    assert result.params == {
+        "draw.seed": "1",
+        "draw.num_train": "8",
+        "draw.num_test": "4",
+        "data.source": "drawn",
+        "data.num_px": "2",
+        "train.learning_rate": "0.005",
+        "train.num_iterations": "200",
+        "train.record_every": "100",
+        "train.threshold": "0.5",
+        "evaluate.num_mistakes": "12",
+        "form": "dual",
+        "m": "8",
+        "n_x": "12",
+    }
+
+
+def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:
+    """`test: {cost}` becomes `test_cost`; m is no measure."""
+    assert result.metrics == {
+        "first_cost": 0.75,
+        "last_cost": 0.25,
+        "test_accuracy": 0.5,
+        "test_cost": 0.5,
+        "test_true_positives": 1.0,
+    }
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_metric_that_is_not_finite_is_named(result: Result, value: float) -> None:
+    """MLflow would store infinity as 1.797e308."""
+    broken = replace(result, evaluate_metrics={"test": {"cost": value}})
+    with pytest.raises(DataError, match=r"evaluate\.json.*test_cost is"):
+        _ = broken.metrics
+
+
+def test_key_is_the_same_for_the_same_content(result: Result, tmp_path: Path) -> None:
+    """The place does not matter."""
+    again = replace(result, folder=tmp_path / "elsewhere", train=_prepared(8), test=_prepared(4))
+    assert again.content_key == result.content_key
+    assert len(result.content_key) == 64
+
+
+def test_key_differs_for_one_changed_pixel(result: Result) -> None:
+    """In either set, the last pixel included."""
+
+    def change(prepared: PreparedSet) -> PreparedSet:
+        X = prepared.X.copy()
+        X[-1, -1] ^= 1
+        return replace(prepared, X=X)
+
+    assert replace(result, train=change(result.train)).content_key != result.content_key
+    assert replace(result, test=change(result.test)).content_key != result.content_key
+
+
+def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result) -> None:
+    """The least change of anything that a run shows."""
+    w = np.zeros(12)
+    w[3] = np.nextafter(0.0, 1.0)
+    others = [
+        replace(result, model=replace(result.model, parameters=Parameters(w=w, b=0.0))),
+        replace(result, costs=[*result.costs[:2], (200, float(np.nextafter(0.25, 1)))]),
+        replace(result, evaluate_metrics={"test_accuracy": 0.75}),
+        replace(result, train_metrics={**result.train_metrics, "form": "primal"}),
+    ]
+    for section, key, value in (("train", "learning_rate", 0.01), ("draw", "seed", 2), ("evaluate", "num_mistakes", 3)):
+        values = {**VALUES, section: {**VALUES[section], key: value}}
+        others.append(replace(result, settings=check_settings(values, origin="the test")))
+    assert len({other.content_key for other in [result, *others]}) == len(others) + 1
+
+
+def test_parameters_of_drawing_do_not_belong_to_another_source(result: Result) -> None:
+    """They change nothing in that result."""
+
+    def settings_of(seed: int) -> Result:
+        values = {**VALUES, "data": {"source": "catvnoncat", "num_px": 2}, "draw": {**VALUES["draw"], "seed": seed}}
+        return replace(result, settings=check_settings(values, origin="the test"))
+
+    assert settings_of(1).content_key == settings_of(2).content_key
+    assert "draw.seed" not in settings_of(1).params
+
+
+def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
+    """What is there, without half-written files."""
+    for name in ("params.yaml", "plots/costs.csv", "plots/costs.png", "plots/.partial-x.png", "metrics/train.json"):
+        path = result.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    found = [(path.relative_to(result.folder).as_posix(), kind) for path, kind in result.artifacts]
+    assert found == [
+        ("params.yaml", ""),
+        ("metrics/train.json", "metrics"),
+        ("plots/costs.csv", "plots"),
+        ("plots/costs.png", "plots"),
+    ]
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
+    command = ["git", *identity, *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_origin_without_git_or_commit_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No repository, no commit, no program `git`."""
+    for name in ("DVC_EXP_BASELINE_REV", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "params.yaml").write_text("draw:\n")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert find_origin(tmp_path).commit is None
+    _git(tmp_path, "init")
+    assert find_origin(tmp_path).commit is None
+    _git(tmp_path, "add", "params.yaml")
+    assert find_origin(tmp_path).commit is None  # staged, but there is no commit yet
+    monkeypatch.setenv("PATH", "")
+    assert find_origin(tmp_path).commit is None
+
+
+def test_origin_names_commit_and_dirtiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes of code count; params.yaml and dvc.lock do not."""
+    for name in ("DVC_EXP_BASELINE_REV", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("params.yaml", "dvc.lock", "code.py"):
+        (tmp_path / name).write_text("1\n")
+    _git(tmp_path, "init")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "first")
+    head = _git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "untracked.txt").touch()
+    (tmp_path / "params.yaml").write_text("2\n")  # the run holds both
+    (tmp_path / "dvc.lock").write_text("2\n")
+    origin = find_origin(tmp_path)
+    assert (origin.commit, origin.dirty, origin.commit_label) == (head, False, head)
+    (tmp_path / "code.py").write_text("2\n")
+    assert find_origin(tmp_path).commit_label == f"{head}-dirty"
+    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "f" * 40)
+    monkeypatch.setenv("DVC_EXP_NAME", "brave-cat")
+    origin = find_origin(tmp_path)
+    assert (origin.commit, origin.exp_name) == ("f" * 40, "brave-cat")
+
+
+def test_a_repository_around_ours_is_not_our_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unpacked archive inside somebody's repository has no commit."""
+    monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
+    (tmp_path / "other.txt").touch()
+    _git(tmp_path, "init")
+    _git(tmp_path, "add", ".")
+    _git(tmp_path, "commit", "-m", "first")
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    (inner / "params.yaml").touch()
+    assert find_origin(inner).commit is None

@@ -1,0 +1,285 @@
+"""params.yaml: what is accepted, and what the message says about everything else."""
+
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from one_neuron.errors import SettingsError
+from one_neuron.settings import Settings, check_settings, compose_settings, load_settings
+
+VALUES: dict[str, dict[str, Any]] = {
+    "draw": {"seed": 1, "num_train": 600, "num_test": 200},
+    "data": {"source": "drawn", "num_px": 64},
+    "train": {"learning_rate": 0.005, "num_iterations": 2000, "record_every": 100, "threshold": 0.5},
+    "evaluate": {"num_mistakes": 12},
+}
+TEXT = yaml.safe_dump(VALUES, sort_keys=False)
+RATE = "train.learning_rate is {}; expected a number from 1e-12 to 1,000"
+ITERATIONS = "train.num_iterations is {}; expected a whole number from 1 to 10,000,000"
+RANGES = [  # key, least, most, one step beyond either end
+    ("draw.seed", 0, 2**63 - 1, 1),
+    ("draw.num_train", 2, 1_000_000, 1),
+    ("draw.num_test", 2, 1_000_000, 1),
+    ("data.num_px", 1, 1024, 1),
+    ("train.learning_rate", 1e-12, 1000, 1e-13),
+    ("train.num_iterations", 1, 10_000_000, 1),
+    ("train.record_every", 1, 10_000_000, 1),
+    ("evaluate.num_mistakes", 1, 100, 1),
+]
+Write = Callable[[str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a params.yaml."""
+
+    def write_params(content: str | bytes) -> Path:
+        path = tmp_path / "params.yaml"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return write_params
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the project's configuration, made the current folder."""
+    shutil.copytree(repository / "conf", tmp_path / "conf")
+    write(TEXT)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(key: str, value: object) -> dict[str, dict[str, Any]]:
+    """Return the values with one of them changed."""
+    section, name = key.split(".")
+    return {**VALUES, section: {**VALUES[section], name: value}}
+
+
+def replace_value(key: str, text: str) -> str:
+    """Return the YAML text with the value of `key` (a unique name) replaced as it stands."""
+    lines = [f"  {key}: {text}" if line.startswith(f"  {key}:") else line for line in TEXT.splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def test_the_committed_file_is_valid(repository: Path) -> None:
+    """params.yaml has the course's parameters, and the oracle is another YAML reader."""
+    settings = load_settings(repository / "params.yaml")
+    assert asdict(settings) == yaml.safe_load((repository / "params.yaml").read_text())
+    assert (settings.train.learning_rate, settings.train.num_iterations) == (0.005, 2000)
+
+
+def test_values_and_types(write: Write) -> None:
+    """Every key arrives with its declared type."""
+    settings = load_settings(write(TEXT))
+    assert asdict(settings) == VALUES
+    assert all(type(value) in (int, float, str) for section in asdict(settings).values() for value in section.values())
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("learning_rate", "1e-3", 0.001),
+        ("learning_rate", "1.0e-3", 0.001),
+        ("learning_rate", "1", 1.0),
+        ("num_iterations", "2e3", 2000),
+        ("num_iterations", "2000.0", 2000),
+        ("seed", "9223372036854775807", 2**63 - 1),
+        ("threshold", "1e-300", 1e-300),
+    ],
+)
+def test_ways_to_write_a_number(write: Write, key: str, text: str, value: float) -> None:
+    """1e-3 is a number (PyYAML calls it text), 2e3 iterations are 2,000 and an integer."""
+    settings = load_settings(write(replace_value(key, text)))
+    found = next(values[key] for values in asdict(settings).values() if key in values)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(("key", "least", "most", "step"), RANGES)
+def test_the_ends_of_a_range(key: str, least: float, most: float, step: float) -> None:
+    """Both ends are allowed, one step beyond is not, and the message names the range."""
+    for value in (least, most):
+        check_settings(change(key, value), origin="here")
+    for value in (least - step, most + step, most * 10, -most, 10**400):
+        with pytest.raises(SettingsError) as caught:
+            check_settings(change(key, value), origin="here")
+        assert str(caught.value).startswith(f"here: {key} is {value!r}; expected a ")
+        assert f"from {least:,} to {most:,}" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, 1, -0.1, 1.5])
+def test_the_threshold_excludes_its_ends(value: float) -> None:
+    """At 0 or 1 every picture would get the same label."""
+    with pytest.raises(SettingsError, match=r"train.threshold is .*; expected a number between 0 and 1, ends excluded"):
+        check_settings(change("train.threshold", value), origin="here")
+
+
+@pytest.mark.parametrize("key", [key for key, *_ in RANGES])
+@pytest.mark.parametrize("value", ["5", "", None, True, False, [1], {"a": 1}, math.nan, math.inf, -math.inf, 1j])
+def test_what_is_no_number_is_refused(key: str, value: object) -> None:
+    """Text, nothing, truth values, lists, nan and infinity; key, value and range are named."""
+    with pytest.raises(SettingsError) as caught:
+        check_settings(change(key, value), origin="here")
+    note = " (text)" if isinstance(value, str) else ""
+    assert str(caught.value).startswith(f"here: {key} is {value!r}{note}; expected a ")
+
+
+@pytest.mark.parametrize("value", ["Drawn", "", None, 1, ["drawn"], True])
+def test_the_source_is_one_of_some_words(value: object) -> None:
+    """The words are named."""
+    with pytest.raises(SettingsError) as caught:
+        check_settings(change("data.source", value), origin="here")
+    assert str(caught.value) == f"here: data.source is {value!r}; expected drawn or catvnoncat"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(replace_value("learning_rate", "abc"), RATE.format("'abc' (text)"), id="word"),
+        pytest.param(replace_value("learning_rate", '"0.1"'), RATE.format("'0.1' (text)"), id="quoted"),
+        pytest.param(replace_value("learning_rate", ".nan"), RATE.format("nan"), id="nan"),
+        pytest.param(replace_value("learning_rate", "-.inf"), RATE.format("-inf"), id="infinity"),
+        pytest.param(replace_value("learning_rate", "true"), RATE.format("True"), id="truth"),
+        pytest.param(replace_value("learning_rate", "[0.1]"), RATE.format("[0.1]"), id="list"),
+        pytest.param(replace_value("learning_rate", ""), RATE.format("None"), id="nothing"),
+        pytest.param(replace_value("num_iterations", "1.5"), ITERATIONS.format("1.5"), id="half an iteration"),
+        pytest.param(replace_value("num_iterations", "1e400"), ITERATIONS.format("inf"), id="overflow"),
+        pytest.param(replace_value("num_iterations", "1" + "0" * 400), ITERATIONS.format("1" + "0" * 400), id="400 digits"),
+        pytest.param(replace_value("num_iterations", "9" * 5000), "is not readable as YAML", id="5,000 digits"),
+        pytest.param(replace_value("learning_rate", '!!float "x"'), "is not readable as YAML", id="wrong tag"),
+        pytest.param(replace_value("learning_rate", "!!bool x"), "is not readable as YAML", id="odd truth"),
+        pytest.param(replace_value("learning_rate", "${nowhere}"), "'nowhere' not found", id="interpolation"),
+        pytest.param(
+            TEXT.replace("learning_rate", "learning_rat"),
+            "unknown key 'train.learning_rat' with the value 0.005; did you mean 'train.learning_rate'?",
+            id="typo",
+        ),
+        pytest.param(
+            TEXT.replace("train:", "trian:"), "unknown key 'trian' with the value {", id="typo in a section"
+        ),
+        pytest.param(TEXT + "  quality: 5\n", "unknown key 'evaluate.quality' with the value 5", id="unknown"),
+        pytest.param(TEXT + "optimizer: 5\n", "unknown key 'optimizer' with the value 5; known are draw, data", id="section"),
+        pytest.param(TEXT + "1: 2\n", "unknown key '1' with the value 2", id="number as key"),
+        pytest.param(TEXT.replace("  num_px: 64\n", ""), "the key 'data.num_px' is missing", id="missing"),
+        pytest.param(TEXT.split("evaluate")[0], "the key 'evaluate' is missing", id="missing section"),
+        pytest.param(TEXT.split("evaluate")[0] + "evaluate: 5\n", "'evaluate' is 5; expected the keys num_mistakes", id="flat"),
+        pytest.param(TEXT.split("evaluate")[0] + "evaluate:\n", "'evaluate' is None; expected the keys", id="empty section"),
+        pytest.param("", "the key 'draw' is missing", id="empty file"),
+        pytest.param("# nothing\n", "the key 'draw' is missing", id="comment"),
+        pytest.param("- draw\n", "'the file' is ['draw']; expected the keys draw, data, train, evaluate", id="list file"),
+        pytest.param("word\n", "unknown key 'word'", id="word file"),
+        pytest.param("42\n", "holds no sections", id="number file"),
+        pytest.param("draw: [1\n", "is not readable as YAML", id="broken"),
+        pytest.param("draw:\n\tseed: 1\n", "is not readable as YAML", id="tab"),
+        pytest.param(TEXT + "data:\n  num_px: 1\n", "duplicate key data", id="duplicate"),
+        pytest.param(TEXT + "---\na: 1\n", "is not readable as YAML", id="two documents"),
+        pytest.param(TEXT.encode() + "# café".encode("latin-1"), "is not readable as YAML", id="not UTF-8"),
+        pytest.param(TEXT + "\0", "is not readable as YAML", id="NUL"),
+        pytest.param("a: " + "[" * 20_000, "is not readable as YAML", id="deep"),
+        pytest.param("a: &a [*a]\n", "is not readable as YAML", id="endless"),
+        pytest.param(TEXT + "x: !!python/object/apply:os.getcwd []\n", "is not readable as YAML", id="code"),
+    ],
+)
+def test_a_wrong_file_is_named_with_what_is_wrong(write: Write, content: str | bytes, message: str) -> None:
+    """The message names the file, then the key, the value and what is allowed."""
+    path = write(content)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    assert str(path) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_says_where_to_go(tmp_path: Path) -> None:
+    """The usual reason is the wrong folder."""
+    with pytest.raises(SettingsError, match=r"params.yaml' is missing; run from the root of the project"):
+        load_settings(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("content", [TEXT.replace("\n", "\r\n"), "\N{BYTE ORDER MARK}" + TEXT])
+def test_files_of_other_editors_are_read(write: Write, content: str) -> None:
+    """Windows line ends and a byte order mark change nothing."""
+    assert asdict(load_settings(write(content))) == VALUES
+
+
+@pytest.mark.parametrize(
+    ("override", "key", "value"),
+    [
+        ("train.learning_rate=1e-3", "learning_rate", 0.001),
+        ("train.num_iterations=2e3", "num_iterations", 2000),
+        ("++train.threshold=0.25", "threshold", 0.25),
+        ("train={record_every: 7}", "record_every", 7),
+        ("train.learning_rate=${train.threshold}", "learning_rate", 0.5),
+    ],
+)
+def test_overrides_are_composed(project: Path, override: str, key: str, value: float) -> None:
+    """One value changes, with its declared type, and params.yaml is never written."""
+    before = (project / "params.yaml").read_bytes()
+    settings = compose_settings([override], conf=project / "conf")
+    assert asdict(settings) == change(f"train.{key}", value)
+    assert type(getattr(settings.train, key)) is type(value)
+    assert (project / "params.yaml").read_bytes() == before
+    assert sorted(path.name for path in project.iterdir()) == ["conf", "params.yaml"]
+
+
+def test_composing_the_committed_files(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real configuration, comments in params.yaml and all, twice in one process."""
+    monkeypatch.chdir(repository)
+    before = (repository / "params.yaml").read_bytes()
+    assert b"#" in before
+    assert compose_settings([]) == load_settings()
+    composed = compose_settings(["data.source=catvnoncat", "train.num_iterations=10"])
+    assert (composed.data.source, composed.train.num_iterations) == ("catvnoncat", 10)
+    assert (repository / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["train.num_iterations=1.5"], ITERATIONS.format("1.5")),
+        (["train.num_iterations=1" + "0" * 400], "train.num_iterations is 1000"),
+        (["train.learning_rate='0.1'"], RATE.format("'0.1' (text)")),
+        (["train.learning_rate=nan"], RATE.format("nan")),
+        (["train.learning_rate=inf"], RATE.format("inf")),
+        (["train.learning_rate=null"], RATE.format("None")),
+        (["train.learning_rate="], RATE.format("'' (text)")),
+        (["train.learning_rat=0.1"], "unknown key 'train.learning_rat'; did you mean 'train.learning_rate'?"),
+        (["+train.momentum=0.9"], "unknown key 'train.momentum'"),
+        (["hydra.verbose=true"], "unknown key 'hydra.verbose'"),
+        (["~train.learning_rate"], "the key 'train.learning_rate' is missing"),
+        (["train=5"], "'train' is 5; expected the keys"),
+        (["train.learning_rate=0.1,0.2"], "does not fit"),
+        (["train.learning_rate=${nowhere}"], "does not fit"),
+        (["data=other"], "'data' is 'other'; expected the keys source, num_px"),
+        (["train.learning_rate"], "does not fit"),
+        (["=1"], "unknown key ''"),
+        (["\0=1"], "does not fit"),
+    ],
+)
+def test_wrong_overrides_are_named(project: Path, overrides: list[str], message: str) -> None:
+    """Key, value and what is allowed; Hydra's own words only where the syntax is wrong."""
+    with pytest.raises(SettingsError) as caught:
+        compose_settings(overrides, conf=project / "conf")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_in_the_file_is_told_before_the_override(project: Path, write: Write) -> None:
+    """What is wrong in params.yaml is named as such."""
+    write(replace_value("num_px", "0"))
+    with pytest.raises(SettingsError, match=r"params.yaml: data.num_px is 0; expected a whole number from 1 to 1,024"):
+        compose_settings(["train.threshold=0.25"], conf=project / "conf")
+
+
+def test_settings_are_frozen() -> None:
+    """A value that was checked stays as it is."""
+    settings = check_settings(VALUES, origin="here")
+    assert isinstance(settings, Settings)
+    with pytest.raises(AttributeError):
+        settings.train.learning_rate = 5.0  # type: ignore[misc]
