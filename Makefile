@@ -49,7 +49,7 @@ ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
 
 lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
 	@uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
-		--generate-hashes --no-annotate --custom-compile-command 'make lock' --output-file requirements.txt
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.txt
 
 clean: ## Remove what the stages made and the caches (the MLflow store and .venv stay)
 	rm -rf data models metrics plots .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -88,8 +88,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file with one header line and Unix line ends; floats keep their full precision."""
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    """Write a CSV file with one header line and Unix line ends; floats keep their full precision.
+
+    Bytes of a picture's name that are no UTF-8 are written as backslash escapes.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -76,7 +76,7 @@ def plot_weights(path: Path, model: Model) -> None:
         summed = weights[..., 0] + weights[..., 1] + weights[..., 2]
         limit = float(np.abs(summed).max()) or 1.0
         shown = total.imshow(summed, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        total.set_title(f"red speaks for '{model.classes[1]}', blue against")
+        total.set_title(_plain(f"red speaks for '{model.classes[1]}', blue against"), parse_math=False)
         figure.colorbar(shown, ax=total)
         for axes in (colours, total):
             axes.set_axis_off()
@@ -133,5 +133,9 @@ def _plot_pictures(
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
             axes.imshow(pictures[i])
-            # A picture's name is text, not matplotlib's mathematics.
-            axes.set_title(describe(i), fontsize=7, parse_math=False)
+            axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
+
+
+def _plain(text: str) -> str:
+    """Return text that can be drawn: a name may hold bytes that are no UTF-8. (With parse_math=False, `$` is just a sign.)"""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

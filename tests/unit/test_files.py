@@ -183,6 +183,12 @@ def test_csv_bytes(tmp_path: Path) -> None:
     assert path.read_bytes().decode() == 'name,value\n"a,b",0.30000000000000004\n"say ""x""",5e-324\n猫,2\n'
 
 
+def test_csv_takes_any_name(tmp_path: Path) -> None:
+    """A picture's name may hold bytes that are no UTF-8."""
+    write_csv(tmp_path / "file.csv", ["name"], [["caf\udce9.png"]])
+    assert (tmp_path / "file.csv").read_bytes() == b"name\ncaf\\udce9.png\n"
+
+
 def test_csv_rows_that_fail_leave_the_old_file(tmp_path: Path) -> None:
     """The rows are made while they are written."""
     path = tmp_path / "file.csv"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from one_neuron.errors import DataError, EnvironmentProblem, one_line
+from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.images import flatten_pictures, resize_pixels
 from one_neuron.storage import PreparedSet, open_hdf5, read_dataset
 
@@ -67,6 +67,7 @@ def _download(name: str) -> Path:
     import pooch  # takes 0.3 s, and only this source needs it
     import requests
 
+    pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
     reasons = []
     for address in ADDRESSES:
         try:
@@ -80,11 +81,11 @@ def _download(name: str) -> Path:
             )
             return Path(file)
         except (requests.RequestException, ValueError) as error:  # ValueError: the bytes have another SHA-256
-            reasons.append(one_line(error))
+            reasons.append(type(error).__name__)
         except OSError as error:
             raise EnvironmentProblem(f"'{pooch.os_cache('one-neuron')}' cannot be written: {error}") from error
     raise EnvironmentProblem(
-        f"{name} could not be downloaded from {len(ADDRESSES)} addresses ({reasons[-1][:120]}); "
+        f"{name} could not be downloaded from {len(ADDRESSES)} addresses ({', '.join(reasons)}); "
         f"get it by hand and set {FOLDER_VARIABLE} to its folder, or use data.source: drawn"
     )
 
