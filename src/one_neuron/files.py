@@ -92,7 +92,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
     Bytes of a picture's name that are no UTF-8 are written as backslash escapes.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

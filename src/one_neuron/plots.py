@@ -133,9 +133,10 @@ def _plot_pictures(
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
             axes.imshow(pictures[i])
+            # A picture's name is text, not matplotlib's mathematics.
             axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
 
 
 def _plain(text: str) -> str:
-    """Return text that can be drawn: a name may hold bytes that are no UTF-8. (With parse_math=False, `$` is just a sign.)"""
+    """Return text that can be drawn: a name may hold bytes that are no UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
 from tests.e2e.conftest import Project
 
 pytestmark = pytest.mark.integration
@@ -173,7 +174,7 @@ def test_ctrl_c_is_one_line_and_exit_code_130(project: Project) -> None:
 
 
 def test_a_killed_repro_can_be_run_again(project: Project) -> None:
-    """kill -9 in the middle of a stage: the next run makes everything whole."""
+    """A kill -9 in the middle of a stage: the next run makes everything whole."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=project.folder,

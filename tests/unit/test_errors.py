@@ -113,7 +113,9 @@ def test_all_errors_of_ours_have_one_base(kind: type[OneNeuronError]) -> None:
     assert kind.exit_code in (2, 3, 4)
 
 
-@pytest.mark.parametrize(("text", "line"), [("a", "a"), (" a \n\n b\t c ", "a b c"), (ValueError("x\ny"), "x y"), ("", "")])
+@pytest.mark.parametrize(
+    ("text", "line"), [("a", "a"), (" a \n\n b\t c ", "a b c"), (ValueError("x\ny"), "x y"), ("", "")]
+)
 def test_one_line(text: object, line: str) -> None:
     """White space is folded."""
     assert one_line(text) == line

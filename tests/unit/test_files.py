@@ -40,14 +40,21 @@ def test_what_the_block_writes_becomes_the_file(tmp_path: Path) -> None:
     assert entries(path.parent) == ["a b.png"]
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), OSError(28, "No space left"), SystemExit(1)])
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), KeyboardInterrupt(), OSError(28, "No space left"), SystemExit(1)]
+)
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
     """And nothing temporary, whatever the error."""
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(type(error)), replacing(path) as temporary:
-        temporary.write_text("half of the n")
-        raise error
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
     assert path.read_text() == "old"
     assert entries(tmp_path) == ["file.txt"]
 
@@ -92,12 +99,12 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
 
 
 def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """fsync of the file, then the new name, then fsync of the folder."""
+    """First fsync of the file, then the new name, then fsync of the folder."""
     calls: list[str] = []
     real_fsync, real_replace = os.fsync, os.replace
 
     def fsync(descriptor: int) -> None:
-        calls.append(f"fsync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).suffix or 'folder'}")
+        calls.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().suffix or 'folder'}")
         real_fsync(descriptor)
 
     def replace(source: Path, target: Path) -> None:
@@ -136,7 +143,7 @@ def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
-    """nan is no JSON; the old file stays."""
+    """There is no nan in JSON; the old file stays."""
     path = tmp_path / "file.json"
     write_json(path, {"cost": 1.0})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -172,7 +179,7 @@ def test_a_wrong_json_file_is_named(tmp_path: Path, content: bytes, message: str
 def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
     """File and way out."""
     assert callable(read)
-    with pytest.raises(DataError, match="nothing.here' is missing; run `dvc repro`"):
+    with pytest.raises(DataError, match=r"nothing\.here' is missing; run `dvc repro`"):
         read(tmp_path / "nothing.here")
 
 

@@ -41,7 +41,9 @@ def test_confusion_against_scikit_learn(rows: list[tuple[int, int]]) -> None:
     )
     assert counts == tuple(sklearn_metrics.confusion_matrix(Y, predicted, labels=[0, 1]).ravel().tolist())
     assert confusion.accuracy == pytest.approx(sklearn_metrics.accuracy_score(Y, predicted), rel=1e-15)
-    assert confusion.precision == pytest.approx(sklearn_metrics.precision_score(Y, predicted, zero_division=0), rel=1e-15)
+    assert confusion.precision == pytest.approx(
+        sklearn_metrics.precision_score(Y, predicted, zero_division=0), rel=1e-15
+    )
     assert confusion.recall == pytest.approx(sklearn_metrics.recall_score(Y, predicted, zero_division=0), rel=1e-15)
     assert confusion.f1 == pytest.approx(sklearn_metrics.f1_score(Y, predicted, zero_division=0), rel=1e-15)
 
@@ -60,7 +62,9 @@ def test_counts_are_plain_integers() -> None:
     assert type(confusion.accuracy) is float
 
 
-@pytest.mark.parametrize(("Y", "share"), [([1, 1, 0], 2 / 3), ([0, 0, 0, 1], 0.75), ([0, 1], 0.5), ([1], 1.0), ([0, 0], 1.0)])
+@pytest.mark.parametrize(
+    ("Y", "share"), [([1, 1, 0], 2 / 3), ([0, 0, 0, 1], 0.75), ([0, 1], 0.5), ([1], 1.0), ([0, 0], 1.0)]
+)
 def test_baseline_is_the_share_of_the_larger_class(Y: list[int], share: float) -> None:
     """Always the majority."""
     assert baseline_accuracy(np.array(Y, dtype=np.uint8)) == share

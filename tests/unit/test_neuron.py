@@ -35,7 +35,7 @@ def test_course_values_of_propagate() -> None:
 
 
 def test_forward_pass_by_hand() -> None:
-    """z = X w + b for two examples: 1 * 1 + 2 * 3 + 2 = 9 and so on."""
+    """Two features: 1 * 1 + 2 * 3 + 2 = 9 and so on."""
     assert neuron.compute_z(COURSE_X, COURSE_PARAMETERS).tolist() == pytest.approx([9.0, 12.0, -5.4])
     X = np.array([[255, 0], [51, 102]], dtype=np.uint8)  # stands for [[1, 0], [0.2, 0.4]]
     z = neuron.compute_z(X, Parameters(w=np.array([2.0, -1.0]), b=0.5))
@@ -184,6 +184,7 @@ def test_predict_is_above_the_threshold(threshold: float, labels: list[int]) -> 
     assert predicted.dtype == np.uint8
 
 
-def test_empty_batch_gives_no_predictions() -> None:
-    """Zero pictures in float64 give zero predictions."""
-    assert neuron.predict(np.empty((0, 3)), Parameters(w=np.ones(3), b=0.0)).shape == (0,)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_empty_batch_gives_no_predictions(dtype: type) -> None:
+    """Zero pictures give zero predictions."""
+    assert neuron.predict(np.empty((0, 3), dtype=dtype), Parameters(w=np.ones(3), b=0.0)).shape == (0,)

@@ -33,7 +33,13 @@ def hard_exponents() -> Array:
     rng = np.random.default_rng(0)
     middles = (np.arange(-1021, 1021) + 0.5) * LN2
     x = np.concatenate(
-        [rng.uniform(-708, 708, 4000), rng.normal(0, 3, 4000), middles, np.nextafter(middles, 0), np.arange(-1021, 1021) * LN2]
+        [
+            rng.uniform(-708, 708, 4000),
+            rng.normal(0, 3, 4000),
+            middles,
+            np.nextafter(middles, 0),
+            np.arange(-1021, 1021) * LN2,
+        ]
     )
     return np.append(x[np.abs(x) <= 708], [0.0, -0.0, 708.0, -708.0, 5e-324, -5e-324, 1e-17])
 
@@ -59,7 +65,9 @@ def test_error_stays_within_a_few_units_in_the_last_place(
     assert errors_in_ulp(function(x), x, oracle).max() <= bound
 
 
-@pytest.mark.parametrize(("beyond", "limit"), [(709.0, 708.0), (1e6, 708.0), (np.inf, 708.0), (-800.0, -708.0), (-np.inf, -708.0)])
+@pytest.mark.parametrize(
+    ("beyond", "limit"), [(709.0, 708.0), (1e6, 708.0), (np.inf, 708.0), (-800.0, -708.0), (-np.inf, -708.0)]
+)
 def test_exp_takes_its_argument_into_range(beyond: float, limit: float) -> None:
     """Far arguments give the value at the end of the range: finite, positive, without a warning."""
     value = portable.exp(np.array([beyond]))[0]
@@ -284,4 +292,7 @@ def test_products_do_not_depend_on_the_order_of_summation() -> None:
     rows = rng.permutation(6)
     fixed = portable.to_fixed_point(rng.normal(size=6))
     moved = FixedPoint(counts=fixed.counts[rows], unit=fixed.unit)
-    assert portable.transposed_pixels_times(X[rows], moved).tobytes() == portable.transposed_pixels_times(X, fixed).tobytes()
+    assert (
+        portable.transposed_pixels_times(X[rows], moved).tobytes()
+        == portable.transposed_pixels_times(X, fixed).tobytes()
+    )

@@ -1,0 +1,203 @@
+"""The plots are whole PNG files, the same bytes every time, whatever the user's settings and the names in them."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib import font_manager
+from numpy.typing import NDArray
+from PIL import Image
+
+from one_neuron import plots
+from one_neuron.neuron import Parameters
+from one_neuron.storage import Model, PreparedSet
+
+MakePrepared = Callable[..., PreparedSet]
+MakeModel = Callable[..., Model]
+Draw = Callable[[Path], None]
+COSTS = [(0, 0.693147), (100, 0.584508), (200, 0.466949)]
+
+
+@pytest.fixture(params=["costs", "weights", "examples", "mistakes"])
+def draw(request: pytest.FixtureRequest, make_prepared: MakePrepared, make_model: MakeModel) -> Draw:
+    """Return a function that draws one of the four plots."""
+    prepared, model = make_prepared(m=4, num_px=8), make_model(num_px=8)
+    A = np.linspace(0, 1, 4)
+    drawing: dict[str, Draw] = {
+        "costs": lambda path: plots.plot_costs(path, COSTS, learning_rate=0.005),
+        "weights": lambda path: plots.plot_weights(path, model),
+        "examples": lambda path: plots.plot_examples(path, prepared),
+        "mistakes": lambda path: plots.plot_mistakes(path, prepared, A, np.array([3, 1])),
+    }
+    return drawing[request.param]
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pixels(path: Path) -> NDArray[np.int64]:
+    """Return a plot as RGB pixels."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
+    """Of a sensible size, with something on it, without time, version or other text, in a folder made for it."""
+    path = tmp_path / "new folder" / "plot.png"
+    draw(path)
+    assert [entry.name for entry in path.parent.iterdir()] == ["plot.png"]
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        assert min(image.size) >= 200
+        assert max(image.size) <= 1200
+        assert set(image.info) <= {"dpi"}
+    assert len(np.unique(pixels(path).reshape(-1, 3), axis=0)) > 20
+
+
+def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) -> None:
+    """The same bytes twice: settings made before the call stay out of the file, and are as they were afterwards."""
+    draw(tmp_path / "plain.png")
+    changes: Any = {
+        "font.size": 25.0,
+        "figure.facecolor": "red",
+        "savefig.dpi": 50,
+        "image.cmap": "gray",
+        "axes.grid": True,
+    }
+    with mpl.rc_context(changes):
+        before = dict(mpl.rcParams)
+        draw(tmp_path / "changed.png")
+        assert dict(mpl.rcParams) == before
+    assert digest(tmp_path / "changed.png") == digest(tmp_path / "plain.png")
+
+
+def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
+    """A file of settings named by MATPLOTLIBRC, another backend and style included."""
+    (tmp_path / "matplotlibrc").write_text("font.size: 25\nfont.family: monospace\nbackend: svg\nsavefig.bbox: tight\n")
+    program = (
+        "import sys; from pathlib import Path; from one_neuron.plots import plot_costs\n"
+        f"plot_costs(Path(sys.argv[1]), {COSTS!r}, learning_rate=0.005)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "changed.png")],
+        check=True,
+        timeout=60,
+        env={**os.environ, "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")},
+    )
+    plots.plot_costs(tmp_path / "plain.png", COSTS, learning_rate=0.005)
+    assert digest(tmp_path / "changed.png") == digest(tmp_path / "plain.png")
+
+
+def test_the_font_is_matplotlib_s_own() -> None:
+    """Another file of the same name from the system would give other bytes."""
+    with mpl.style.context("default", after_reset=True):
+        found = Path(font_manager.findfont(font_manager.FontProperties()))
+    assert found.name == "DejaVuSans.ttf"
+    assert Path(mpl.get_data_path()) in found.parents
+
+
+def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeModel, tmp_path: Path) -> None:
+    """Another result, another picture: cost, learning rate, weight, class, pixel, name, probability, selection."""
+    prepared = make_prepared(m=4, num_px=2)
+    A, chosen = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1])
+    variants: list[Draw] = [
+        lambda path: plots.plot_costs(path, COSTS, learning_rate=0.005),
+        lambda path: plots.plot_costs(path, COSTS, learning_rate=0.006),
+        lambda path: plots.plot_costs(path, [*COSTS[:2], (200, 0.3)], learning_rate=0.005),
+        lambda path: plots.plot_weights(path, make_model()),
+        lambda path: plots.plot_weights(path, make_model(seed=1)),
+        lambda path: plots.plot_weights(path, make_model(classes=("a", "dog"))),
+        lambda path: plots.plot_examples(path, prepared),
+        lambda path: plots.plot_examples(path, make_prepared(m=4, num_px=2, seed=1)),
+        lambda path: plots.plot_mistakes(path, prepared, A, chosen),
+        lambda path: plots.plot_mistakes(path, prepared, A + 0.1, chosen),
+        lambda path: plots.plot_mistakes(path, prepared, A, chosen[::-1]),
+        lambda path: plots.plot_mistakes(path, make_prepared(m=4, names=tuple("abcd")), A, chosen),
+    ]
+    digests = []
+    for draw_variant in variants:
+        draw_variant(tmp_path / "plot.png")
+        digests.append(digest(tmp_path / "plot.png"))
+    assert len(set(digests)) == len(variants)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [r"$\frac$.png", r"$x_^{ \alpha%#&~", "new\nline", "x" * 300, "caf\udce9.png", ""],
+)
+def test_names_are_text(name: str, make_prepared: MakePrepared, make_model: MakeModel, tmp_path: Path) -> None:
+    """Mathematics, line ends, bytes that are no UTF-8: nothing in the name of a picture or a class breaks a plot."""
+    prepared = make_prepared(m=2, names=(name, name), classes=(name, name))
+    plots.plot_mistakes(tmp_path / "mistakes.png", prepared, np.array([0.5, 0.5]), np.array([0, 1]))
+    plots.plot_weights(tmp_path / "weights.png", make_model(classes=("other", name)))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """The stage promises the file, even where nothing was missed."""
+    plots.plot_mistakes(tmp_path / "plot.png", make_prepared(m=2), np.array([0.1, 0.9]), np.array([], dtype=np.int64))
+    assert pixels(tmp_path / "plot.png").min() < 100  # the title
+
+
+@pytest.mark.parametrize("m", [1, 40])
+def test_few_and_many_examples(m: int, make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """One class alone, more than fit."""
+    plots.plot_examples(tmp_path / "plot.png", make_prepared(m=m))
+    assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+def test_pictures_appear_in_their_colours(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """A picture of pure green is found in the plot."""
+    green = np.tile(np.array([0, 255, 0], dtype=np.uint8), (2, 4))
+    plots.plot_examples(tmp_path / "plot.png", make_prepared(m=2, X=green))
+    assert (pixels(tmp_path / "plot.png") == [0, 255, 0]).all(axis=-1).sum() > 5000
+
+
+def test_weights_of_zero_are_grey(make_model: MakeModel, tmp_path: Path) -> None:
+    """An untrained neuron looks for nothing; no division by zero."""
+    plots.plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=np.zeros(12), b=0.0)))
+    assert (pixels(tmp_path / "plot.png") == 128).all(axis=-1).sum() > 10_000
+
+
+def test_the_weights_lie_as_the_pixels_do(make_model: MakeModel, tmp_path: Path) -> None:
+    """One red weight, top left: the bright red patch is in the upper left of the left picture."""
+    w = np.zeros(12)
+    w[0] = 1.0
+    plots.plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=w, b=0.0)))
+    rows, columns = np.nonzero((pixels(tmp_path / "plot.png") == [255, 128, 128]).all(axis=-1))
+    height, width, _ = pixels(tmp_path / "plot.png").shape
+    assert len(rows) > 2000
+    assert rows.mean() < height / 2
+    assert columns.mean() < width / 4
+
+
+@pytest.mark.parametrize("costs", [[(0, 0.69)], [(0, 0.69), (1, 0.0)], [(0, 0.69), (10**7, 1e300)]])
+def test_any_costs_can_be_drawn(costs: list[tuple[int, float]], tmp_path: Path) -> None:
+    """One point, a cost of 0, a diverged one."""
+    plots.plot_costs(tmp_path / "plot.png", costs, learning_rate=1e-12)
+    assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+def test_a_failed_drawing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole or not at all."""
+    path = tmp_path / "plot.png"
+    plots.plot_costs(path, COSTS, learning_rate=0.005)
+    before = digest(path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
+    with pytest.raises(OSError, match="No space left"):
+        plots.plot_costs(path, COSTS, learning_rate=0.5)
+    assert digest(path) == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["plot.png"]
