@@ -61,7 +61,9 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
     try:
-        return command() or 0
+        code = command() or 0
+        sys.stdout.flush()  # a closed pipe shows here, not only when Python has left us
+        return code
     except KeyboardInterrupt:
         print("one-neuron: interrupted; nothing half-written is left behind", file=sys.stderr)
         return 130

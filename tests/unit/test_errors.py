@@ -1,5 +1,6 @@
 """Exit codes and messages: one line for what a user can cause, a traceback for what only a programmer can."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -121,19 +122,26 @@ def test_one_line(text: object, line: str) -> None:
     assert one_line(text) == line
 
 
-def test_a_closed_pipe_is_no_error() -> None:
-    """`one-neuron ... | head -1` ends with 141 and without a complaint."""
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_closed_pipe_is_no_error(lines: int) -> None:
+    """`one-neuron ... | head -1` ends with 141 and without a complaint, also where all output fits into the buffer."""
     program = (
         "import sys; from one_neuron.errors import run_command\n"
         "def command():\n"
-        "    for _ in range(100_000): print('a line of output')\n"
+        "    sys.stdin.read()\n"
+        f"    for _ in range({lines}): print('a line of output')\n"
         "sys.exit(run_command(command))"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe, env=buffered
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
+        process.stdin.close()
         assert process.wait(timeout=30) == 141
         assert process.stderr.read() == b""
 

@@ -176,6 +176,14 @@ def test_the_grid_gets_coarser_only_for_many_iterations() -> None:
     assert result.parameters.w == pytest.approx(w, abs=1e-9)
 
 
+def test_the_sum_of_all_updates_does_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiny steps are all of one size and add up: with updates of 58 bits, 128 of them would leave int64."""
+    monkeypatch.setattr(gradient_descent, "_UPDATE_BITS", 58)
+    learning_rate = 2.0**-20 * (1 - 2.0**-53)  # just below a power of two, where an update has the most units
+    result = optimize(np.zeros((1, 1), dtype=np.uint8), np.array([1]), learning_rate=learning_rate, num_iterations=200)
+    assert result.parameters.b == pytest.approx(200 * learning_rate / 2, rel=1e-4)
+
+
 @pytest.mark.parametrize("learning_rate", [1e-12, 1e-6, 0.1, 7.3, 1000.0])
 @pytest.mark.parametrize(("m", "n_x"), [(1, 1), (1, 12), (6, 1), (6, 12)])
 @pytest.mark.parametrize("form", ["gram", "features", "float"])

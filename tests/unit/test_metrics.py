@@ -28,7 +28,7 @@ def test_confusion_by_hand() -> None:
 
 
 @given(pairs_of_labels)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_confusion_against_scikit_learn(rows: list[tuple[int, int]]) -> None:
     """The four counts and the four ratios; 0 where a ratio has no denominator."""
     Y, predicted = np.array(rows, dtype=np.uint8).T
@@ -86,7 +86,7 @@ def test_roc_auc_by_hand(Y: list[int], scores: list[float], area: float) -> None
 
 
 @given(scored_labels)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_roc_auc_against_scikit_learn(rows: list[tuple[int, int]]) -> None:
     """With many ties."""
     labels, scores = zip(*rows, strict=True)
