@@ -17,20 +17,18 @@ For uint8 pixels each form gives the same bits on every machine, at any learning
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from one_neuron import portable
 from one_neuron.neuron import Array, Parameters, compute_z, cost, gradient, initialize_with_zeros
 
 GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
-_UPDATE_BITS = 48  # resolution of one update in the gram form, relative to its largest possible size
-
-Record = Callable[[int, Array], None]
+_UPDATE_BITS = 38  # resolution of one update in the gram form, relative to its largest possible size
 
 
 @dataclass(frozen=True)
@@ -93,68 +91,94 @@ def optimize(
     """
     _check(X, Y, learning_rate, num_iterations, record_every)
     form = choose_form(X)
-    recorded: list[tuple[int, float]] = []
-
-    def record(iteration: int, z: Array) -> None:
-        if iteration % record_every == 0 or iteration == num_iterations:
-            recorded.append((iteration, cost(z, Y)))
-
+    costs = _Costs(Y, num_iterations, record_every)
     descend = _descend_gram if form == "gram" else _descend_features
-    parameters = descend(X, Y, learning_rate, num_iterations, record)
-    iterations, costs = zip(*recorded, strict=True)
-    return TrainingResult(parameters, np.array(iterations, dtype=np.int64), np.array(costs), form)
+    # The products of one iteration are so small that handing them to several threads takes longer than doing them.
+    with threadpool_limits(limits=1, user_api="blas"):
+        parameters = descend(X, Y, learning_rate, num_iterations, costs)
+    return TrainingResult(parameters, np.array(costs.iterations), np.array(costs.values), form)
+
+
+class _Costs:
+    """The costs that are kept.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (m,)
+    num_iterations, record_every : int
+        As in `optimize`.
+    """
+
+    def __init__(self, Y: NDArray[Any], num_iterations: int, record_every: int) -> None:
+        self.iterations: list[int] = []
+        self.values: list[float] = []
+        self._Y, self._last, self._every = Y, num_iterations, record_every
+
+    def due(self, iteration: int) -> bool:
+        """Say whether the cost of this iteration is to be kept."""
+        return iteration % self._every == 0 or iteration == self._last
+
+    def keep(self, iteration: int, z: Array) -> None:
+        """Work the cost out and keep it."""
+        self.iterations.append(iteration)
+        self.values.append(cost(z, self._Y))
 
 
 def _descend_features(
-    X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, record: Record
+    X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, costs: _Costs
 ) -> Parameters:
     """Train as the course does: one pass for z, one for the gradient."""
     parameters = initialize_with_zeros(X.shape[1])
     for iteration in range(num_iterations):
         z = compute_z(X, parameters)  # forward
-        record(iteration, z)
+        if costs.due(iteration):
+            costs.keep(iteration, z)
         dw, db = gradient(X, Y, z)  # backward
         parameters = Parameters(w=parameters.w - learning_rate * dw, b=parameters.b - learning_rate * db)  # update
-    record(num_iterations, compute_z(X, parameters))
+    costs.keep(num_iterations, compute_z(X, parameters))
     return parameters
 
 
 def _descend_gram(
-    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, num_iterations: int, record: Record
+    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, num_iterations: int, costs: _Costs
 ) -> Parameters:
-    """Train on scalar products of pictures, in integers.
+    """Train on scalar products of pictures, in whole numbers.
 
     With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), an update of w is beta += (learning_rate / m) / (1 + exp(u)) where
     u = s z = Q beta and Q = s s^T (X X^T + 1). beta is kept as whole multiples of a power of two, an update being at
     most 2**_UPDATE_BITS of them, and Q in units of 1 / 255**2, so that Q beta is exact in any order of summation.
     """
     m = len(X)
-    s = np.where(Y, 1, -1)
+    s = np.where(Y, 1.0, -1.0)
     Q = portable.gram_matrix(X)
     Q += portable.PIXEL_MAX**2
-    bits = portable.piece_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
+    bits = portable.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
     Q *= s[:, np.newaxis]
     Q *= s
 
-    # The sum of all updates stays below 2**62. Only more than 16,383 of them make the grid coarser.
+    # The sum of all updates stays within 2**STATE_BITS. Only more than 4,095 of them make the grid coarser.
     update_bits = min(_UPDATE_BITS, portable.STATE_BITS - num_iterations.bit_length())
     step = learning_rate / m
     unit = math.ldexp(1.0, math.frexp(step)[1] - update_bits)
-    counts = np.zeros(m, dtype=np.int64)  # beta = counts * unit
+    counts = np.zeros(m)  # beta = counts * unit
 
     def compute_u() -> Array:
-        products = Q @ portable.split(counts, bits)
-        return portable.combine(products, bits) * (unit / portable.PIXEL_MAX**2)
+        u = portable.combine(portable.split(counts, bits) @ Q, bits)  # Q is symmetric
+        u *= unit / portable.PIXEL_MAX**2
+        return u
 
     for iteration in range(num_iterations):
         u = compute_u()
-        record(iteration, s * u)
-        counts += np.rint((step / unit) / (1.0 + portable.exp(u))).astype(np.int64)
-    record(num_iterations, s * compute_u())
+        if costs.due(iteration):
+            costs.keep(iteration, s * u)
+        update = portable.exp(u)
+        update += 1.0
+        np.divide(step / unit, update, out=update)
+        counts += np.rint(update)
+    costs.keep(num_iterations, s * compute_u())
 
-    alpha = portable.FixedPoint(counts=s * counts, unit=unit)
-    w = portable.transposed_pixels_times(X, alpha)
-    return Parameters(w=w, b=sum(alpha.counts.tolist()) * unit)
+    w = portable.transposed_pixels_times(X, portable.FixedPoint(s * counts, unit))
+    return Parameters(w=w, b=math.fsum(s * counts) * unit)
 
 
 def _check(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, record_every: int) -> None:
@@ -171,5 +195,5 @@ def _check(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iteration
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise ValueError(f"learning_rate is {learning_rate}; expected a positive number")
     for name, value in {"num_iterations": num_iterations, "record_every": record_every}.items():
-        if value < 1:
+        if value < 1 or value != int(value):
             raise ValueError(f"{name} is {value}; expected a whole number of at least 1")

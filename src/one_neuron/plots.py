@@ -1,5 +1,6 @@
 """Pictures of what the neuron learned. The only room that knows matplotlib."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,9 @@ def _drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
 
     The user's own matplotlib settings, the time and the version stay out of the file: same result, same bytes.
     """
-    with matplotlib.style.context("default", after_reset=True):
+    with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
+        # A name may use a script that matplotlib's own font lacks: it shows as boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure

@@ -8,6 +8,7 @@ comparison, and sums of integers below 2**53 are exact in any order. Everything 
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +16,20 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 PIXEL_MAX = 255  # a uint8 pixel p stands for p / 255 in [0, 1]
-EXACT = 53  # float64 holds every integer up to 2**53
-STATE_BITS = 62  # int64 without its sign, and one bit of room for rounding up
+EXACT = 53  # float64 holds every whole number up to 2**53
+STATE_BITS = 50  # of a number in fixed point, without its sign
 
-_LOG2_E = 1.4426950408889634
-# ln 2 in two parts: the first has 21 trailing zero bits, so that k * LN2_HIGH is exact for |k| < 2**21.
-_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 _EXP_LIMIT = 708.0  # exp(+-708) is still a normal number
-# exp(r) for |r| <= ln(2) / 2: the first term left out, r**14 / 14!, is below 5e-18.
-_EXP_SERIES = [1.0 / math.factorial(n) for n in range(14)]
+_STEPS = 64 * 64  # exp looks 2**(j / 4096) up
+_COARSE = [Decimal(2) ** (Decimal(j) / 64) for j in range(64)]
+_FINE = [Decimal(2) ** (Decimal(j) / _STEPS) for j in range(64)]
+_POWERS = np.array([float(coarse * fine) for coarse in _COARSE for fine in _FINE])
+_STEPS_PER_UNIT = float(_STEPS / Decimal(2).ln())
+# ln(2) / 4096 in two parts: the first has so many zeros at its end that k * _STEP_HIGH is exact for |k| < 2**23.
+_STEP_HIGH = math.ldexp(math.floor(math.ldexp(float(Decimal(2).ln() / _STEPS), 42)), -42)
+_STEP_LOW = float(Decimal(2).ln() / _STEPS - Decimal(_STEP_HIGH))
+# exp(r) - 1 for |r| <= ln(2) / 8192: the first term left out, r**4 / 4!, is below 3e-18.
+_EXPM1_SERIES = [1.0 / math.factorial(n) for n in range(1, 4)]
 # atanh(y) / y in y**2 for |y| <= 1/3: the first term left out, y**36 / 37, is below 2e-19.
 _ATANH_SERIES = [1.0 / (2 * n + 1) for n in range(18)]
 
@@ -31,7 +37,8 @@ _ATANH_SERIES = [1.0 / (2 * n + 1) for n in range(18)]
 def exp(x: Array) -> Array:
     """Return e**x to about one unit in the last place, x taken into [-708, 708].
 
-    x = k ln 2 + r with an integer k, so e**x = 2**k e**r, and e**r is a short Taylor series.
+    x = k ln(2) / 4096 + r with a whole number k = 4096 i + j, so e**x = 2**i 2**(j / 4096) e**r: a shift, a table and a
+    short Taylor series.
 
     Parameters
     ----------
@@ -43,17 +50,22 @@ def exp(x: Array) -> Array:
         Positive and finite.
     """
     x = np.minimum(np.maximum(x, -_EXP_LIMIT), _EXP_LIMIT)
-    k = np.rint(x * _LOG2_E)
-    r = x - k * _LN2_HIGH
-    r -= k * _LN2_LOW
-    power = _polynomial(_EXP_SERIES, r)
-    # 2**k has the exponent field k + 1023 and an empty fraction.
-    power *= ((k.astype(np.int64) + 1023) << 52).view(np.float64)
-    return power
+    k = np.rint(x * _STEPS_PER_UNIT)
+    r = x - k * _STEP_HIGH
+    r -= k * _STEP_LOW
+    result = _polynomial(_EXPM1_SERIES, r)
+    result *= r
+    whole = k.astype(np.int64)
+    power = _POWERS.take(whole & (_STEPS - 1))
+    result *= power
+    result += power
+    # 2**i has the exponent field i + 1023 and an empty fraction.
+    result *= (((whole >> 12) + 1023) << 52).view(np.float64)
+    return result
 
 
 def log1p(t: Array) -> Array:
-    """Return ln(1 + t) for t in [0, 1] to about two units in the last place: 2 atanh(t / (2 + t)).
+    """Return ln(1 + t) for t in [0, 1] to about three units in the last place: 2 atanh(t / (2 + t)).
 
     Parameters
     ----------
@@ -74,10 +86,11 @@ def mean(values: Array) -> float:
 
 def _polynomial(coefficients: list[float], x: Array) -> Array:
     """Evaluate a polynomial, constant term first in the list, by Horner's rule."""
-    total = np.full_like(x, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        total *= x
+    total = np.asarray(x * coefficients[-1])
+    for coefficient in coefficients[-2:0:-1]:
         total += coefficient
+        total *= x
+    total += coefficients[0]
     return total
 
 
@@ -87,20 +100,20 @@ class FixedPoint:
 
     Parameters
     ----------
-    counts : ndarray of shape (n,), int64
-        Absolute values up to 2**62.
+    counts : ndarray of shape (n,), float64, whole numbers
+        Absolute values up to 2**STATE_BITS.
     unit : float
         A power of two.
     """
 
-    counts: NDArray[np.int64]
+    counts: Array
     unit: float
 
 
 def to_fixed_point(v: Array) -> FixedPoint:
-    """Round `v` to the finest grid on which its largest absolute value stays below 2**62.
+    """Round `v` to the finest grid on which its largest absolute value stays within 2**STATE_BITS.
 
-    The rounding error is at most 2**-62 of the largest absolute value, a 512th of float64's own.
+    The rounding error is at most 2**-50 of the largest absolute value.
 
     Parameters
     ----------
@@ -108,22 +121,22 @@ def to_fixed_point(v: Array) -> FixedPoint:
     """
     largest = float(np.max(np.abs(v), initial=0.0))
     exponent = max(math.frexp(largest)[1] - STATE_BITS, -1000)  # no unit below the normal numbers
-    return FixedPoint(counts=np.rint(np.ldexp(v, -exponent)).astype(np.int64), unit=math.ldexp(1.0, exponent))
+    return FixedPoint(counts=np.rint(np.ldexp(v, -exponent)), unit=math.ldexp(1.0, exponent))
 
 
-def piece_bits(largest_row_sum: int) -> int:
-    """Return how many bits a piece of a vector may have, so that a matrix times the piece is exact.
+def digit_bits(largest_row_sum: int) -> int:
+    """Return how many bits a digit of a vector may have, so that a matrix times the digits is exact.
 
     Parameters
     ----------
     largest_row_sum : int
-        The largest sum of absolute values in a row of the integer matrix. Every partial sum of a row times pieces of
+        The largest sum of absolute values in a row of the integer matrix. Every partial sum of a row times digits of
         absolute value at most 2**(bits - 1) stays within 2**53 then, whatever the order.
 
     Raises
     ------
     OverflowError
-        If not even pieces of two bits fit.
+        If not even digits of two bits fit.
     """
     bits = EXACT + 1 - largest_row_sum.bit_length()
     if bits < 2:
@@ -131,41 +144,38 @@ def piece_bits(largest_row_sum: int) -> int:
     return bits
 
 
-def split(counts: NDArray[np.int64], bits: int) -> Array:
-    """Split integers into signed digits of `bits` bits each, lowest first: counts = sum of digit_j 2**(bits j).
+def split(counts: Array, bits: int) -> Array:
+    """Split whole numbers into signed digits of `bits` bits, lowest first: counts = sum of digits[j] 2**(bits j).
 
     Parameters
     ----------
-    counts : ndarray of shape (n,), int64
+    counts : ndarray of shape (n,), float64, whole numbers
+        Absolute values up to 2**STATE_BITS.
     bits : int
         At least 2.
 
     Returns
     -------
-    ndarray of shape (n, number of digits), float64, Fortran order
-        Whole numbers in [-2**(bits - 1), 2**(bits - 1)).
+    ndarray of shape (ceil((STATE_BITS + 1) / bits), n), float64
+        Whole numbers in [-2**(bits - 1), 2**(bits - 1)].
     """
-    half, mask = np.int64(1 << (bits - 1)), np.int64((1 << bits) - 1)
-    digits = []
+    number = -(-(STATE_BITS + 1) // bits)
+    digits = np.empty((number, len(counts)))
     rest = counts
-    while True:
-        digit = ((rest + half) & mask) - half
-        digits.append(digit)
-        rest = (rest - digit) >> bits
-        if not rest.any():
-            break
-    return np.asfortranarray(np.stack(digits, axis=1), dtype=np.float64)
+    for j in range(number - 1):
+        higher = np.rint(rest * 2.0**-bits)
+        np.subtract(rest, higher * 2.0**bits, out=digits[j])
+        rest = higher
+    digits[-1] = rest
+    return digits
 
 
 def combine(products: Array, bits: int) -> Array:
-    """Return the sum of products[:, j] 2**(bits j), highest first: the way back from `split` after a matrix product.
-
-    Leading digits that are zero change nothing, so the result does not depend on how many digits there are.
-    """
-    total = products[:, -1].copy()
-    for j in range(products.shape[1] - 2, -1, -1):
+    """Return the sum of products[j] 2**(bits j), highest first: the way back from `split` after a matrix product."""
+    total: Array = products[-1].copy()
+    for product in products[-2::-1]:
         total *= 2.0**bits
-        total += products[:, j]
+        total += product
     return total
 
 
@@ -205,10 +215,12 @@ def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
     -------
     ndarray of shape (m,), float64
     """
-    fixed, bits = to_fixed_point(v), _pixel_piece_bits(X.shape[1])
+    fixed, bits = to_fixed_point(v), _pixel_digit_bits(X.shape[1])
     digits = split(fixed.counts, bits)
-    products = [X[i : i + block].astype(np.float64) @ digits for i in range(0, max(len(X), 1), block)]
-    return combine(np.concatenate(products), bits) * fixed.unit / PIXEL_MAX
+    products = np.empty((len(digits), len(X)))
+    for i in range(0, len(X), block):
+        products[:, i : i + block] = digits @ X[i : i + block].astype(np.float64).T
+    return combine(products, bits) * fixed.unit / PIXEL_MAX
 
 
 def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: int = 512) -> Array:
@@ -225,14 +237,14 @@ def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: i
     -------
     ndarray of shape (n_x,), float64
     """
-    bits = _pixel_piece_bits(len(X))
+    bits = _pixel_digit_bits(len(X))
     digits = split(fixed.counts, bits)
-    products = np.zeros((X.shape[1], digits.shape[1]))
+    products = np.zeros((len(digits), X.shape[1]))
     for i in range(0, len(X), block):
-        products += X[i : i + block].T.astype(np.float64) @ digits[i : i + block]
+        products += digits[:, i : i + block] @ X[i : i + block].astype(np.float64)
     return combine(products, bits) * fixed.unit / PIXEL_MAX
 
 
-def _pixel_piece_bits(terms: int) -> int:
-    """Return the bits of a piece when so many raw pixels are summed up."""
-    return piece_bits(terms * PIXEL_MAX)
+def _pixel_digit_bits(terms: int) -> int:
+    """Return the bits of a digit when so many raw pixels are summed up."""
+    return digit_bits(terms * PIXEL_MAX)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from one_neuron.errors import SettingsError, one_line
 
 PARAMS_FILE = Path("params.yaml")
+CONF_FOLDER = Path("conf")
 
 
 def _number(least: float, most: float, *, open_ends: bool = False) -> Any:
@@ -103,15 +104,15 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     return check_settings(values, origin=str(path))
 
 
-def compose_settings(overrides: Sequence[str], *, conf: Path = Path("conf")) -> Settings:
+def compose_settings(overrides: Sequence[str]) -> Settings:
     """Compose params.yaml with Hydra overrides such as `train.learning_rate=0.01`, and check the result.
+
+    The current folder is the root of the project, with params.yaml and `conf`.
 
     Parameters
     ----------
     overrides : sequence of str
         Hydra's override syntax.
-    conf : Path
-        The folder of the primary config; params.yaml lies beside it.
 
     Returns
     -------
@@ -128,11 +129,11 @@ def compose_settings(overrides: Sequence[str], *, conf: Path = Path("conf")) -> 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    load_settings(conf.parent / PARAMS_FILE)  # its own mistakes are named with the file
+    load_settings()  # its own mistakes are named with the file
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             _check_override(override.key_or_group)
-        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+        with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
             config = compose("config", overrides=list(overrides))
         values = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:

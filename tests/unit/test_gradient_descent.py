@@ -168,7 +168,7 @@ def test_fewer_iterations_are_a_prefix(pixels: bool) -> None:
 
 
 def test_the_grid_gets_coarser_only_for_many_iterations() -> None:
-    """Beyond 16,383 iterations an update has fewer bits, and still follows the textbook."""
+    """Beyond 4,095 iterations an update has fewer bits, and still follows the textbook."""
     X, Y = make_problem(5, 3)
     w, _, costs = textbook(X, Y, 0.01, 17000)
     result = optimize(X, Y, learning_rate=0.01, num_iterations=17000, record_every=1000)
@@ -177,7 +177,7 @@ def test_the_grid_gets_coarser_only_for_many_iterations() -> None:
 
 
 def test_the_sum_of_all_updates_does_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny steps are all of one size and add up: with updates of 58 bits, 128 of them would leave int64."""
+    """Tiny steps are all of one size and add up: with updates of 58 bits they would leave what float64 holds exactly."""
     monkeypatch.setattr(gradient_descent, "_UPDATE_BITS", 58)
     learning_rate = 2.0**-20 * (1 - 2.0**-53)  # just below a power of two, where an update has the most units
     result = optimize(np.zeros((1, 1), dtype=np.uint8), np.array([1]), learning_rate=learning_rate, num_iterations=200)
@@ -311,6 +311,7 @@ GOOD: dict[str, Any] = {
         ({"learning_rate": math.nan}, "learning_rate is nan"),
         ({"learning_rate": math.inf}, "learning_rate is inf"),
         ({"num_iterations": 0}, "num_iterations is 0"),
+        ({"num_iterations": 1.5}, "num_iterations is 1.5"),
         ({"record_every": 0}, "record_every is 0"),
         ({"record_every": -1}, "record_every is -1"),
     ],

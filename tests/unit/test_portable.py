@@ -16,7 +16,7 @@ from one_neuron import portable
 from one_neuron.portable import Array, FixedPoint
 
 LN2 = math.log(2)
-int62 = st.integers(-(2**62), 2**62)
+int50 = st.integers(-(2**50), 2**50)
 
 
 def errors_in_ulp(got: Array, x: Array, function: Callable[[Any], Any]) -> NDArray[np.float64]:
@@ -54,14 +54,14 @@ def hard_logarithm_arguments() -> Array:
 @pytest.mark.parametrize(
     ("function", "oracle", "x", "bound"),
     [
-        pytest.param(portable.exp, mpmath.exp, hard_exponents(), 1.25, id="exp"),
+        pytest.param(portable.exp, mpmath.exp, hard_exponents(), 1.1, id="exp"),
         pytest.param(portable.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
     ],
 )
 def test_error_stays_within_a_few_units_in_the_last_place(
     function: Callable[[Array], Array], oracle: Callable[[Any], Any], x: Array, bound: float
 ) -> None:
-    """Measured on 120,000 arguments each: exp 1.12 ulp, log1p 2.87 ulp."""
+    """Measured on 120,000 arguments each: exp 0.998 ulp, log1p 2.87 ulp."""
     assert errors_in_ulp(function(x), x, oracle).max() <= bound
 
 
@@ -116,101 +116,102 @@ def test_mean_does_not_cancel() -> None:
     assert portable.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
 
 
-@given(st.lists(int62, min_size=1, max_size=8), st.integers(2, 53))
+@given(st.lists(int50, min_size=1, max_size=8), st.integers(2, 53))
 def test_split_is_undone_in_integers(counts: list[int], bits: int) -> None:
     """The digits are whole, within their bounds, and add up to what was split, negative numbers included."""
-    digits = portable.split(np.array(counts, dtype=np.int64), bits)
+    digits = portable.split(np.array(counts, dtype=np.float64), bits)
     half = 2 ** (bits - 1)
-    assert ((digits >= -half) & (digits < half)).all()
-    whole = [[int(digit) for digit in row] for row in digits]
-    assert (digits == np.array(whole, dtype=np.float64)).all()
-    assert [sum(digit << (bits * j) for j, digit in enumerate(row)) for row in whole] == counts
+    assert ((digits >= -half) & (digits <= half)).all()
+    whole = [[int(digit) for digit in column] for column in digits.T]
+    assert (digits.T == np.array(whole, dtype=np.float64)).all()
+    assert [sum(digit << (bits * j) for j, digit in enumerate(column)) for column in whole] == counts
 
 
-@pytest.mark.parametrize("count", [2**62, -(2**62), 2**62 - 1, 1 - 2**62, 2**61, 1, -1, 0])
+@pytest.mark.parametrize("count", [2**50, -(2**50), 2**50 - 1, 1 - 2**50, 2**49, 1, -1, 0])
 @pytest.mark.parametrize("bits", [2, 3, 8, 17, 52, 53])
 def test_split_survives_the_ends_of_its_range(count: int, bits: int) -> None:
-    """Nothing overflows at +-2**62."""
-    digits = portable.split(np.array([count]), bits)[0]
+    """Nothing is lost at +-2**50."""
+    digits = portable.split(np.array([float(count)]), bits)[:, 0]
     assert sum(int(digit) << (bits * j) for j, digit in enumerate(digits)) == count
 
 
 def test_split_leaves_its_argument_alone() -> None:
     """What comes in is not changed."""
-    counts = np.array([2**40, -5])
+    counts = np.array([2.0**40, -5.0])
     portable.split(counts, 7)
     assert counts.tolist() == [2**40, -5]
 
 
-@given(st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=8), st.integers(2, 53))
-def test_combine_returns_what_float64_holds(counts: list[int], bits: int) -> None:
-    """Numbers up to 2**53 come back exactly."""
-    v = np.array(counts, dtype=np.int64)
+@given(st.lists(int50, min_size=1, max_size=8), st.integers(2, 53))
+def test_combine_is_the_way_back(counts: list[int], bits: int) -> None:
+    """What was split comes back exactly."""
+    v = np.array(counts, dtype=np.float64)
     assert portable.combine(portable.split(v, bits), bits).tolist() == counts
 
 
-@given(st.lists(int62, min_size=1, max_size=8), st.integers(2, 53))
-def test_combine_rounds_larger_numbers_in_the_last_place(counts: list[int], bits: int) -> None:
-    """Beyond 2**53 the error is at most two units in the last place."""
-    got = portable.combine(portable.split(np.array(counts, dtype=np.int64), bits), bits)
-    for value, count in zip(got.tolist(), counts, strict=True):
-        assert abs(Fraction(value) - count) <= 2 * Fraction(math.ulp(float(count)))
+@given(st.lists(st.lists(st.integers(-(2**53), 2**53), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_combine_rounds_large_products_in_the_last_place(products: list[list[int]]) -> None:
+    """Sums beyond 2**53 are off by at most three units in the last place of their largest part."""
+    got = portable.combine(np.array(products, dtype=np.float64).T, 17)
+    for value, row in zip(got.tolist(), products, strict=True):
+        parts = [product << (17 * j) for j, product in enumerate(row)]
+        assert abs(Fraction(value) - sum(parts)) <= 3 * Fraction(math.ulp(float(max(map(abs, parts)))))
 
 
-@given(st.lists(int62, min_size=1, max_size=4), st.integers(2, 30), st.integers(1, 5))
+@given(st.lists(int50, min_size=1, max_size=4), st.integers(2, 30), st.integers(1, 5))
 def test_leading_zero_digits_change_nothing(counts: list[int], bits: int, more: int) -> None:
     """A vector split together with longer ones gives the same bits."""
-    digits = portable.split(np.array(counts, dtype=np.int64), bits)
-    padded = np.hstack([digits, np.zeros((len(counts), more))])
+    digits = portable.split(np.array(counts, dtype=np.float64), bits)
+    padded = np.vstack([digits, np.zeros((more, len(counts)))])
     assert portable.combine(padded, bits).tobytes() == portable.combine(digits, bits).tobytes()
 
 
 def test_combine_leaves_its_argument_alone() -> None:
     """What comes in is not changed."""
-    products = np.array([[1.0, 2.0, 3.0]])
+    products = np.array([[1.0], [2.0], [3.0]])
     portable.combine(products, 4)
-    assert products.tolist() == [[1.0, 2.0, 3.0]]
+    assert products.tolist() == [[1.0], [2.0], [3.0]]
 
 
 @given(st.integers(1, 2**52 - 1))
-def test_piece_bits_are_the_most_that_stay_exact(row_sum: int) -> None:
+def test_digit_bits_are_the_most_that_stay_exact(row_sum: int) -> None:
     """Row sum times the largest digit stays within 2**53, and one bit more could leave it."""
-    bits = portable.piece_bits(row_sum)
+    bits = portable.digit_bits(row_sum)
     assert row_sum * 2 ** (bits - 1) <= 2**53
     assert 2 ** row_sum.bit_length() * 2**bits > 2**53
 
 
 @pytest.mark.parametrize(("row_sum", "bits"), [(1, 53), (255, 46), (2**51, 2), (2**52 - 1, 2)])
-def test_piece_bits_by_hand(row_sum: int, bits: int) -> None:
+def test_digit_bits_by_hand(row_sum: int, bits: int) -> None:
     """54 minus the length of the row sum in bits."""
-    assert portable.piece_bits(row_sum) == bits
+    assert portable.digit_bits(row_sum) == bits
 
 
-def test_piece_bits_refuse_what_cannot_be_exact() -> None:
+def test_digit_bits_refuse_what_cannot_be_exact() -> None:
     """From 2**52 on not even two bits fit."""
     with pytest.raises(OverflowError, match=str(2**52)):
-        portable.piece_bits(2**52)
+        portable.digit_bits(2**52)
 
 
 @given(st.lists(st.floats(-1e200, 1e200), min_size=1, max_size=8))
 def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
-    """Each number is off by at most 2**-62 of the largest, and the counts stay within 2**62."""
+    """Each number is off by at most 2**-50 of the largest, and the counts stay within 2**50."""
     fixed = portable.to_fixed_point(np.array(values))
     assert math.frexp(fixed.unit)[0] == 0.5
     largest = max(map(abs, values))
     for value, count in zip(values, fixed.counts.tolist(), strict=True):
-        assert abs(count) <= 2**62
+        assert abs(count) <= 2**50
         assert abs(Fraction(count) * Fraction(fixed.unit) - Fraction(value)) <= max(
-            Fraction(largest) / 2**62, Fraction(2) ** -1001
+            Fraction(largest) / 2**50, Fraction(2) ** -1001
         )
 
 
 @pytest.mark.parametrize("values", [[], [0.0], [0.0, -0.0], [5e-324], [1.7e308, -1.7e308], [np.nextafter(1, 0)]])
 def test_fixed_point_takes_the_ends_of_float64(values: list[float]) -> None:
-    """No vector, zeros, the smallest and the largest numbers: counts within 2**62, no warning."""
+    """No vector, zeros, the smallest and the largest numbers: counts within 2**50, no warning."""
     fixed = portable.to_fixed_point(np.array(values))
     assert len(fixed.counts) == len(values)
-    assert all(abs(count) <= 2**62 for count in fixed.counts.tolist())
+    assert all(abs(count) <= 2**50 for count in fixed.counts.tolist())
 
 
 def pictures(m: int, n_x: int, kind: str) -> NDArray[np.uint8]:
@@ -241,11 +242,11 @@ def exact_product(rows: NDArray[Any], values: list[Fraction]) -> list[Fraction]:
 @pytest.mark.parametrize("kind", ["random", "white"])
 @pytest.mark.parametrize(("m", "n_x"), [(1, 1), (3, 7), (5, 257)])
 def test_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
-    """Wrong by 2**-61 of the largest number for each feature and some last places, however much cancels."""
+    """Wrong by 2**-49 of the largest number for each feature and some last places, however much cancels."""
     X, v = pictures(m, n_x, kind), np.random.default_rng(1).normal(size=n_x)
     v[n_x // 2 :] *= 1e-9
     values = [Fraction(value) for value in v.tolist()]
-    grid = n_x * max(map(abs, values)) / 2**61
+    grid = n_x * max(map(abs, values)) / 2**49
     for value, true in zip(portable.pixels_times(X, v).tolist(), exact_product(X, values), strict=True):
         assert abs(Fraction(value) - true) <= grid + 4 * Fraction(math.ulp(float(true)))
 
@@ -253,10 +254,10 @@ def test_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["random", "white"])
 @pytest.mark.parametrize(("m", "n_x"), [(1, 1), (3, 7), (257, 5)])
 def test_transposed_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
-    """(X / 255)^T v of numbers in fixed point, up to 2**62 counts."""
+    """(X / 255)^T v of numbers in fixed point, up to 2**50 counts."""
     X = pictures(m, n_x, kind)
-    counts = np.random.default_rng(2).integers(-(2**62), 2**62, size=m)
-    counts[0] = 2**62
+    counts = np.random.default_rng(2).integers(-(2**50), 2**50, size=m).astype(np.float64)
+    counts[0] = 2**50
     fixed = FixedPoint(counts=counts, unit=2.0**-70)
     exact = exact_product(X.T, [Fraction(count) / 2**70 for count in counts.tolist()])
     for value, true in zip(portable.transposed_pixels_times(X, fixed).tolist(), exact, strict=True):
@@ -268,7 +269,7 @@ def test_products_of_whole_numbers_are_exact() -> None:
     X = np.full((2, 5), 255, dtype=np.uint8)
     v = np.array([2.0**40, 1.0, -(2.0**40), 3.0, -1.0])
     assert portable.pixels_times(X, v).tolist() == [3.0, 3.0]
-    fixed = FixedPoint(counts=np.array([2**62, 5, 1 - 2**62]), unit=1.0)
+    fixed = FixedPoint(counts=np.array([2.0**50, 5.0, 1 - 2.0**50]), unit=1.0)
     assert portable.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), fixed).tolist() == [6.0, 6.0]
 
 

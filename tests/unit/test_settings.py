@@ -229,7 +229,7 @@ def test_files_of_other_editors_are_read(write: Write, content: str) -> None:
 def test_overrides_are_composed(project: Path, override: str, key: str, value: float) -> None:
     """One value changes, with its declared type, and params.yaml is never written."""
     before = (project / "params.yaml").read_bytes()
-    settings = compose_settings([override], conf=project / "conf")
+    settings = compose_settings([override])
     assert asdict(settings) == change(f"train.{key}", value)
     assert type(getattr(settings.train, key)) is type(value)
     assert (project / "params.yaml").read_bytes() == before
@@ -273,7 +273,7 @@ def test_composing_the_committed_files(repository: Path, monkeypatch: pytest.Mon
 def test_wrong_overrides_are_named(project: Path, overrides: list[str], message: str) -> None:
     """Key, value and what is allowed; Hydra's own words only where the syntax is wrong."""
     with pytest.raises(SettingsError) as caught:
-        compose_settings(overrides, conf=project / "conf")
+        compose_settings(overrides)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -282,7 +282,7 @@ def test_a_mistake_in_the_file_is_told_before_the_override(project: Path, write:
     """What is wrong in params.yaml is named as such."""
     write(replace_value("num_px", "0"))
     with pytest.raises(SettingsError, match=r"params.yaml: data.num_px is 0; expected a whole number from 1 to 1,024"):
-        compose_settings(["train.threshold=0.25"], conf=project / "conf")
+        compose_settings(["train.threshold=0.25"])
 
 
 def test_settings_are_frozen() -> None:
