@@ -177,7 +177,7 @@ def test_the_grid_gets_coarser_only_for_many_iterations() -> None:
 
 
 def test_the_sum_of_all_updates_does_not_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tiny steps are all of one size and add up: with updates of 58 bits they would leave what float64 holds exactly."""
+    """Tiny steps are all of one size and add up: with updates of 58 bits they would leave float64 behind."""
     monkeypatch.setattr(gradient_descent, "_UPDATE_BITS", 58)
     learning_rate = 2.0**-20 * (1 - 2.0**-53)  # just below a power of two, where an update has the most units
     result = optimize(np.zeros((1, 1), dtype=np.uint8), np.array([1]), learning_rate=learning_rate, num_iterations=200)
