@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from one_neuron import portable
 from one_neuron.neuron import Array, Parameters, compute_z, cost, gradient, initialize_with_zeros
@@ -89,6 +88,8 @@ def optimize(
     Andrew Ng, Neural Networks and Deep Learning, week 2, "Logistic Regression with a Neural Network mindset",
     `optimize`.
     """
+    from threadpoolctl import threadpool_limits  # its import sets an environment variable
+
     _check(X, Y, learning_rate, num_iterations, record_every)
     form = choose_form(X)
     costs = _Costs(Y, num_iterations, record_every)
