@@ -55,9 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     settings.set_defaults(run=run_settings)
 
     ui = commands.add_parser("ui", help="open the MLflow UI on 127.0.0.1")
-    ui.add_argument("--port", type=int, default=5000, help="default: %(default)s")
+    ui.add_argument("--port", type=_port, default=5000, help="default: %(default)s")
     ui.set_defaults(run=run_ui)
     return parser
+
+
+def _port(text: str) -> int:
+    """Return the number of a port; argparse names a wrong one."""
+    if not (text.isdecimal() and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535")
+    return int(text)
 
 
 def run_predict(options: argparse.Namespace) -> int:
@@ -150,7 +157,7 @@ def run_ui(options: argparse.Namespace) -> None:
         return
     try:
         socket.create_server(("127.0.0.1", options.port)).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise EnvironmentProblem(
             f"port {options.port} cannot be used ({one_line(error)}); try another: make ui PORT=5001"
         ) from error

@@ -1,0 +1,181 @@
+"""The `one-neuron` command as its users call it."""
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from one_neuron import tracking_store
+from one_neuron.cli import main
+from one_neuron.files import write_json
+from one_neuron.neuron import Parameters
+from one_neuron.storage import Model, save_model
+
+WHITE = (255, 255, 255)
+BLACK = (0, 0, 0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder: a model that takes bright pictures for cats, and two pictures."""
+    monkeypatch.chdir(tmp_path)
+    # z = 24 mean - 12 over the 12 values of a 2 x 2 picture: 12 for white, -12 for black.
+    parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
+    save_model(Path("models/model.h5"), Model(parameters, num_px=2, classes=("non-cat", "cat"), threshold=0.5))
+    Path("pictures").mkdir()
+    Image.new("RGB", (40, 30), WHITE).save("pictures/bright cat.png")
+    Image.new("RGB", (5, 7), BLACK).save("pictures/dark.jpg")
+    return tmp_path
+
+
+def test_predict_prints_file_class_and_probability(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a picture, in the order of the arguments; 1 / (1 + e**-12) is 0.999994."""
+    assert main(["predict", "pictures/dark.jpg", "pictures/bright cat.png"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "pictures/dark.jpg\tnon-cat\tP(cat) = 0.0000",
+        "pictures/bright cat.png\tcat\tP(cat) = 1.0000",
+    ]
+
+
+def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder stands for its pictures, sorted by name; the probability has its full precision."""
+    assert main(["predict", "--json", "pictures"]) == 0
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert first == {
+        "file": "pictures/bright cat.png",
+        "class": "cat",
+        "probability": pytest.approx(1 / (1 + np.exp(-12.0)), rel=1e-12),
+        "positive_class": "cat",
+    }
+    assert (second["file"], second["class"]) == ("pictures/dark.jpg", "non-cat")
+
+
+def test_a_bad_picture_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line on stderr for each bad one, and exit code 3."""
+    Path("text.jpg").write_text("no picture", encoding="utf-8")
+    Path("empty").mkdir()
+    assert main(["predict", "nowhere.png", "text.jpg", "empty", "pictures/dark.jpg"]) == 3
+    printed = capsys.readouterr()
+    assert printed.out == "pictures/dark.jpg\tnon-cat\tP(cat) = 0.0000\n"
+    complaints = printed.err.splitlines()
+    assert [complaint.split("'")[1] for complaint in complaints] == ["nowhere.png", "text.jpg", "empty"]
+
+
+def test_names_that_are_no_text_can_be_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bytes that are not UTF-8 are shown as escapes."""
+    odd = os.fsdecode(b"odd\xff.png")
+    Image.new("RGB", (2, 2), WHITE).save(odd)
+    assert main(["predict", odd]) == 0
+    assert capsys.readouterr().out == "odd\\xff.png\tcat\tP(cat) = 1.0000\n"
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.4, "cat"), (0.5, "non-cat"), (0.6, "non-cat")])
+def test_the_model_s_own_threshold_decides(
+    folder: Path, capsys: pytest.CaptureFixture[str], threshold: float, expected: str
+) -> None:
+    """A probability of just one half is a cat only below."""
+    undecided = Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=threshold)
+    save_model(Path("undecided.h5"), undecided)
+    assert main(["predict", "--model", "undecided.h5", "pictures/dark.jpg"]) == 0
+    assert capsys.readouterr().out == f"pictures/dark.jpg\t{expected}\tP(cat) = 0.5000\n"
+
+
+def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Before any picture is read."""
+    Path("models/model.h5").unlink()
+    assert main(["predict", "pictures"]) == 3
+    assert capsys.readouterr().err == "one-neuron: 'models/model.h5' is missing; run `dvc repro` to make it again\n"
+
+
+def write_result(repository: Path) -> None:
+    """Write params.yaml and the metrics that `report` reads."""
+    Path("params.yaml").write_bytes((repository / "params.yaml").read_bytes())
+    write_json(Path("metrics/train.json"), {"m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608})
+    write_json(
+        Path("metrics/evaluate.json"),
+        {"train_accuracy": 207 / 209, "test_accuracy": 0.7, "baseline_accuracy": 0.66, "test": {"m": 50}},
+    )
+
+
+def test_report_shows_the_result(folder: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Source, shapes, costs, accuracies beside the baseline, plots and the way to the UI."""
+    write_result(repository)
+    assert main(["report"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
+        assert text in printed
+
+
+def test_report_without_a_result(folder: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The missing file is named, and so is a number that is not there."""
+    write_result(repository)
+    write_json(Path("metrics/train.json"), {"m": 209})
+    assert main(["report"]) == 3
+    assert "'n_x'" in capsys.readouterr().err
+    Path("metrics/train.json").unlink()
+    assert main(["report"]) == 3
+    assert "'metrics/train.json' is missing; run `dvc repro`" in capsys.readouterr().err
+
+
+def test_settings_prints_what_would_be_used(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With and without overrides."""
+    monkeypatch.chdir(repository)
+    assert main(["settings"]) == 0
+    assert "train.learning_rate = 0.005\n" in capsys.readouterr().out
+    assert main(["settings", "train.learning_rate=1e-3"]) == 0
+    assert "train.learning_rate = 0.001\n" in capsys.readouterr().out
+    assert main(["settings", "train.learning_rate=-1"]) == 2
+    assert "train.learning_rate is -1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["predict"],
+        ["guess"],
+        ["predict", "--modle", "x", "y"],
+        ["ui", "--port", "x"],
+        ["ui", "--port", "0"],
+        ["ui", "--port", "65536"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The parser says what it expected."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "one-neuron" in capsys.readouterr().err
+
+
+def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
+    """The exception itself, for a bug report."""
+    with pytest.raises(Exception, match="is missing"):
+        main(["--debug", "predict", "--model", "nowhere.h5", "pictures"])
+
+
+def test_the_ui_runs_in_the_root_of_the_project_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Elsewhere it would make a new and empty store."""
+    assert main(["ui"]) == 2
+    assert "not the root of the project" in capsys.readouterr().err
+    assert not Path("mlflow.db").exists()
+
+
+def test_the_ui_names_a_port_that_is_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server is not started."""
+    Path("dvc.yaml").touch()
+    store = tracking_store.Store("sqlite:///x", "x", None, None, Path("lock"))
+    monkeypatch.setattr(tracking_store, "ensure_store", lambda root: store)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the server was started"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert main(["ui", "--port", str(port)]) == 4
+    assert f"port {port} cannot be used" in capsys.readouterr().err
