@@ -1,6 +1,7 @@
 """What can go wrong through no fault of the program, and how a command says so: one line and an exit code."""
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -41,6 +42,15 @@ def report_error(error: OneNeuronError) -> int:
     return error.exit_code
 
 
+class _Terminated(BaseException):
+    """SIGTERM came; no `except Exception` on the way may stop it."""
+
+
+def _terminate(*_: object) -> None:
+    """Handle SIGTERM as Python handles Ctrl-C."""
+    raise _Terminated
+
+
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
     """Run `command` and turn what a user can cause into one line on stderr and an exit code.
 
@@ -54,19 +64,23 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     Returns
     -------
     int
-        0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted, 141 closed pipe.
+        0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted, 141 closed pipe, 143 terminated.
     """
     if debug is None:
         debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
     # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
+    # By default SIGTERM ends Python at once; this way half-written files are removed first.
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = command() or 0
         sys.stdout.flush()  # a closed pipe shows here, not only when Python has left us
         return code
-    except KeyboardInterrupt:
-        print("one-neuron: interrupted; nothing half-written is left behind", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, _Terminated) as stopped:
+        terminated = isinstance(stopped, _Terminated)
+        word = "terminated" if terminated else "interrupted"
+        print(f"one-neuron: {word}; nothing half-written is left behind", file=sys.stderr)
+        return 143 if terminated else 130
     except BrokenPipeError:
         # The reader of our output (`| head`) went away. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
