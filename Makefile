@@ -19,6 +19,7 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: setup ## Do the main job: draw or load the pictures, train, evaluate, track; print the result
+	@one-neuron settings >/dev/null # DVC puts the old outputs away before a stage can refuse a wrong value
 	@dvc repro
 	@one-neuron report
 
@@ -42,15 +43,17 @@ format: setup ## Format the sources and mend what the linter can mend
 	@ruff check --fix .
 
 track: setup ## Show the newest result in MLflow again (after its store was deleted or unreachable)
+	@one-neuron settings >/dev/null
+	@dvc repro evaluate
 	@dvc repro --single-item --force track
 
 ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
-	@one-neuron ui --port "$(or $(PORT),5000)"
+	@exec one-neuron ui --port "$(or $(PORT),5000)"
 
 lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
 	@uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
 		--generate-hashes --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.txt
 
 clean: ## Remove what the stages made and the caches (the MLflow store and .venv stay)
-	rm -rf data models metrics plots .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf data models metrics plots dvc_plots .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,16 +1,18 @@
 """Stage `track`: what the other stages wrote -> exactly one MLflow run that shows it, and data/tracked.json."""
 
-import os
 import sys
-from pathlib import Path
 
 from one_neuron.errors import run_command
-from one_neuron.files import write_json
-from one_neuron.tracking import record_result
 
 
 def main() -> None:
     """Record the result in the current folder."""
+    import os
+    from pathlib import Path
+
+    from one_neuron.files import write_json
+    from one_neuron.tracking import record_result
+
     folder = Path.cwd()
     # A queued experiment runs in a temporary copy; DVC names the repository itself, where the store outlives it.
     root = Path(os.environ.get("DVC_ROOT") or folder)

@@ -1,17 +1,19 @@
 """Stage `train`: data/prepared/train.h5 -> models/model.h5, plots/costs.csv, metrics/train.json."""
 
 import sys
-from pathlib import Path
 
 from one_neuron.errors import run_command
-from one_neuron.files import write_csv, write_json
-from one_neuron.gradient_descent import optimize
-from one_neuron.settings import load_settings
-from one_neuron.storage import Model, load_prepared, save_model
 
 
 def main() -> None:
     """Train the neuron."""
+    from pathlib import Path
+
+    from one_neuron.files import write_csv, write_json
+    from one_neuron.gradient_descent import optimize
+    from one_neuron.settings import load_settings
+    from one_neuron.storage import Model, load_prepared, save_model
+
     settings = load_settings().train
     prepared = load_prepared(Path("data/prepared/train.h5"))
     result = optimize(
@@ -27,6 +29,7 @@ def main() -> None:
         classes=prepared.classes,
         threshold=settings.threshold,
         trained_with={
+            "source": prepared.source,
             "learning_rate": settings.learning_rate,
             "num_iterations": settings.num_iterations,
             "form": result.form,
@@ -34,18 +37,11 @@ def main() -> None:
         },
     )
     costs = result.costs.tolist()
+    measured = {"form": result.form, "m": prepared.m, "n_x": prepared.X.shape[1]}
+    measured |= {"first_cost": costs[0], "last_cost": costs[-1]}
     save_model(Path("models/model.h5"), model)
     write_csv(Path("plots/costs.csv"), ["iteration", "cost"], zip(result.iterations.tolist(), costs, strict=True))
-    write_json(
-        Path("metrics/train.json"),
-        {
-            "form": result.form,
-            "m": prepared.m,
-            "n_x": prepared.X.shape[1],
-            "first_cost": costs[0],
-            "last_cost": costs[-1],
-        },
-    )
+    write_json(Path("metrics/train.json"), {"source": prepared.source, **measured})
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ stop() {
 command -v git >/dev/null 2>&1 || stop "git is not installed; install it (for example: apt install git)"
 command -v "$PYTHON" >/dev/null 2>&1 || stop "no '$PYTHON' found; install Python 3.11 to 3.13 or name one: make PYTHON=/path/to/python3.12"
 "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
-    stop "$("$PYTHON" --version 2>&1) does not fit; Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12"
-git rev-parse --git-dir >/dev/null 2>&1 ||
-    stop "'$PWD' is no git checkout; DVC needs one: use git clone, or run git init here"
+    stop "$("$PYTHON" --version 2>&1 | head -n 1) does not fit; Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12"
+reason=$(git rev-parse --git-dir 2>&1 >/dev/null) ||
+    stop "'$PWD' is no git checkout that git accepts; DVC needs one: use git clone, or run git init here ($reason)"
 
 # One set-up at a time; the second finds the work done.
 if command -v flock >/dev/null 2>&1; then

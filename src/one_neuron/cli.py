@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = commands.add_parser("predict", help="say what is in pictures", allow_abbrev=False)
     predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
-    predict.add_argument("--model", type=Path, default=MODEL, help="a trained model (default: %(default)s)")
+    predict.add_argument(
+        "--model", type=Path, default=MODEL, help="a trained model (default: %(default)s, in the root of the project)"
+    )
     predict.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     predict.set_defaults(run=run_predict)
 
@@ -80,7 +82,10 @@ def run_predict(options: argparse.Namespace) -> int:
     code = 0
     for named in options.pictures:
         try:
-            paths = list_pictures(named) if named.is_dir() else [named]
+            paths = list_pictures(named, recursive=True) if named.is_dir() else [named]
+        except OSError as error:
+            code = report_error(DataError(f"'{named}' cannot be read ({error.strerror})"))
+            continue
         except DataError as error:
             code = report_error(error)
             continue
@@ -101,26 +106,28 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
     file = os.fsencode(path).decode("utf-8", "backslashreplace")
     if as_json:
         print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
-    else:
-        print(f"{file}\t{predicted}\tP({positive}) = {probability:.4f}")
+        return
+    # One line, whatever is in the name.
+    name = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in file)
+    print(f"{name}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
 def run_report(_: argparse.Namespace) -> None:
     """Print a short table of the last result."""
-    from one_neuron.settings import load_settings
-
-    source = load_settings().data.source
     train, evaluated = read_json(Path("metrics/train.json")), read_json(Path("metrics/evaluate.json"))
-    for name, value in _report_rows(source, train, evaluated):
+    for name, value in _report_rows(train, evaluated):
         print(f"  {name:<18}{value}")
 
 
-def _report_rows(source: str, train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+def _report_rows(train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
     """Return names and values of the table."""
     try:
         test_m = evaluated["test"]["m"]
         return [
-            ("source", f"{source}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features"),
+            (
+                "source",
+                f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
+            ),
             ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
             ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
             ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
@@ -163,7 +170,7 @@ def run_ui(options: argparse.Namespace) -> None:
         ) from error
     print(f"Open http://127.0.0.1:{options.port} in a browser; end it with Ctrl-C.", flush=True)
     # Its background jobs serve GenAI evaluations; without them one process does instead of ten.
-    os.environ.update(NO_TELEMETRY, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    os.environ.update(NO_TELEMETRY, PYTHONWARNINGS="ignore", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
     if store.artifact_location:
         command += ["--default-artifact-root", store.artifact_location]

@@ -1,10 +1,14 @@
 """What can go wrong through no fault of the program, and how a command says so: one line and an exit code."""
 
+import ctypes
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to get when the parent ends
 
 
 class OneNeuronError(Exception):
@@ -51,6 +55,18 @@ def _terminate(*_: object) -> None:
     raise _Terminated
 
 
+def _prepare_to_be_ended() -> None:
+    """Let SIGTERM remove half-written files first, and let a stage end with the DVC that started it.
+
+    A stage that outlives a killed `dvc repro` would overwrite what the next one writes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGTERM, _terminate)
+    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
     """Run `command` and turn what a user can cause into one line on stderr and an exit code.
 
@@ -70,11 +86,11 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
     # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
-    # By default SIGTERM ends Python at once; this way half-written files are removed first.
-    signal.signal(signal.SIGTERM, _terminate)
+    _prepare_to_be_ended()
     try:
         code = command() or 0
-        sys.stdout.flush()  # a closed pipe shows here, not only when Python has left us
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a closed pipe shows here, not only when Python has left us
         return code
     except (KeyboardInterrupt, _Terminated) as stopped:
         terminated = isinstance(stopped, _Terminated)
@@ -83,21 +99,22 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         return 143 if terminated else 130
     except BrokenPipeError:
         # The reader of our output (`| head`) went away. Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
-    except OneNeuronError as error:
+    except (OneNeuronError, ModuleNotFoundError, MemoryError, OSError) as error:
         if debug:
             raise
-        return report_error(error)
-    except MemoryError:
-        if debug:
-            raise
-        print("one-neuron: out of memory; use fewer or smaller pictures (data.num_px)", file=sys.stderr)
-        return EnvironmentProblem.exit_code
-    except OSError as error:
-        if debug:
-            raise
+        return report_error(_explain(error))
+
+
+def _explain(error: Exception) -> OneNeuronError:
+    """Say what to do about an error of Python's own that a user can cause."""
+    if isinstance(error, OneNeuronError):
+        return error
+    if isinstance(error, ModuleNotFoundError):
+        remedy = "run `make setup`, then activate the environment: . .venv/bin/activate"
+        return EnvironmentProblem(f"{error.name} is not installed for {sys.executable}; {remedy}")
+    if isinstance(error, OSError):
         where = f"'{error.filename}': " if error.filename else ""
-        reason = error.strerror or one_line(error)
-        print(f"one-neuron: {where}{reason}; check the disk's space and the permissions", file=sys.stderr)
-        return EnvironmentProblem.exit_code
+        return EnvironmentProblem(f"{where}{error.strerror or error}; check the disk's space and the permissions")
+    return EnvironmentProblem("out of memory; use fewer or smaller pictures (data.num_px)")

@@ -28,6 +28,7 @@ from one_neuron.neuron import Array, Parameters, compute_z, cost, gradient, init
 
 GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
 _UPDATE_BITS = 38  # resolution of one update in the gram form, relative to its largest possible size
+_CARRY_EVERY = 2 ** (portable.STATE_BITS - _UPDATE_BITS - 1)  # so many updates and a remainder fit into one number
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def optimize(
         One example per row. It is not changed.
     Y : ndarray of shape (m,), values in {0, 1}
     learning_rate : float
-        Length of a step along the gradient; positive and finite.
+        Length of a step along the gradient; from 1e-100 to 1e100.
     num_iterations : int
         Number of updates, at least 1.
     record_every : int
@@ -147,7 +148,8 @@ def _descend_gram(
 
     With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), an update of w is beta += (learning_rate / m) / (1 + exp(u)) where
     u = s z = Q beta and Q = s s^T (X X^T + 1). beta is kept as whole multiples of a power of two, an update being at
-    most 2**_UPDATE_BITS of them, and Q in units of 1 / 255**2, so that Q beta is exact in any order of summation.
+    most 2**_UPDATE_BITS of them, and Q in units of 1 / 255**2, so that Q beta is exact in any order of summation. The
+    multiples outgrow one float64 after some thousand updates, so they are kept as low + 2**_UPDATE_BITS high.
     """
     m = len(X)
     s = np.where(Y, 1.0, -1.0)
@@ -157,29 +159,36 @@ def _descend_gram(
     Q *= s[:, np.newaxis]
     Q *= s
 
-    # The sum of all updates stays within 2**STATE_BITS. Only more than 4,095 of them make the grid coarser.
-    update_bits = min(_UPDATE_BITS, portable.STATE_BITS - num_iterations.bit_length())
     step = learning_rate / m
-    unit = math.ldexp(1.0, math.frexp(step)[1] - update_bits)
-    counts = np.zeros(m)  # beta = counts * unit
+    unit = math.ldexp(1.0, math.frexp(step)[1] - _UPDATE_BITS)
+    carry_unit = 2.0**_UPDATE_BITS
+    low, high = np.zeros(m), np.zeros(m)  # beta = (low + carry_unit * high) * unit
 
-    def compute_u() -> Array:
-        u = portable.combine(portable.split(counts, bits) @ Q, bits)  # Q is symmetric
+    def compute_u(iteration: int) -> Array:
+        u = portable.combine(portable.split(low, bits) @ Q, bits)  # Q is symmetric
+        if iteration >= _CARRY_EVERY:
+            u += portable.combine(portable.split(high, bits) @ Q, bits) * carry_unit
         u *= unit / portable.PIXEL_MAX**2
         return u
 
     for iteration in range(num_iterations):
-        u = compute_u()
+        u = compute_u(iteration)
         if costs.due(iteration):
             costs.keep(iteration, s * u)
         update = portable.exp(u)
         update += 1.0
         np.divide(step / unit, update, out=update)
-        counts += np.rint(update)
-    costs.keep(num_iterations, s * compute_u())
+        low += np.rint(update)
+        if (iteration + 1) % _CARRY_EVERY == 0:
+            carry = np.rint(low / carry_unit)
+            low -= carry * carry_unit
+            high += carry
+    costs.keep(num_iterations, s * compute_u(num_iterations))
 
-    w = portable.transposed_pixels_times(X, portable.FixedPoint(s * counts, unit))
-    return Parameters(w=w, b=math.fsum(s * counts) * unit)
+    parts = [portable.FixedPoint(s * low, unit), portable.FixedPoint(s * high, unit * carry_unit)]
+    w_low, w_high = (portable.transposed_pixels_times(X, part) for part in parts)
+    b_low, b_high = (math.fsum(part.counts) * part.unit for part in parts)
+    return Parameters(w=w_low + w_high, b=b_low + b_high)
 
 
 def _check(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, record_every: int) -> None:
@@ -193,8 +202,9 @@ def _check(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iteration
         raise ValueError(f"Y[{wrong[0]}] is {Y[wrong[0]]}; labels are 0 or 1")
     if X.dtype != np.uint8 and not np.isfinite(X).all():
         raise ValueError("X holds nan or infinity")
-    if not (math.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"learning_rate is {learning_rate}; expected a positive number")
-    for name, value in {"num_iterations": num_iterations, "record_every": record_every}.items():
-        if value < 1 or value != int(value):
+    if not 1e-100 <= learning_rate <= 1e100:
+        raise ValueError(f"learning_rate is {learning_rate}; expected a number from 1e-100 to 1e100")
+    numbers: dict[str, Any] = {"num_iterations": num_iterations, "record_every": record_every}
+    for name, value in numbers.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} is {value}; expected a whole number of at least 1")

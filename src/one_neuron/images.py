@@ -70,10 +70,10 @@ def load_picture(path: Path, num_px: int) -> Pixels:
     DataError
         If the file is missing, no picture, damaged or larger than MAX_PIXELS; the message names it.
     """
-    if not path.is_file():
-        reason = "is not a file" if path.exists() else "does not exist"
-        raise DataError(f"'{path}' {reason}; name a picture")
     try:
+        if not path.is_file():
+            reason = "is not a file" if path.exists() else "does not exist"
+            raise DataError(f"{reason}; name a picture")
         with Image.open(path, formats=FORMATS) as image:
             _check_size(image)
             return resize_picture(_to_rgb(ImageOps.exif_transpose(image)), num_px)
@@ -88,6 +88,9 @@ def load_picture(path: Path, num_px: int) -> Pixels:
     except MemoryError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(f"'{path}' cannot be read ({error.strerror})") from error
+        # Pillow's decoders raise nearly anything on a damaged file.
         raise DataError(f"'{path}' is damaged ({one_line(error)}); replace or remove it") from error
 
 

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from one_neuron.neuron import cost, sigmoid
+
 
 @dataclass(frozen=True)
 class Confusion:
@@ -89,6 +91,54 @@ def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
     below = np.searchsorted(negative, positive, side="left").sum()
     at_most = np.searchsorted(negative, positive, side="right").sum()
     return float(int(below + at_most) / (2 * len(positive) * len(negative)))
+
+
+def measure(z: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> dict[str, float]:
+    """Return all measures of one set of pictures.
+
+    Parameters
+    ----------
+    z : ndarray of shape (m,), float64
+        From `neuron.compute_z`.
+    Y : ndarray of shape (m,), values in {0, 1}
+        Both labels must occur.
+    threshold : float
+        A probability above it means label 1; in (0, 1).
+
+    Returns
+    -------
+    dict of str to int or float
+        m, cost, accuracy, precision, recall, f1, roc_auc and the four counts.
+    """
+    confusion = count_confusion(Y, sigmoid(z) > threshold)
+    return {
+        "m": len(Y),
+        "cost": cost(z, Y),
+        "accuracy": confusion.accuracy,
+        "precision": confusion.precision,
+        "recall": confusion.recall,
+        "f1": confusion.f1,
+        "roc_auc": roc_auc(Y, z),
+        "true_positives": confusion.true_positives,
+        "false_positives": confusion.false_positives,
+        "true_negatives": confusion.true_negatives,
+        "false_negatives": confusion.false_negatives,
+    }
+
+
+def find_mistakes(A: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> NDArray[np.int64]:
+    """Return the indices of the wrong predictions, the most confident ones first.
+
+    Parameters
+    ----------
+    A : ndarray of shape (m,), float64
+        Probability of label 1.
+    Y : ndarray of shape (m,), values in {0, 1}
+    threshold : float
+        A probability above it means label 1; in (0, 1).
+    """
+    wrong = np.flatnonzero((A > threshold) != Y)
+    return wrong[np.argsort(-np.abs(A - Y)[wrong], kind="stable")]
 
 
 def _ratio(part: int, whole: int) -> float:

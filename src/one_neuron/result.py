@@ -133,6 +133,7 @@ def read_result(folder: Path) -> Result:
         raise DataError(
             f"'{folder / MODEL_FILE}' was trained on other pictures than '{folder / TRAIN_FILE}' holds; run `dvc repro`"
         )
+    _check_made_with(result, folder)
     if result.model.num_px != result.test.num_px:
         raise DataError(
             f"'{folder / MODEL_FILE}' is for num_px = {result.model.num_px}, but '{folder / TEST_FILE}' has "
@@ -141,6 +142,19 @@ def read_result(folder: Path) -> Result:
     if not result.costs or not all(math.isfinite(cost) for _, cost in result.costs):
         raise DataError(f"'{folder / COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
     return result
+
+
+def _check_made_with(result: Result, folder: Path) -> None:
+    """Refuse a model that was made with other parameters than params.yaml says now."""
+    model, settings = result.model, result.settings
+    made_with = {"threshold": model.threshold, "num_px": model.num_px, **model.trained_with}
+    asked = {**asdict(settings.train), "num_px": settings.data.num_px, "source": settings.data.source}
+    for key in asked.keys() & made_with.keys():
+        if made_with[key] != asked[key]:
+            raise DataError(
+                f"'{folder / MODEL_FILE}' was made with {key} = {made_with[key]}, '{folder / PARAMS_FILE}' says "
+                f"{asked[key]}; run `dvc repro`"
+            )
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,12 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     from yaml import YAMLError
 
     try:
-        values = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        # Not resolved: DVC sees the text of params.yaml, not what an environment variable makes of it.
+        values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except FileNotFoundError as error:
         raise SettingsError(f"'{path}' is missing; run from the root of the project") from error
+    except IsADirectoryError as error:
+        raise SettingsError(f"'{path}' is a folder; expected the file with the parameters") from error
     # ValueError: not UTF-8, or a number of more digits than Python reads. KeyError: an odd word after the tag !!bool.
     except (YAMLError, OmegaConfBaseException, ValueError, KeyError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not readable as YAML: {one_line(error)}") from error
@@ -129,6 +132,8 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if not (CONF_FOLDER / "config.yaml").is_file():
+        raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
     load_settings()  # its own mistakes are named with the file
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):

@@ -38,6 +38,8 @@ class PreparedSet:
         Height and width of the pictures.
     classes : (str, str)
         The names of label 0 and label 1.
+    source : str
+        The value of `data.source`.
 
     Raises
     ------
@@ -50,6 +52,7 @@ class PreparedSet:
     names: tuple[str, ...]
     num_px: int
     classes: tuple[str, str]
+    source: str = ""
 
     def __post_init__(self) -> None:
         n_x = self.num_px * self.num_px * CHANNELS
@@ -76,8 +79,8 @@ class PreparedSet:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of pixels, labels, names, geometry and classes, as 64 hexadecimal digits."""
-        header = {"num_px": self.num_px, "classes": self.classes, "names": self.names}
+        """SHA-256 of pixels, labels, names, geometry, classes and source, as 64 hexadecimal digits."""
+        header = {"num_px": self.num_px, "classes": self.classes, "names": self.names, "source": self.source}
         return _digest("prepared", header, self.X, self.Y)
 
 
@@ -138,6 +141,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
         file["Y"] = prepared.Y
         file["names"] = np.array([os.fsencode(name) for name in prepared.names])
         _write_attributes(file, "prepared", prepared.num_px, prepared.classes, prepared.sha256)
+        file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
 
 
 def load_prepared(path: Path) -> PreparedSet:
@@ -154,7 +158,8 @@ def load_prepared(path: Path) -> PreparedSet:
         X = read_dataset(file, "X", dtype="uint8", ndim=2)
         Y = read_dataset(file, "Y", dtype="uint8", ndim=1)
         names = tuple(map(os.fsdecode, read_dataset(file, "names", dtype="bytes", ndim=1).tolist()))
-        prepared = PreparedSet(X=X, Y=Y, names=names, num_px=num_px, classes=classes)
+        source = _read_json_attribute(file, "source", str)
+        prepared = PreparedSet(X=X, Y=Y, names=names, num_px=num_px, classes=classes, source=source)
         _check_digest(prepared.sha256, sha256)
     return prepared
 

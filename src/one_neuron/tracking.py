@@ -117,7 +117,7 @@ def _explaining(store: Store) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = short_reason(error, hide=(store.uri, store.place))
         if store.artifact_location is None:
             # MLflow wraps what `requests` raises, an OSError, in a text of half a page.

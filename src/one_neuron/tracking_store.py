@@ -23,6 +23,8 @@ WORK_FOLDER = ".one-neuron"  # ignored by git
 LOCK_FILE = f"{WORK_FOLDER}/store.lock"
 LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 LOCK_SECONDS = 300  # a record takes well under a second: whoever holds the lock longer than this hangs
+SERVERS = ("http", "https", "databricks")
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SAFE_IN_FILES = "the results are safe in the files"
 
 # MLflow's own defaults let a call to a dead server hang for 4 to 20 minutes.
@@ -103,15 +105,29 @@ def find_store(root: Path) -> Store:
         The repository.
     """
     root = root.resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE}"
-    if uri.startswith("sqlite:///") and "?" not in uri and uri != "sqlite:///:memory:":
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{DATABASE}"
+    scheme = _check_scheme(uri)
+    if uri.startswith("sqlite:///") and "?" not in uri:
         database = root / unquote(uri.removeprefix("sqlite:///"))
         folder = database.parent
         return Store(_sqlite_uri(database), str(database), (folder / ARTIFACTS).as_uri(), database, folder / LOCK_FILE)
     # No database keeps artifacts, and MLflow would put them into the current folder, which may be temporary.
-    is_database = urlsplit(uri).scheme.split("+")[0] in ("sqlite", "postgresql", "mysql", "mssql")
-    artifacts = (root / ARTIFACTS).as_uri() if is_database else None
+    artifacts = (root / ARTIFACTS).as_uri() if scheme in DATABASES else None
     return Store(uri, _without_password(uri), artifacts, None, root / LOCK_FILE)
+
+
+def _check_scheme(uri: str) -> str:
+    """Return what the address begins with, after checking that MLflow keeps runs there."""
+    try:
+        scheme = urlsplit(uri).scheme.split("+")[0]
+    except ValueError:
+        scheme = ""
+    if scheme not in (*SERVERS, *DATABASES) or uri in ("sqlite://", "sqlite:///:memory:"):
+        raise EnvironmentProblem(
+            f"MLFLOW_TRACKING_URI is '{uri.rpartition('@')[2]}'; expected http://HOST:PORT of an MLflow server or "
+            "sqlite:///FILE, or unset it"
+        )
+    return scheme
 
 
 @contextmanager

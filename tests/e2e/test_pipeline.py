@@ -179,6 +179,43 @@ def test_an_interrupted_training_says_so(project: Project, sent: signal.Signals,
     assert not (project.folder / "models").exists()
 
 
+def test_a_stage_ends_with_the_dvc_that_started_it(project: Project) -> None:
+    """Left running after `kill -9` of dvc, it would overwrite what the next run writes."""
+    for stage in ("draw", "prepare"):
+        project.stage(stage)
+    project.edit("params.yaml", "num_iterations: 2000", "num_iterations: 10000000")
+    parent = "import subprocess, sys; print(subprocess.Popen([sys.executable, 'pipeline/train.py']).pid, flush=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{parent}; input()"],
+        cwd=project.folder,
+        env={"PYTHONPATH": "src", "DVC_STAGE": "train"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    stage_folder = Path("/proc", process.stdout.readline().strip())
+    deadline = time.monotonic() + 60
+    while "h5py" not in (stage_folder / "maps").read_text(encoding="utf-8") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    while stage_folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not stage_folder.exists()
+
+
+def test_make_track_refuses_what_the_files_do_not_show(project: Project) -> None:
+    """A run with new parameters and old costs would be a lie."""
+    project.run("dvc", "repro")
+    project.edit("params.yaml", "learning_rate: 0.005", "learning_rate: 0.02")
+    printed = project.stage("track", code=3)
+    assert "was made with learning_rate = 0.005, 'params.yaml' says 0.02" in " ".join(printed.split()).replace(
+        f"{project.folder}/", ""
+    )
+    assert [run["learning_rate"] for run in project.runs()] == ["0.005"]
+
+
 def test_a_killed_repro_can_be_run_again(project: Project) -> None:
     """A kill -9 in the middle of a stage: the next run makes everything whole."""
     process = subprocess.Popen(

@@ -4,6 +4,7 @@ The imports are read from the source text, those inside functions too. Imports f
 """
 
 import ast
+import hashlib
 import importlib.util
 import json
 import os
@@ -225,6 +226,17 @@ def test_every_script_is_a_stage() -> None:
     """And every stage a script, in the order of the data's journey."""
     assert list(stages()) == ["draw", "prepare", "train", "evaluate", "track"]
     assert {f"{stage}.py" for stage in stages()} <= {script.name for script in SCRIPTS}
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_the_lock_knows_the_sources_as_they_are(stage: str) -> None:
+    """After an edit: `make repro`, and commit dvc.lock with it."""
+    lock = yaml.safe_load((ROOT / "dvc.lock").read_text(encoding="utf-8"))
+    locked = {dep["path"]: dep["md5"] for dep in lock["stages"][stage]["deps"]}
+    sources = [path for path in stages()[stage]["deps"] if Path(path).suffix in (".py", ".txt")]
+    assert sources
+    found = {path: hashlib.md5((ROOT / path).read_bytes()).hexdigest() for path in sources}
+    assert found == {path: locked[path] for path in sources}, "run `make repro` and commit dvc.lock"
 
 
 @pytest.mark.parametrize("stage", stages())

@@ -65,6 +65,27 @@ def test_a_bad_picture_does_not_stop_the_others(folder: Path, capsys: pytest.Cap
     assert [complaint.split("'")[1] for complaint in complaints] == ["nowhere.png", "text.jpg", "empty"]
 
 
+def test_a_line_stays_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is in the name of a file."""
+    Image.new("RGB", (2, 2), WHITE).save("two\nlines\tand a tab.png")
+    assert main(["predict", "two\nlines\tand a tab.png"]) == 0
+    assert capsys.readouterr().out == "two\\nlines\\tand a tab.png\tcat\tP(cat) = 1.0000\n"
+
+
+def test_folders_inside_folders_count(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As for one with a folder for each class."""
+    assert main(["predict", "."]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_name_that_is_too_long_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The system's own refusals count as bad pictures, too."""
+    assert main(["predict", "x" * 300, "pictures/dark.jpg"]) == 3
+    printed = capsys.readouterr()
+    assert "cannot be read (File name too long)" in printed.err
+    assert "dark.jpg" in printed.out
+
+
 def test_names_that_are_no_text_can_be_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Bytes that are not UTF-8 are shown as escapes."""
     odd = os.fsdecode(b"odd\xff.png")
@@ -91,29 +112,31 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == "one-neuron: 'models/model.h5' is missing; run `dvc repro` to make it again\n"
 
 
-def write_result(repository: Path) -> None:
-    """Write params.yaml and the metrics that `report` reads."""
-    Path("params.yaml").write_bytes((repository / "params.yaml").read_bytes())
-    write_json(Path("metrics/train.json"), {"m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608})
+def write_result() -> None:
+    """Write the metrics that `report` reads."""
+    write_json(
+        Path("metrics/train.json"),
+        {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608},
+    )
     write_json(
         Path("metrics/evaluate.json"),
         {"train_accuracy": 207 / 209, "test_accuracy": 0.7, "baseline_accuracy": 0.66, "test": {"m": 50}},
     )
 
 
-def test_report_shows_the_result(folder: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_shows_the_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Source, shapes, costs, accuracies beside the baseline, plots and the way to the UI."""
-    write_result(repository)
+    write_result()
     assert main(["report"]) == 0
     printed = capsys.readouterr().out
     for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
         assert text in printed
 
 
-def test_report_without_a_result(folder: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_without_a_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The missing file is named, and so is a number that is not there."""
-    write_result(repository)
-    write_json(Path("metrics/train.json"), {"m": 209})
+    write_result()
+    write_json(Path("metrics/train.json"), {"source": "drawn", "m": 209})
     assert main(["report"]) == 3
     assert "'n_x'" in capsys.readouterr().err
     Path("metrics/train.json").unlink()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
@@ -156,3 +157,30 @@ def test_an_odd_file_name_can_be_printed() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
     assert done.returncode == 3
     assert done.stderr == b"one-neuron: caf\\udce9.png is damaged\n"
+
+
+def test_a_missing_library_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """The system's Python ran the script instead of the one in .venv."""
+
+    def command() -> None:
+        raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
+
+    assert run_command(command) == 4
+    printed = capsys.readouterr().err
+    assert f"numpy is not installed for {sys.executable}" in printed
+    assert ". .venv/bin/activate" in printed
+
+
+def test_commands_run_in_any_thread() -> None:
+    """Only the main thread may handle signals."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(run_command(lambda: None)))
+    thread.start()
+    thread.join()
+    assert codes == [0]
+
+
+def test_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has no stdout when it was started with `>&-`."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run_command(lambda: None) == 0

@@ -157,7 +157,9 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
         pytest.param(replace_value("num_iterations", "9" * 5000), "is not readable as YAML", id="5,000 digits"),
         pytest.param(replace_value("learning_rate", '!!float "x"'), "is not readable as YAML", id="wrong tag"),
         pytest.param(replace_value("learning_rate", "!!bool x"), "is not readable as YAML", id="odd truth"),
-        pytest.param(replace_value("learning_rate", "${nowhere}"), "'nowhere' not found", id="interpolation"),
+        pytest.param(
+            replace_value("learning_rate", "${nowhere}"), "is '${nowhere}' (text); expected", id="interpolation"
+        ),
         pytest.param(
             TEXT.replace("learning_rate", "learning_rat"),
             "unknown key 'train.learning_rat' with the value 0.005; did you mean 'train.learning_rate'?",

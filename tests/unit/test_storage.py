@@ -126,7 +126,7 @@ def test_the_files_are_as_documented(tmp_path: Path, make_prepared: MakePrepared
             "Y": ("u", (4,)),
             "names": ("S", (4,)),
         }
-        assert set(file.attrs) == {"format", "format_version", "num_px", "classes", "sha256"}
+        assert set(file.attrs) == {"format", "format_version", "num_px", "classes", "source", "sha256"}
     save_model(tmp_path / "model.h5", make_model())
     with h5py.File(tmp_path / "model.h5") as file:
         assert {key: (str(file[key].dtype), file[key].shape) for key in file} == {
@@ -172,7 +172,7 @@ def test_the_digest_is_fixed() -> None:
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
     prepared = PreparedSet(X=X, Y=Y, names=("a", "b"), num_px=1, classes=("n", "y"))
     header = (
-        '["prepared", 1, {"classes": ["n", "y"], "names": ["a", "b"], "num_px": 1}, '
+        '["prepared", 1, {"classes": ["n", "y"], "names": ["a", "b"], "num_px": 1, "source": ""}, '
         '[["uint8", [2, 3]], ["uint8", [2]]]]'
     )
     assert prepared.sha256 == hashlib.sha256(header.encode() + bytes(range(6)) + b"\0\1").hexdigest()

@@ -104,4 +104,5 @@ def _read(path: Path, split: str, num_px: int) -> PreparedSet:
         names=tuple(f"{split}_set_x[{i}]" for i in range(len(pictures))),
         num_px=num_px,
         classes=(classes[0], classes[1]),
+        source="catvnoncat",
     )

@@ -50,20 +50,31 @@ def _load_split(folder: Path, split: str, classes: tuple[str, str], num_px: int)
         names=tuple(path.relative_to(folder).as_posix() for path in paths),
         num_px=num_px,
         classes=classes,
+        source="drawn",
     )
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files of one folder, sorted by name; hidden files and other suffixes are left out.
+def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Return the picture files of one folder, sorted by path; hidden files and other suffixes are left out.
+
+    Parameters
+    ----------
+    folder : Path
+    recursive : bool
+        Whether the folders inside count, too.
 
     Raises
     ------
     DataError
-        If the folder is missing or holds no picture.
+        If the folder is missing, may not be read or holds no picture.
     """
-    if not folder.is_dir():
-        raise DataError(f"'{folder}' is not a folder; expected one with pictures of one class")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    try:
+        if not folder.is_dir():
+            raise DataError(f"'{folder}' is not a folder; expected one with pictures of one class")
+        found = folder.rglob("*") if recursive else folder.iterdir()
+        paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read ({error.strerror})") from error
     if not paths:
         raise DataError(f"'{folder}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
     return paths
