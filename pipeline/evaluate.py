@@ -7,8 +7,11 @@ from one_neuron.errors import run_command
 
 def main() -> None:
     """Compare predictions with labels on the training and the test set."""
+    import os
     from pathlib import Path
 
+    # The user's own matplotlib settings must neither stop this stage nor change its plots.
+    os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     from one_neuron import neuron, plots
     from one_neuron.files import read_costs, write_csv, write_json
     from one_neuron.metrics import baseline_accuracy, find_mistakes, measure
