@@ -93,7 +93,7 @@ def optimize(
 
     _check(X, Y, learning_rate, num_iterations, record_every)
     form = choose_form(X)
-    costs = _Costs(Y, num_iterations, record_every)
+    costs = _Costs(Y, record_every)
     descend = _descend_gram if form == "gram" else _descend_features
     # The products of one iteration are so small that handing them to several threads takes longer than doing them.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -102,23 +102,16 @@ def optimize(
 
 
 class _Costs:
-    """The costs that are kept.
+    """The costs that are kept: at every `record_every` iterations, and whenever a form says so (at the last one)."""
 
-    Parameters
-    ----------
-    Y : ndarray of shape (m,)
-    num_iterations, record_every : int
-        As in `optimize`.
-    """
-
-    def __init__(self, Y: NDArray[Any], num_iterations: int, record_every: int) -> None:
+    def __init__(self, Y: NDArray[Any], record_every: int) -> None:
         self.iterations: list[int] = []
         self.values: list[float] = []
-        self._Y, self._last, self._every = Y, num_iterations, record_every
+        self._Y, self._record_every = Y, record_every
 
     def due(self, iteration: int) -> bool:
         """Say whether the cost of this iteration is to be kept."""
-        return iteration % self._every == 0 or iteration == self._last
+        return iteration % self._record_every == 0
 
     def keep(self, iteration: int, z: Array) -> None:
         """Work the cost out and keep it."""
