@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro test test-fast setup check format track ui lock clean
+.PHONY: help repro test test-fast setup check format track ui bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ track: setup ## Show the newest result in MLflow again (after its store was dele
 
 ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
 	@exec one-neuron ui --port "$(or $(PORT),5000)"
+
+bench: setup ## Measure training beside what people would use instead (minutes; BENCH="train tall" for some of it)
+	@PYTHONPATH=src python benchmarks/bench.py $(BENCH)
 
 lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
 	@uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \

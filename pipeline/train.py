@@ -7,41 +7,51 @@ from one_neuron.errors import run_command
 
 def main() -> None:
     """Train the neuron."""
+    from dataclasses import asdict
     from pathlib import Path
 
+    from one_neuron.checkpoints import CheckpointFile
     from one_neuron.files import write_csv, write_json
     from one_neuron.gradient_descent import optimize
+    from one_neuron.progress import training_bar
     from one_neuron.settings import load_settings
     from one_neuron.storage import Model, load_prepared, save_model
 
-    settings = load_settings().train
+    settings = asdict(load_settings().train)
+    threshold = settings.pop("threshold")
     prepared = load_prepared(Path("data/prepared/train.h5"))
-    result = optimize(
-        prepared.X,
-        prepared.Y,
-        learning_rate=settings.learning_rate,
-        num_iterations=settings.num_iterations,
-        record_every=settings.record_every,
-    )
+    trained_with = {**settings, "source": prepared.source, "train_sha256": prepared.sha256}
+    checkpoint = CheckpointFile(trained_with)
+    with training_bar(settings["num_iterations"]) as bar:
+        result = optimize(prepared.X, prepared.Y, **settings, on_progress=bar, checkpoint=checkpoint)
+
     model = Model(
         parameters=result.parameters,
         num_px=prepared.num_px,
         classes=prepared.classes,
-        threshold=settings.threshold,
-        trained_with={
-            "source": prepared.source,
-            "learning_rate": settings.learning_rate,
-            "num_iterations": settings.num_iterations,
-            "form": result.form,
-            "train_sha256": prepared.sha256,
-        },
+        threshold=threshold,
+        trained_with={**trained_with, "form": result.form},
     )
-    costs = result.costs.tolist()
-    measured = {"form": result.form, "m": prepared.m, "n_x": prepared.X.shape[1]}
-    measured |= {"first_cost": costs[0], "last_cost": costs[-1]}
+    costs, iterations = result.costs.tolist(), result.iterations.tolist()
     save_model(Path("models/model.h5"), model)
-    write_csv(Path("plots/costs.csv"), ["iteration", "cost"], zip(result.iterations.tolist(), costs, strict=True))
-    write_json(Path("metrics/train.json"), {"source": prepared.source, **measured})
+    write_csv(Path("plots/costs.csv"), ["iteration", "cost"], zip(iterations, costs, strict=True))
+    m, n_x = prepared.X.shape
+    measured = {"iterations": iterations[-1], "first_cost": costs[0], "last_cost": costs[-1]}
+    measured |= {"diverged": result.diverged, "stability_bound": result.stability_bound}
+    write_json(
+        Path("metrics/train.json"),
+        {"source": prepared.source, "form": result.form, "m": m, "n_x": n_x, **measured},
+    )
+    checkpoint.remove()
+    course = f"{iterations[-1]:,} iterations: cost {costs[0]:.6f} -> {costs[-1]:.6f}"
+    print(f"{result.form} form, m = {m:,}, n_x = {n_x:,}, {course}")
+    if result.diverged:
+        rate, bound = settings["learning_rate"], result.stability_bound
+        print(
+            f"one-neuron: TRAINING DIVERGED: the last costs lie above the first ({costs[0]:.6f}); lower "
+            f"train.learning_rate ({rate}), up to {bound} the cost is sure to fall",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -35,16 +35,16 @@ exps = numpy.exp(x).tobytes(), numpy.array([math.exp(v) * math.sin(v) for v in x
 print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in exps)), end="")
 """
 
-# The default pictures are few enough for the gram form; this shows the other one.
-FEATURES = """
+# The default pictures are few enough for the gram form; this shows the one for many.
+BLOCKS = """
 from pathlib import Path
 from one_neuron import gradient_descent
 from one_neuron.storage import load_prepared
 gradient_descent.GRAM_LIMIT = 0
 prepared = load_prepared(Path("data/prepared/train.h5"))
 result = gradient_descent.optimize(prepared.X, prepared.Y, learning_rate=0.01, num_iterations=20, record_every=1)
-assert result.form == "features"
-Path("models/features.bin").write_bytes(result.parameters.w.tobytes() + result.costs.tobytes())
+assert result.form == "blocks"
+Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.costs.tobytes())
 """
 
 
@@ -55,11 +55,13 @@ def environments() -> dict[str, dict[str, str]]:
     found |= {f"BLAS for {core}": {"OPENBLAS_CORETYPE": core} for core in CORES}
     found["NumPy without AVX2, AVX-512"] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
     found["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
+    found["numba for any x86-64"] = {"NUMBA_CPU_NAME": "generic"}
     found["all of these"] = {
         "OPENBLAS_NUM_THREADS": "1",
         "OPENBLAS_CORETYPE": "Prescott",
         "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
         "GLIBC_TUNABLES": NO_FMA,
+        "NUMBA_CPU_NAME": "generic",
     }
     return found
 
@@ -93,9 +95,9 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
                     return probe.stdout, ""
                 if done.returncode:
                     raise RuntimeError(f"{name}: {stage} ended with {done.returncode}: {done.stderr}")
-            done = run("-c", FEATURES)
+            done = run("-c", BLOCKS)
             if done.returncode:
-                raise RuntimeError(f"{name}: the features form ended with {done.returncode}: {done.stderr}")
+                raise RuntimeError(f"{name}: the blocks form ended with {done.returncode}: {done.stderr}")
             for path in sorted(path for part in OUTPUTS for path in (folder / part).rglob("*") if path.is_file()):
                 digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return probe.stdout, digest.hexdigest()

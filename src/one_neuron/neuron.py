@@ -105,19 +105,20 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
 
     Parameters
     ----------
-    z : ndarray of shape (m,), float64
+    z : ndarray of shape (m,) or (k, m), float64
+        A row each where there are several z of the same examples.
     Y : ndarray of shape (m,), values in {0, 1}
 
     Returns
     -------
-    ndarray of shape (m,), float64, values >= 0
+    ndarray of the shape of z, float64, values >= 0
 
     Raises
     ------
     ValueError
-        If the shapes differ: (m, 1) labels would broadcast to m * m losses.
+        If the shapes do not fit: (m, 1) labels would broadcast to m * m losses.
     """
-    if z.shape != Y.shape:
+    if z.shape[-1:] != Y.shape or z.ndim > 2:
         raise ValueError(f"z has shape {z.shape} and Y has shape {Y.shape}; expected the same")
     # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), so that exp never overflows. With y in {0, 1}, max(z, 0) - y z is
     # max(z, 0) or max(-z, 0): nothing is lost by cancellation.

@@ -128,14 +128,13 @@ def _plot_pictures(
 ) -> None:
     """Draw the chosen pictures in rows, each under its description."""
     rows = max(1, -(-len(chosen) // _EXAMPLES_IN_A_ROW))
-    pictures = prepared.X.reshape(prepared.m, prepared.num_px, prepared.num_px, -1)
     with _drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 1.75 * rows + 0.4) as figure:
         figure.suptitle(title)
         grid = figure.subplots(rows, _EXAMPLES_IN_A_ROW, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
-            axes.imshow(pictures[i])
+            axes.imshow(prepared.X[i].reshape(prepared.num_px, prepared.num_px, -1))
             # A picture's name is text, not matplotlib's mathematics.
             axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
 

@@ -223,7 +223,7 @@ def _text(value: object) -> str:
 
 def _is_measure(key: str, value: object) -> bool:
     """Say whether a number in a metrics file is a measure of quality."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and key not in SHAPES
+    return isinstance(value, int | float) and key not in SHAPES  # True is the number 1
 
 
 def _flatten(values: Mapping[str, Any], path: Path, prefix: str = "") -> dict[str, float]:

@@ -47,6 +47,7 @@ class TrainSettings:
     learning_rate: float = _number(1e-12, 1000)
     num_iterations: int = _number(1, 10_000_000)
     record_every: int = _number(1, 10_000_000)
+    tolerance: float = _number(0, 1)
     threshold: float = _number(0, 1, open_ends=True)
 
 

@@ -1,12 +1,11 @@
 """The HDF5 files between the stages: prepared sets and models. The only room that knows h5py."""
 
-import hashlib
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, OneNeuronError, one_line
+from one_neuron.file_header import new_digest, read_attribute, read_header, read_json_attribute, write_header
 from one_neuron.files import replacing
 from one_neuron.neuron import Parameters
+from one_neuron.pixel_file import (
+    MEMORY_VARIABLE,
+    PixelFile,
+    Pixels,
+    StoredNames,
+    memory_bound,
+    names_as_bytes,
+    row_blocks,
+    store_names,
+)
 
-FORMAT_VERSION = 1
 CHANNELS = 3  # RGB
+_REMEDY = "run `dvc repro` to make it again"
 
 
 @dataclass(frozen=True)
@@ -28,12 +38,13 @@ class PreparedSet:
 
     Parameters
     ----------
-    X : ndarray of shape (m, n_x), uint8
-        One picture per row, n_x = num_px * num_px * 3 pixel values in [0, 255] (row, column, channel).
+    X : Pixels of shape (m, n_x), uint8
+        One picture per row, n_x = num_px * num_px * 3 pixel values in [0, 255] (row, column, channel): an ndarray, or
+        what gives blocks of rows, as a `PixelFile` does. Not to be changed afterwards.
     Y : ndarray of shape (m,), uint8
         Labels in {0, 1}.
     names : sequence of m str
-        Where each picture came from; for people, never read as a path.
+        Where each picture came from; for people, never read as a path. None ends with a NUL character.
     num_px : int
         Height and width of the pictures.
     classes : (str, str)
@@ -47,41 +58,50 @@ class PreparedSet:
         If shapes, types or ranges do not fit each other.
     """
 
-    X: NDArray[np.uint8]
+    X: Any  # Pixels; what else is asked of an ndarray, the type checker cannot know
     Y: NDArray[np.uint8]
-    names: tuple[str, ...]
+    names: Sequence[str]
     num_px: int
     classes: tuple[str, str]
     source: str = ""
 
     def __post_init__(self) -> None:
         n_x = self.num_px * self.num_px * CHANNELS
-        if self.X.dtype != np.uint8 or self.X.ndim != 2 or self.X.shape[1] != n_x or len(self.X) == 0:
+        if self.X.dtype != np.uint8 or len(self.X.shape) != 2 or self.X.shape[1] != n_x or self.X.shape[0] == 0:
             raise DataError(
                 f"X has shape {self.X.shape} and type {self.X.dtype}; expected (m, {n_x}) uint8 with m >= 1 "
                 f"for num_px = {self.num_px}"
             )
-        if self.Y.dtype != np.uint8 or self.Y.shape != (len(self.X),):
+        if self.Y.dtype != np.uint8 or self.Y.shape != self.X.shape[:1]:
             raise DataError(
-                f"Y has shape {self.Y.shape} and type {self.Y.dtype}; expected ({len(self.X)},) uint8, "
+                f"Y has shape {self.Y.shape} and type {self.Y.dtype}; expected {self.X.shape[:1]} uint8, "
                 "one label for each row of X"
             )
         wrong = np.flatnonzero(self.Y > 1)
         if wrong.size:
             raise DataError(f"Y[{wrong[0]}] is {self.Y[wrong[0]]}; labels are 0 or 1")
-        if len(self.names) != len(self.X):
-            raise DataError(f"there are {len(self.names)} names for {len(self.X)} pictures")
+        if len(self.names) != self.m:
+            raise DataError(f"there are {len(self.names)} names for {self.m} pictures")
 
     @property
     def m(self) -> int:
         """Number of pictures."""
-        return len(self.X)
+        return len(self.Y)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """SHA-256 of pixels, labels, names, geometry, classes and source, as 64 hexadecimal digits."""
-        header = {"num_px": self.num_px, "classes": self.classes, "names": self.names, "source": self.source}
-        return _digest("prepared", header, self.X, self.Y)
+        """SHA-256 of pixels, labels, names, geometry, classes and source, as 64 hexadecimal digits.
+
+        It is the same wherever X lies, and is worked out once, in one pass over X.
+        """
+        header = {"num_px": self.num_px, "classes": self.classes, "source": self.source}
+        digest = new_digest("prepared", header, self.X, self.Y)
+        for block in row_blocks(self.X):
+            digest.update(block.data)
+        digest.update(np.ascontiguousarray(self.Y).data)
+        for part in names_as_bytes(self.names):
+            digest.update(part)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -131,47 +151,88 @@ class Model:
             "threshold": self.threshold,
             "trained_with": dict(self.trained_with),
         }
-        return _digest("model", header, self.parameters.w, np.float64(self.parameters.b))
+        arrays = [np.asarray(value, dtype=np.float64) for value in (self.parameters.w, self.parameters.b)]
+        digest = new_digest("model", header, *arrays)
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array, dtype="<f8").data)
+        return digest.hexdigest()
 
 
 def save_prepared(path: Path, prepared: PreparedSet) -> None:
-    """Write `prepared` to `path`, whole or not at all."""
-    with _new_hdf5(path) as file:
-        file["X"] = prepared.X
+    """Write `prepared` to `path`, whole or not at all.
+
+    Never more than a few blocks of X are in memory: HDF5 puts all else together, with X declared last, and the pixels
+    are written behind it, one block of rows after the other.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace.
+    prepared : PreparedSet
+        Its X is read twice, the first time for its SHA-256.
+
+    Raises
+    ------
+    DataError
+        If X gives another block of rows than was asked for.
+    OSError
+        If the disk is full or cannot be written.
+    """
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         file["Y"] = prepared.Y
-        file["names"] = np.array([os.fsencode(name) for name in prepared.names])
-        _write_attributes(file, "prepared", prepared.num_px, prepared.classes, prepared.sha256)
+        file["names"] = store_names(prepared.names)
+        write_header(file.attrs, "prepared", num_px=prepared.num_px, classes=prepared.classes, sha256=prepared.sha256)
         file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
+        offset = _declare_pixels(file, prepared.X.shape)
+    if image.getbuffer().nbytes > offset:
+        raise RuntimeError("HDF5 has put something behind the pixels")
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(image.getbuffer())
+        stream.seek(offset)
+        for block in row_blocks(prepared.X):
+            stream.write(block.data)
 
 
 def load_prepared(path: Path) -> PreparedSet:
     """Read a prepared set and check all of it.
+
+    X is an ndarray and `names` a tuple; where X takes more than `memory_bound()`, a `PixelFile` and `StoredNames`.
 
     Raises
     ------
     DataError
         If the file is missing, not HDF5, of another kind or version, incomplete, out of range, or changed since it
         was written.
+    SettingsError
+        As in `memory_bound`.
     """
-    with open_hdf5(path, remedy="run `dvc repro` to make it again") as file:
-        num_px, classes, sha256 = _read_attributes(file, "prepared")
-        X = read_dataset(file, "X", dtype="uint8", ndim=2)
+    bound = memory_bound()
+    with open_hdf5(path, remedy=_REMEDY) as file:
+        num_px, classes, sha256 = read_header(file.attrs, "prepared")
+        dataset = _find_dataset(file, "X", "uint8", 2)
+        large = dataset.nbytes > bound
+        X: Pixels = _open_pixels(path, dataset) if large else read_dataset(file, "X", dtype="uint8", ndim=2)
         Y = read_dataset(file, "Y", dtype="uint8", ndim=1)
-        names = tuple(map(os.fsdecode, read_dataset(file, "names", dtype="bytes", ndim=1).tolist()))
-        source = _read_json_attribute(file, "source", str)
+        stored = StoredNames(read_dataset(file, "names", dtype="bytes", ndim=1))
+        names = stored if large else tuple(stored)
+        source = read_json_attribute(file.attrs, "source", str)
         prepared = PreparedSet(X=X, Y=Y, names=names, num_px=num_px, classes=classes, source=source)
-        _check_digest(prepared.sha256, sha256)
+    _check_digest(path, prepared.sha256, sha256)
     return prepared
 
 
 def save_model(path: Path, model: Model) -> None:
     """Write `model` to `path`, whole or not at all."""
-    with _new_hdf5(path) as file:
+    image = io.BytesIO()
+    with h5py.File(image, "w") as file:
         file["w"] = model.parameters.w
         file["b"] = np.float64(model.parameters.b)
-        _write_attributes(file, "model", model.num_px, model.classes, model.sha256)
+        write_header(file.attrs, "model", num_px=model.num_px, classes=model.classes, sha256=model.sha256)
         file.attrs["threshold"] = model.threshold
         file.attrs["trained_with"] = np.bytes_(json.dumps(dict(model.trained_with)))
+    with replacing(path) as temporary:
+        temporary.write_bytes(image.getbuffer())
 
 
 def load_model(path: Path) -> Model:
@@ -183,18 +244,18 @@ def load_model(path: Path) -> Model:
         If the file is missing, not HDF5, of another kind or version, incomplete, out of range, or changed since it
         was written.
     """
-    with open_hdf5(path, remedy="run `dvc repro` to make it again") as file:
-        num_px, classes, sha256 = _read_attributes(file, "model")
+    with open_hdf5(path, remedy=_REMEDY) as file:
+        num_px, classes, sha256 = read_header(file.attrs, "model")
         w = read_dataset(file, "w", dtype="float64", ndim=1)
         b = read_dataset(file, "b", dtype="float64", ndim=0)
         model = Model(
             parameters=Parameters(w=w, b=float(b)),
             num_px=num_px,
             classes=classes,
-            threshold=float(_attribute(file, "threshold", float)),
-            trained_with=_read_json_attribute(file, "trained_with", dict),
+            threshold=float(read_attribute(file.attrs, "threshold", float)),
+            trained_with=read_json_attribute(file.attrs, "trained_with", dict),
         )
-        _check_digest(model.sha256, sha256)
+    _check_digest(path, model.sha256, sha256)
     return model
 
 
@@ -253,6 +314,13 @@ def read_dataset(file: h5py.File, key: str, *, dtype: str | Sequence[str], ndim:
     DataError
         If the key is missing (the keys present are named) or the dataset does not fit.
     """
+    dataset = _find_dataset(file, key, dtype, ndim)
+    values = dataset[()]
+    return np.asarray(values, dtype=dataset.dtype.newbyteorder("="))
+
+
+def _find_dataset(file: h5py.File, key: str, dtype: str | Sequence[str], ndim: int | Sequence[int]) -> h5py.Dataset:
+    """Return the dataset `key` after the checks of `read_dataset`, without reading it."""
     if key not in file:
         raise DataError(f"the key '{key}' is missing; present: {', '.join(sorted(file)) or 'none'}")
     dataset = file[key]
@@ -267,88 +335,33 @@ def read_dataset(file: h5py.File, key: str, *, dtype: str | Sequence[str], ndim:
     # A file of two kilobytes can claim a terabyte of zeros: believe only what is stored.
     if dataset.chunks is None and dataset.id.get_storage_size() != dataset.nbytes:
         raise DataError(f"'{key}' claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}")
-    values = dataset[()]
-    return np.asarray(values, dtype=dataset.dtype.newbyteorder("="))
+    return dataset
 
 
-@contextmanager
-def _new_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Give an HDF5 file in memory; it becomes `path`, whole or not at all, when the block ends well.
-
-    HDF5 itself does not survive a full disk: its clean-up fails again and the process dies of a segmentation fault.
-    """
-    image = io.BytesIO()
-    with h5py.File(image, "w") as file:
-        yield file
-    with replacing(path) as temporary:
-        temporary.write_bytes(image.getbuffer())
+def _declare_pixels(file: h5py.File, shape: tuple[int, ...]) -> int:
+    """Give X its place at the end of a new file and write nothing there; return where it begins."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    return int(file.create_dataset("X", shape, np.uint8, dcpl=plan, fill_time="never").id.get_offset())
 
 
-def _digest(kind: str, header: Mapping[str, Any], *arrays: NDArray[Any] | np.float64) -> str:
-    """Return the SHA-256 of kind, header and the arrays' types, shapes and little-endian bytes."""
-    shapes = [[array.dtype.name, list(array.shape)] for array in arrays]
-    text = json.dumps([kind, FORMAT_VERSION, header, shapes], sort_keys=True)
-    digest = hashlib.sha256(text.encode("ascii"))
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
+def _open_pixels(path: Path, dataset: h5py.Dataset) -> PixelFile:
+    """Return the pixels of a dataset that is to stay on disk; check that they lie there one after the other."""
+    plan, offset = dataset.id.get_create_plist(), dataset.id.get_offset()
+    if plan.get_layout() != h5py.h5d.CONTIGUOUS or plan.get_external_count() or offset is None:
+        raise DataError(
+            f"'X' takes {dataset.nbytes} bytes, more than {MEMORY_VARIABLE} allows in memory, and cannot stay on disk: "
+            "it is not stored there in one piece"
+        )
+    if offset + dataset.nbytes > path.stat().st_size:
+        raise DataError(f"'X' ends {offset + dataset.nbytes - path.stat().st_size} bytes behind the end of the file")
+    return PixelFile(path, offset=offset, shape=dataset.shape)
 
 
-def _write_attributes(file: h5py.File, kind: str, num_px: int, classes: Sequence[str], sha256: str) -> None:
-    """Write what every file of ours carries.
-
-    All text has a fixed length: HDF5 crashes or hangs on a damaged file with text of variable length.
-    """
-    file.attrs["format"] = np.bytes_(f"one-neuron {kind}")
-    file.attrs["format_version"] = FORMAT_VERSION
-    file.attrs["num_px"] = num_px
-    file.attrs["classes"] = np.bytes_(json.dumps(list(classes)))
-    file.attrs["sha256"] = np.bytes_(sha256)
-
-
-def _read_attributes(file: h5py.File, kind: str) -> tuple[int, tuple[str, str], str]:
-    """Check format and version; return num_px, classes and the SHA-256 that was written."""
-    found = _attribute(file, "format", str)
-    if found != f"one-neuron {kind}":
-        raise DataError(f"it is a file of the kind {found!r}; expected 'one-neuron {kind}'")
-    version = int(_attribute(file, "format_version", int))
-    if version != FORMAT_VERSION:
-        raise DataError(f"its format version is {version}; this program reads version {FORMAT_VERSION}")
-    classes = _read_json_attribute(file, "classes", list)
-    if len(classes) != 2 or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"its classes are {classes}; expected two names")
-    num_px = int(_attribute(file, "num_px", int))
-    if num_px < 1:
-        raise DataError(f"its num_px is {num_px}; expected at least 1")
-    return num_px, (classes[0], classes[1]), str(_attribute(file, "sha256", str))
-
-
-def _attribute(file: h5py.File, key: str, kind: type) -> Any:
-    """Return the scalar attribute `key` of the given kind."""
-    kinds = {int: (int, np.integer), float: (float, np.floating), str: (str,)}[kind]
-    value = file.attrs.get(key)
-    if isinstance(value, bytes):
-        value = value.decode("ascii")
-    if not isinstance(value, kinds):
-        raise DataError(f"the attribute '{key}' is {value!r}; expected {kind.__name__}")
-    return value
-
-
-def _read_json_attribute(file: h5py.File, key: str, kind: type) -> Any:
-    """Return an attribute that holds JSON of the given kind (list or dict)."""
-    text = _attribute(file, key, str)
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"the attribute '{key}' is not JSON") from error
-    if not isinstance(value, kind):
-        raise DataError(f"the attribute '{key}' is {text!r}; expected a JSON {kind.__name__}")
-    return value
-
-
-def _check_digest(computed: str, written: str) -> None:
-    """Compare the content with the SHA-256 that was written beside it."""
+def _check_digest(path: Path, computed: str, written: str) -> None:
+    """Compare the content of `path` with the SHA-256 that was written beside it."""
     if computed != written:
         raise DataError(
-            f"its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): it was changed"
+            f"'{path}': its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): it was "
+            f"changed; {_REMEDY}"
         )

@@ -192,6 +192,8 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
         "mlflow.user": origin.user,
         "mlflow.note.content": _write_note(result, origin),
     }
+    if result.metrics.get("diverged"):
+        tags["one_neuron.diverged"] = "true"
     if origin.commit:
         tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
     if origin.exp_name:

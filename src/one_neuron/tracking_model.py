@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
 # What a logged model needs to be loaded without this repository: our modules and their distributions.
-MODEL_MODULES = ("__init__", "errors", "files", "neuron", "portable", "storage")
+MODEL_MODULES = ("__init__", "errors", "file_header", "files", "neuron", "pixel_file", "portable", "storage")
 MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas")
 
 
@@ -49,7 +49,7 @@ def describe_data(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
     )
     profile = {
         "num_rows": prepared.m,
-        "num_elements": prepared.X.size,
+        "num_elements": prepared.m * prepared.X.shape[1],
         "num_px": prepared.num_px,
         "classes": prepared.classes,
     }

@@ -39,7 +39,7 @@ CLASSES = ("non-cat", "cat")
 PARAMS = """\
 draw: {seed: 1, num_train: 12, num_test: 7}
 data: {source: drawn, num_px: 4}
-train: {learning_rate: 0.005, num_iterations: 2000, record_every: 100, threshold: 0.5}
+train: {learning_rate: 0.005, num_iterations: 2000, record_every: 100, tolerance: 0, threshold: 0.5}
 evaluate: {num_mistakes: 12}
 """
 
@@ -79,9 +79,8 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
     first, last = costs[0][1], costs[-1][1]
-    write_json(
-        folder / "metrics/train.json", {"form": "dual", "m": 12, "n_x": 48, "first_cost": first, "last_cost": last}
-    )
+    measured = {"first_cost": first, "last_cost": last, "diverged": False, "stability_bound": 0.0036}
+    write_json(folder / "metrics/train.json", {"form": "gram", "m": 12, "n_x": 48, **measured})
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
     return folder
@@ -158,6 +157,18 @@ def run_stage() -> RunStage:
 
 
 # --- one run, all of it --------------------------------------------------------------
+
+
+def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Path) -> None:
+    """So that it can be found, and left out, in the UI."""
+    assert "one_neuron.diverged" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
+    metrics = json.loads((root / "metrics/train.json").read_text())
+    write_json(root / "metrics/train.json", {**metrics, "diverged": True})
+    run = client_of(root).get_run(record_result(root, root).run_id)
+    assert run.data.tags["one_neuron.diverged"] == "true"
+    assert run.data.metrics["diverged"] == 1.0
+    assert run.data.metrics["stability_bound"] == 0.0036
+    assert run.info.status == "FINISHED"
 
 
 def test_first_call_makes_the_run_and_the_second_adds_nothing(root: Path) -> None:

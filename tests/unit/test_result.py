@@ -17,7 +17,7 @@ from one_neuron.storage import Model, PreparedSet
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
     "data": {"source": "drawn", "num_px": 2},
-    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "threshold": 0.5},
+    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
 
@@ -54,6 +54,7 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "train.learning_rate": "0.005",
         "train.num_iterations": "200",
         "train.record_every": "100",
+        "train.tolerance": "0.0",
         "train.threshold": "0.5",
         "evaluate.num_mistakes": "12",
         "form": "dual",

@@ -16,7 +16,7 @@ from one_neuron.settings import Settings, check_settings, compose_settings, load
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 600, "num_test": 200},
     "data": {"source": "drawn", "num_px": 64},
-    "train": {"learning_rate": 0.005, "num_iterations": 2000, "record_every": 100, "threshold": 0.5},
+    "train": {"learning_rate": 0.005, "num_iterations": 2000, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
 TEXT = yaml.safe_dump(VALUES, sort_keys=False)

@@ -17,6 +17,7 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
+from one_neuron.pixel_file import PixelFile
 from one_neuron.storage import (
     Model,
     PreparedSet,
@@ -38,9 +39,9 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
     """Compare all that is stored, without the digest under test."""
     if isinstance(one, PreparedSet) and isinstance(other, PreparedSet):
         return (
-            np.array_equal(one.X, other.X)
+            np.array_equal(one.X[:], other.X[:])
             and np.array_equal(one.Y, other.Y)
-            and (one.names, one.num_px, one.classes) == (other.names, other.num_px, other.classes)
+            and (tuple(one.names), one.num_px, one.classes) == (tuple(other.names), other.num_px, other.classes)
         )
     assert isinstance(one, Model)
     assert isinstance(other, Model)
@@ -50,11 +51,27 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
     )
 
 
-@pytest.fixture(params=["prepared", "model"])
-def written(request: pytest.FixtureRequest, tmp_path: Path, make_prepared: MakePrepared, make_model: MakeModel) -> Kind:
-    """Return a written file of either kind, a function that loads it, and what was written."""
+def leave_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all pixels be more than may be in memory."""
+    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: 0)
+
+
+@pytest.fixture(params=["prepared", "on disk", "model"])
+def written(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    make_prepared: MakePrepared,
+    make_model: MakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Kind:
+    """Return a written file of either kind, a function that loads it, and what was written.
+
+    Prepared sets are loaded in both ways, into memory and with the pixels left on disk.
+    """
     path = tmp_path / f"{request.param}.h5"
-    if request.param == "prepared":
+    if request.param == "on disk":
+        leave_on_disk(monkeypatch)
+    if request.param != "model":
         prepared = make_prepared(m=3, names=("a b", "\udcff\n", "ü"))
         save_prepared(path, prepared)
         return path, lambda: load_prepared(path), prepared
@@ -63,14 +80,20 @@ def written(request: pytest.FixtureRequest, tmp_path: Path, make_prepared: MakeP
     return path, lambda: load_model(path), model
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize(("m", "num_px"), [(1, 1), (2, 3), (50, 16)])
-def test_prepared_sets_come_back(m: int, num_px: int, make_prepared: MakePrepared, tmp_path: Path) -> None:
+def test_prepared_sets_come_back(
+    m: int, num_px: int, on_disk: bool, make_prepared: MakePrepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pixels, labels, names, geometry and classes, with their types."""
+    if on_disk:
+        leave_on_disk(monkeypatch)
     prepared = make_prepared(m=m, num_px=num_px, seed=m)
     save_prepared(tmp_path / "new folder" / "set.h5", prepared)
     loaded = load_prepared(tmp_path / "new folder" / "set.h5")
     assert same(loaded, prepared)
     assert [str(array.dtype) for array in (loaded.X, loaded.Y)] == ["uint8", "uint8"]
+    assert isinstance(loaded.X, PixelFile if on_disk else np.ndarray)
     assert loaded.m == m
     assert loaded.sha256 == prepared.sha256
 
@@ -80,6 +103,14 @@ def test_names_of_any_bytes_come_back(make_prepared: MakePrepared, tmp_path: Pat
     prepared = make_prepared(m=len(ODD_NAMES), names=ODD_NAMES)
     save_prepared(tmp_path / "set.h5", prepared)
     assert load_prepared(tmp_path / "set.h5").names == ODD_NAMES
+
+
+def test_a_name_that_hdf5_would_cut_is_refused(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """HDF5 pads names with NUL: one at the end would be lost without a word."""
+    prepared = make_prepared(m=2, names=("a\0b", "c\0"))
+    with pytest.raises(DataError, match=r"the name 'c\\x00' ends with a NUL character"):
+        save_prepared(tmp_path / "set.h5", prepared)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -143,6 +174,7 @@ def test_the_files_are_as_documented(tmp_path: Path, make_prepared: MakePrepared
         {"X": np.zeros((6, 12), dtype=np.uint8)},
         {"Y": np.array([1, 0, 0, 1, 0, 1], dtype=np.uint8)},
         {"names": tuple("abcdef")},
+        {"names": ("train/000.pngtrain/001.png", "", *(f"train/{i:03}.png" for i in range(2, 6)))},
         {"classes": ("cat", "non-cat")},
     ],
     ids=lambda change: next(iter(change)),
@@ -170,12 +202,11 @@ def test_the_digest_covers_all_of_a_model(change: dict[str, Any], make_model: Ma
 def test_the_digest_is_fixed() -> None:
     """Worked out by hand from the description: a change of it makes all files of today unreadable."""
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
-    prepared = PreparedSet(X=X, Y=Y, names=("a", "b"), num_px=1, classes=("n", "y"))
-    header = (
-        '["prepared", 1, {"classes": ["n", "y"], "names": ["a", "b"], "num_px": 1, "source": ""}, '
-        '[["uint8", [2, 3]], ["uint8", [2]]]]'
-    )
-    assert prepared.sha256 == hashlib.sha256(header.encode() + bytes(range(6)) + b"\0\1").hexdigest()
+    prepared = PreparedSet(X=X, Y=Y, names=("a\udcff", "bü"), num_px=1, classes=("n", "y"))
+    header = '["prepared", 2, {"classes": ["n", "y"], "num_px": 1, "source": ""}, [["uint8", [2, 3]], ["uint8", [2]]]]'
+    lengths = (2).to_bytes(8, "little") + (3).to_bytes(8, "little")
+    content = header.encode() + bytes(range(6)) + b"\0\1" + lengths + b"a\xffb\xc3\xbc"
+    assert prepared.sha256 == hashlib.sha256(content).hexdigest()
 
 
 FLIPS = 300  # positions tried in each kind of file
@@ -273,7 +304,7 @@ BOTH = [
     (put_attribute("format", None), "the attribute 'format' is None"),
     (put_attribute("format", 5), "the attribute 'format' is"),
     (put_attribute("format", "something else"), "kind 'something else'; expected 'one-neuron "),
-    (put_attribute("format_version", 2), "format version is 2; this program reads version 1"),
+    (put_attribute("format_version", 1), "format version is 1; this program reads version 2"),
     (put_attribute("format_version", "1"), "the attribute 'format_version' is '1'; expected int"),
     (put_attribute("num_px", 0), "its num_px is 0"),
     (put_attribute("num_px", 3), r"expected \(.*27"),
@@ -322,11 +353,19 @@ MODEL = [
 ]
 
 
+@pytest.mark.parametrize("on_disk", [False, True])
 @pytest.mark.parametrize(("change", "message"), BOTH + PREPARED)
 def test_a_wrong_prepared_set_is_refused(
-    change: Callable[[h5py.File], None], message: str, tmp_path: Path, make_prepared: MakePrepared
+    change: Callable[[h5py.File], None],
+    message: str,
+    on_disk: bool,
+    tmp_path: Path,
+    make_prepared: MakePrepared,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """File, key, what was found and what is expected."""
+    if on_disk:
+        leave_on_disk(monkeypatch)
     path = tmp_path / "set.h5"
     save_prepared(path, make_prepared())
     edit(path, change)
@@ -450,31 +489,50 @@ def test_a_failed_write_leaves_the_old_file(written: Kind, monkeypatch: pytest.M
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_a_full_disk_is_an_error_and_no_crash(tmp_path: Path) -> None:
+FULL_DISK = """if True:
+    import resource, signal, sys
+    from pathlib import Path
+    import numpy as np
+    from one_neuron.neuron import Parameters
+    from one_neuron.storage import Model, PreparedSet, save_model, save_prepared
+    path, limit = Path(sys.argv[1]), int(sys.argv[2])
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        if path.name == "model.h5":
+            save_model(path, Model(Parameters(np.zeros(3 * 64 * 64), 0.0), 64, ("a", "b"), 0.5))
+        else:
+            X, Y = np.zeros((800, 3 * 64 * 64), np.uint8), np.zeros(800, np.uint8)
+            save_prepared(path, PreparedSet(X, Y, ("name",) * 800, 64, ("a", "b")))
+    except OSError as error:
+        sys.exit(f"refused: {error.strerror}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("model.h5", 5000),
+        ("set.h5", 1000),  # before the pixels begin
+        ("set.h5", 6000),
+        ("set.h5", 5 * 2**20),  # in the second block of pixels
+        ("set.h5", 800 * 3 * 64 * 64),
+    ],
+)
+def test_a_full_disk_is_an_error_and_no_crash(name: str, limit: int, tmp_path: Path) -> None:
     """HDF5 writing to a full disk itself ends in a segmentation fault; a file-size limit stands for the full disk."""
-    program = (
-        "import resource, signal, sys\n"
-        "from pathlib import Path\n"
-        "import numpy as np\n"
-        "from one_neuron.neuron import Parameters\n"
-        "from one_neuron.storage import Model, save_model\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
-        "model = Model(Parameters(np.zeros(3 * 64 * 64), 0.0), 64, ('a', 'b'), 0.5)\n"
-        "try:\n"
-        "    save_model(Path(sys.argv[1]), model)\n"
-        "except OSError as error:\n"
-        "    sys.exit(f'refused: {error.strerror}')\n"
-    )
+    path = tmp_path / name
+    path.write_bytes(b"the file before")
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "model.h5")],
+        [sys.executable, "-W", "error", "-c", FULL_DISK, str(path), str(limit)],
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert (done.returncode, done.stderr) == (1, "refused: File too large\n")
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"the file before"
 
 
 def test_big_endian_and_chunked_datasets_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,163 @@
+"""Gradient descent by blocks of rows, in whole numbers: the form for any number of pictures, in memory or on disk.
+
+An iteration is one pass over the pixels. A block of rows goes through the neuron, and its share of the gradient is
+added up while it is still in the cache; blocks go to as many threads as there are cores. w and A - Y are rounded to 30
+bits, so the sums are exact, and neither the blocks nor the threads change a bit. `docs/exact-arithmetic.md` derives it.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron import portable
+from one_neuron.machine import count_cores
+from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
+from one_neuron.pixel_kernels import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
+from one_neuron.recording import Checkpoint, Recorder, TrainingState
+from one_neuron.stability import largest_eigenvalue
+
+ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
+_BLOCK_BYTES = 2**22  # one for each thread fits into the last cache of any CPU of today
+
+
+class PixelRows(Protocol):
+    """Pixels that are read block by block: an ndarray, or a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(m, n_x)."""
+
+    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
+        """Return some rows."""
+
+
+def descend(
+    X: PixelRows,
+    Y: NDArray[Any],
+    learning_rate: float,
+    num_iterations: int,
+    recorder: Recorder,
+    checkpoint: Checkpoint | None,
+) -> tuple[Parameters, float]:
+    """Train; return w and b, and the largest eigenvalue of X X^T + 1."""
+    m, n_x = X.shape
+    if max(m, n_x) > ROWS_LIMIT:
+        raise ValueError(f"X has shape {X.shape}; expected at most {ROWS_LIMIT:,} rows and columns")
+    state = checkpoint.load() if checkpoint else None
+    parameters, done = initialize_with_zeros(n_x), 0
+    if state:
+        parameters, done = state.parameters, state.iteration
+        recorder.resume(state.iterations, state.costs)
+    with _Passes(X) as passes:
+        for iteration in range(done, num_iterations + 1):
+            last = iteration == num_iterations
+            z, dw, db = passes.run(parameters, None if last else lambda z, rows: sigmoid(z) - Y[rows])
+            if (recorder.due(iteration) and recorder.keep(iteration, z)) or last:
+                break
+            recorder.show(iteration)
+            parameters = Parameters(
+                w=parameters.w - learning_rate * (dw / m), b=parameters.b - learning_rate * (db / m)
+            )
+            if checkpoint:
+                checkpoint.offer(partial(_state, iteration + 1, parameters, recorder))
+        return parameters, largest_eigenvalue(passes.times_covariance, n_x + 1)
+
+
+def _state(iteration: int, parameters: Parameters, recorder: Recorder) -> TrainingState:
+    """Return all that training needs to go on from here."""
+    return TrainingState(iteration, parameters, *recorder.recorded())
+
+
+class _Workspace:
+    """What one thread needs for its blocks."""
+
+    def __init__(self, rows: int, n_x: int, *, on_disk: bool) -> None:
+        self.pixels = np.empty((rows if on_disk else 0, n_x), np.uint8)
+        self.z = np.empty(rows, np.int64)
+        self.dw = np.zeros(n_x, np.int64)
+        self.db = 0
+
+
+class _Passes:
+    """Passes over the rows of X, in blocks on threads."""
+
+    def __init__(self, X: PixelRows) -> None:
+        self._X = X
+        m, n_x = X.shape
+        self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
+        self._starts = range(0, m, self._rows)
+        on_disk = hasattr(X, "read_into")
+        # One thread more than cores: while it waits for the disk, the others compute.
+        number = min(len(self._starts), count_cores() + on_disk)
+        self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
+        self._pool = ThreadPoolExecutor(number)
+
+    def __enter__(self) -> "_Passes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def run(self, parameters: Parameters, to_dz: Callable[[Array, slice], Array] | None) -> tuple[Array, Array, float]:
+        """Return z = X w + b, and X^T dz and sum(dz) with dz = to_dz(z, rows) in [-1, 1], zero without `to_dz`."""
+        m, _ = self._X.shape
+        fixed = portable.to_fixed_point(parameters.w, bits=COUNT_BITS)
+        digits, scale = split_counts(fixed.counts), fixed.unit / portable.PIXEL_MAX
+        all_z = np.empty(m)
+
+        def do_block(start: int) -> None:
+            rows = slice(start, min(start + self._rows, m))
+            with self._workspace() as space:
+                pixels = self._read(rows, space)
+                z = space.z[: len(pixels)]
+                multiply(pixels, *digits, z)
+                all_z[rows] = z * scale + parameters.b
+                if to_dz is not None:
+                    counts = np.rint(np.ldexp(to_dz(all_z[rows], rows), COUNT_BITS))
+                    add_transposed_product(pixels, *split_counts(counts), space.dw)
+                    space.db += int(counts.sum())
+
+        for _ in self._pool.map(do_block, self._starts):
+            pass
+        dw, db = self._collect()
+        unit = 2.0**-COUNT_BITS
+        return all_z, np.asarray(dw * (unit / portable.PIXEL_MAX), np.float64), db * unit
+
+    def times_covariance(self, v: Array) -> Array:
+        """Return (X, 1)^T (X, 1) v, a column of ones beside X: its eigenvalues are those of X X^T + 1."""
+        largest = math.sqrt(
+            float(len(v)) * math.fsum((v * v).tolist())
+        )  # |z| is at most |x| |v|, and |x|**2 at most n_x + 1
+        _, dw, db = self.run(Parameters(w=v[:-1], b=float(v[-1])), lambda z, _: z / largest)
+        return np.append(dw, db) * largest
+
+    @contextmanager
+    def _workspace(self) -> Iterator[_Workspace]:
+        """Lend a workspace to a thread; there are as many as threads."""
+        space = self._spare.pop()
+        try:
+            yield space
+        finally:
+            self._spare.append(space)
+
+    def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
+        """Return the rows, read from the disk where they are there."""
+        if len(space.pixels) == 0:
+            return np.ascontiguousarray(self._X[rows])
+        pixels = space.pixels[: rows.stop - rows.start]
+        self._X.read_into(rows.start, pixels)  # type: ignore[attr-defined]
+        return pixels
+
+    def _collect(self) -> tuple[Integers, int]:
+        """Add up what the threads found, and start again from zero."""
+        dw, db = np.sum([space.dw for space in self._spare], axis=0), sum(space.db for space in self._spare)
+        for space in self._spare:
+            space.dw[:] = 0
+            space.db = 0
+        return dw, db

@@ -1,0 +1,94 @@
+"""The state of a long training on disk, so that a kill costs seconds and not hours."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from one_neuron.errors import one_line
+from one_neuron.files import replacing
+from one_neuron.neuron import Parameters
+from one_neuron.recording import TrainingState
+
+FOLDER = Path(".one-neuron/checkpoints")
+EVERY_SECONDS = 10.0
+_ABANDONED_DAYS = 30
+# The code that a state depends on: after an edit the rest of the trajectory would be another one.
+_CODE = ("block_descent.py", "neuron.py", "pixel_kernels.py", "portable.py", "recording.py")
+
+
+class CheckpointFile:
+    """Keeps the newest state of one training in a file of its own.
+
+    It lies in the repository that DVC_ROOT names, not in the folder of a queued experiment, which DVC deletes, and in
+    none of DVC's outputs, which DVC deletes before a stage starts.
+
+    Parameters
+    ----------
+    content : mapping
+        All that the trajectory follows from: parameters and the SHA-256 of the data. Together with the code of the
+        maths it makes the name of the file, so a state never serves another training.
+    """
+
+    def __init__(self, content: Mapping[str, str | int | float]) -> None:
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii"))
+        for name in _CODE:
+            digest.update(Path(__file__).with_name(name).read_bytes())
+        self.path = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / f"{digest.hexdigest()[:32]}.npz"
+        self._kept = time.monotonic()
+
+    def load(self) -> TrainingState | None:
+        """Return the state, or None where there is none or it is damaged."""
+        from zipfile import BadZipFile  # a short training does without
+
+        try:
+            with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+                state = _read_state(arrays)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+            print(
+                f"one-neuron: '{self.path}' is damaged ({one_line(error)}); training starts from the beginning",
+                file=sys.stderr,
+            )
+            return None
+        print(f"one-neuron: going on after iteration {state.iteration:,} ('{self.path}')", file=sys.stderr)
+        return state
+
+    def offer(self, state: Callable[[], TrainingState]) -> None:
+        """Keep the state if the last one was kept more than EVERY_SECONDS ago."""
+        if time.monotonic() - self._kept < EVERY_SECONDS:
+            return
+        now = state()
+        with replacing(self.path) as temporary, temporary.open("wb") as stream:
+            np.savez(
+                stream,
+                iteration=now.iteration,
+                w=now.parameters.w,
+                b=now.parameters.b,
+                iterations=np.array(now.iterations, np.int64),
+                costs=np.array(now.costs, np.float64),
+            )
+        self._kept = time.monotonic()
+
+    def remove(self) -> None:
+        """Sweep up: the training is done. Files that nobody came back to for a month go, too."""
+        self.path.unlink(missing_ok=True)
+        for other in self.path.parent.glob("*.npz"):
+            if time.time() - other.stat().st_mtime > _ABANDONED_DAYS * 24 * 3600:
+                other.unlink(missing_ok=True)
+
+
+def _read_state(arrays: Mapping[str, Any]) -> TrainingState:
+    """Turn arrays back into a state."""
+    iterations, costs = arrays["iterations"].tolist(), arrays["costs"].tolist()
+    w = arrays["w"]
+    if w.dtype != np.float64 or w.ndim != 1 or not iterations or len(iterations) != len(costs):
+        raise ValueError("its arrays do not fit each other")
+    return TrainingState(int(arrays["iteration"]), Parameters(w=w, b=float(arrays["b"])), iterations, costs)

@@ -1,0 +1,126 @@
+"""What every HDF5 file of ours says about itself in its attributes: kind, version, geometry, classes and SHA-256.
+
+All text has a fixed length: HDF5 crashes or hangs on a damaged file with text of variable length.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from one_neuron.errors import DataError
+
+FORMAT_VERSION = 2
+
+
+class Shaped(Protocol):
+    """What has the type and the shape of an array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the elements."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length in each dimension."""
+
+
+def new_digest(kind: str, fields: Mapping[str, Any], *arrays: Shaped) -> "hashlib._Hash":
+    """Return a SHA-256 that has taken in all that is said of a content but its bytes; these come next.
+
+    Parameters
+    ----------
+    kind : str
+        "prepared" or "model".
+    fields : mapping
+        Small values, as JSON takes them.
+    *arrays : Shaped
+        Their types and shapes count, so that the bytes of one cannot be taken for those of the next.
+    """
+    shapes = [[array.dtype.name, list(array.shape)] for array in arrays]
+    return hashlib.sha256(json.dumps([kind, FORMAT_VERSION, fields, shapes], sort_keys=True).encode("ascii"))
+
+
+def write_header(
+    attributes: MutableMapping[str, Any], kind: str, *, num_px: int, classes: Sequence[str], sha256: str
+) -> None:
+    """Write what every file of ours carries.
+
+    Parameters
+    ----------
+    attributes : mutable mapping
+        Of an open HDF5 file.
+    kind : str
+        "prepared" or "model".
+    num_px : int
+        Height and width of the pictures.
+    classes : (str, str)
+        The names of label 0 and label 1.
+    sha256 : str
+        Of the content, 64 hexadecimal digits.
+    """
+    attributes["format"] = np.bytes_(f"one-neuron {kind}")
+    attributes["format_version"] = FORMAT_VERSION
+    attributes["num_px"] = num_px
+    attributes["classes"] = np.bytes_(json.dumps(list(classes)))
+    attributes["sha256"] = np.bytes_(sha256)
+
+
+def read_header(attributes: Mapping[str, Any], kind: str) -> tuple[int, tuple[str, str], str]:
+    """Check kind and version; return num_px, classes and the SHA-256 that was written.
+
+    Raises
+    ------
+    DataError
+        If the file is of another kind or version, or a value is missing or out of range.
+    """
+    found = read_attribute(attributes, "format", str)
+    if found != f"one-neuron {kind}":
+        raise DataError(f"it is a file of the kind {found!r}; expected 'one-neuron {kind}'")
+    version = int(read_attribute(attributes, "format_version", int))
+    if version != FORMAT_VERSION:
+        raise DataError(f"its format version is {version}; this program reads version {FORMAT_VERSION}")
+    classes = read_json_attribute(attributes, "classes", list)
+    if len(classes) != 2 or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"its classes are {classes}; expected two names")
+    num_px = int(read_attribute(attributes, "num_px", int))
+    if num_px < 1:
+        raise DataError(f"its num_px is {num_px}; expected at least 1")
+    return num_px, (classes[0], classes[1]), str(read_attribute(attributes, "sha256", str))
+
+
+def read_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:
+    """Return the scalar attribute `key` of the given kind: int, float or str.
+
+    Raises
+    ------
+    DataError
+        If it is missing or of another kind.
+    """
+    kinds = {int: (int, np.integer), float: (float, np.floating), str: (str,)}[kind]
+    value = attributes.get(key)
+    if isinstance(value, bytes):
+        value = value.decode("ascii")
+    if not isinstance(value, kinds):
+        raise DataError(f"the attribute '{key}' is {value!r}; expected {kind.__name__}")
+    return value
+
+
+def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:
+    """Return an attribute that holds JSON of the given kind: list, dict or str.
+
+    Raises
+    ------
+    DataError
+        If it is missing, no JSON or JSON of another kind.
+    """
+    text = read_attribute(attributes, key, str)
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"the attribute '{key}' is not JSON") from error
+    if not isinstance(value, kind):
+        raise DataError(f"the attribute '{key}' is {text!r}; expected a JSON {kind.__name__}")
+    return value

@@ -1,0 +1,57 @@
+"""Gradient descent through the Gram matrix, in whole numbers: the form for up to some thousand pictures.
+
+From a zero start w stays a sum of pictures, w = X^T alpha and b = sum(alpha), so z = (X X^T + 1) alpha: training needs
+of the pictures only their m * m scalar products, and those of raw pixels are exact integers.
+`docs/exact-arithmetic.md` derives it.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron import portable
+from one_neuron.neuron import Parameters
+from one_neuron.recording import Recorder
+from one_neuron.stability import largest_eigenvalue
+
+_RANGE_EVERY = 64  # iterations with the same grid for beta
+
+
+def descend(
+    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, num_iterations: int, recorder: Recorder
+) -> tuple[Parameters, float]:
+    """Train; return w and b, and the largest eigenvalue of X X^T + 1.
+
+    With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), an update of w is beta += (learning_rate / m) / (1 + exp(u)) where
+    u = s z = Q beta and Q = s s^T * (X X^T + 1).
+    """
+    m = len(X)
+    s = np.where(Y, 1.0, -1.0)
+    Q = portable.gram_matrix(X)
+    Q += portable.PIXEL_MAX**2  # in units of 1 / 255**2
+    bits = portable.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
+    Q *= s[:, np.newaxis]
+    Q *= s
+    update_of = portable.ReverseSigmoid(m)
+    multiply = portable.SymmetricProduct(Q, bits, factor=update_of.STEPS / portable.PIXEL_MAX**2)
+    step = learning_rate / m
+    beta, u, update = np.zeros(m), np.empty(m), np.empty(m)  # u in units of 1 / STEPS
+
+    for iteration in range(num_iterations + 1):
+        if iteration % _RANGE_EVERY == 0:
+            multiply.set_range(float(beta.max()) + _RANGE_EVERY * step)
+        multiply(beta, u)
+        if recorder.due(iteration) and recorder.keep(iteration, s * u / update_of.STEPS):
+            break
+        recorder.show(iteration)
+        if iteration == num_iterations:
+            break
+        np.add(beta, update_of(u, numerator=step, out=update), beta)
+
+    alpha = s * beta
+    w = portable.transposed_pixels_times(X, portable.to_fixed_point(alpha))
+    multiply.set_range(1.0)
+    eigenvalue = largest_eigenvalue(lambda v: s * multiply(s * v, u) / update_of.STEPS, m)
+    return Parameters(w=w, b=math.fsum(alpha)), eigenvalue

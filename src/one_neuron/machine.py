@@ -1,0 +1,8 @@
+"""What this machine offers; it never reaches a result."""
+
+import os
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

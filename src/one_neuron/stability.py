@@ -1,0 +1,100 @@
+"""How long a step of gradient descent may be: the largest eigenvalue of X X^T + 1, the same bits everywhere."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from one_neuron.neuron import Array
+
+_MOST_STEPS = 200
+_SETTLED = 1e-10  # relative change from one step to the next
+
+
+def stability_bound(eigenvalue: float, m: int) -> float:
+    r"""Return 2 / L: the learning rate up to which gradient descent is sure to go down, to six digits.
+
+    .. math:: L = \frac{\lambda_{max}(X X^T + 1)}{4 m}
+
+    L bounds the curvature of the cost, since the derivative of the sigmoid is at most 1/4.
+
+    Parameters
+    ----------
+    eigenvalue : float
+        The largest eigenvalue of X X^T + 1, from `largest_eigenvalue`; at least 1.
+    m : int
+        Number of examples.
+
+    References
+    ----------
+    Nesterov (2004), Introductory Lectures on Convex Optimization, section 2.1.5.
+    """
+    return float(f"{8 * m / eigenvalue:.6g}")
+
+
+def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
+    """Return the largest eigenvalue of a symmetric matrix of which only products with vectors are known.
+
+    Lanczos's method: the eigenvalues of a small tridiagonal matrix grow towards those of the large one. Scalar
+    products are exact sums, and the small eigenvalue is found by bisection, so the result has the same bits wherever
+    `times` has.
+
+    Parameters
+    ----------
+    times : callable
+        Returns the product of the matrix with an ndarray of shape (n,).
+    n : int
+        Number of rows.
+
+    References
+    ----------
+    Golub and Van Loan (2013), Matrix Computations, sections 8.4.1 and 10.1.
+    """
+    # No symmetry of the data may hide the eigenvector from the start.
+    v = 1.0 + np.arange(n) % 7 / 16.0
+    v /= math.sqrt(_dot(v, v))
+    before = np.zeros(n)
+    diagonal: list[float] = []
+    beside: list[float] = []
+    found = 0.0
+    for _ in range(min(n, _MOST_STEPS)):
+        product = times(v)
+        diagonal.append(_dot(v, product))
+        product -= diagonal[-1] * v
+        if beside:
+            product -= beside[-1] * before
+        last, found = found, _largest_of_tridiagonal(diagonal, beside)
+        length = math.sqrt(_dot(product, product))
+        if abs(found - last) <= _SETTLED * abs(found) or length <= _SETTLED * abs(found):
+            break
+        beside.append(length)
+        before, v = v, product / length
+    return found
+
+
+def _dot(v: Array, w: Array) -> float:
+    """Return the scalar product, its sum rounded once."""
+    return math.fsum((v * w).tolist())
+
+
+def _largest_of_tridiagonal(diagonal: list[float], beside: list[float]) -> float:
+    """Return the largest eigenvalue by bisection: x is above all of them if no pivot of x - T is negative."""
+    reach = [0.0, *beside, 0.0]
+    low = max(diagonal)
+    high = max(value + reach[i] + reach[i + 1] for i, value in enumerate(diagonal))  # Gershgorin's bound
+    while low < (middle := (low + high) / 2) < high:
+        if _above_all(middle, diagonal, beside):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _above_all(x: float, diagonal: list[float], beside: list[float]) -> bool:
+    """Say whether x is above all eigenvalues."""
+    pivot = x - diagonal[0]
+    for value, side in zip(diagonal[1:], beside, strict=True):
+        if pivot <= 0:
+            return False
+        pivot = x - value - side * side / pivot
+    return pivot > 0

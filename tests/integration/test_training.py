@@ -1,0 +1,149 @@
+"""The stage `train` as a process: kills, files larger than memory, trainings that go wrong."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from one_neuron.storage import PreparedSet, load_model, save_prepared
+
+pytestmark = pytest.mark.integration
+
+MANY = 6001  # one more than the gram form takes
+OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
+# The stage, but every state is kept and an iteration takes a while, so that kills hit all of them.
+SLOWLY = """
+import runpy, sys, time
+from one_neuron import block_descent, checkpoints
+checkpoints.EVERY_SECONDS = 0.0
+run = block_descent._Passes.run
+block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
+runpy.run_path("pipeline/train.py", run_name="__main__")
+"""
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Return a function that starts the stage in a folder of its own with some parameters."""
+    for part in ("src", "pipeline"):
+        shutil.copytree(repository / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "ONE_NEURON_MEMORY_MB"):
+        monkeypatch.delenv(name, raising=False)
+
+    def begin(*command: str, memory: str | None = None, **changes: object) -> "subprocess.Popen[str]":
+        train = {"learning_rate": 0.01, "num_iterations": 40, "record_every": 7, "tolerance": 0, "threshold": 0.5}
+        sections = {
+            "draw": {"seed": 1, "num_train": 2, "num_test": 2},
+            "data": {"source": "drawn", "num_px": 2},
+            "train": {**train, **changes},
+            "evaluate": {"num_mistakes": 1},
+        }
+        Path("params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+        environment = os.environ | {"PYTHONPATH": "src"} | ({"ONE_NEURON_MEMORY_MB": memory} if memory else {})
+        return subprocess.Popen(
+            [sys.executable, *(command or ("pipeline/train.py",))],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+def outputs() -> list[bytes]:
+    """Return all that the stage wrote."""
+    return [Path(name).read_bytes() for name in OUTPUTS]
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Wait for the stage to end well; return what it printed."""
+    printed = process.communicate(timeout=120)
+    assert process.returncode == 0, printed[1]
+    return printed
+
+
+def checkpoints() -> list[Path]:
+    """Return the states that lie about."""
+    return sorted(Path(".one-neuron/checkpoints").glob("*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_training_goes_on_with_the_same_bits(
+    sent: signal.Signals, start: Start, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """Killed at some random moments; the last start does the rest, and no state stays behind."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(MANY))
+    finish(start())
+    expected = outputs()
+    for name in OUTPUTS:
+        Path(name).unlink()
+
+    rng, resumed = np.random.default_rng(int(sent)), 0
+    for _ in range(3):
+        process = start("-c", SLOWLY)
+        before = checkpoints()
+        deadline = time.monotonic() + 60
+        while checkpoints() == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(sent)
+        resumed += "going on after iteration" in process.communicate(timeout=60)[1]
+    printed, said = finish(start())
+    assert outputs() == expected
+    assert resumed + ("going on after iteration" in said) >= 1
+    assert "blocks form, m = 6,001" in printed
+    assert [path for path in checkpoints() if path.suffix == ".npz" and not path.name.startswith(".")] == []
+
+
+@pytest.mark.slow
+def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
+    """69 MB of pixels under a bound of 64."""
+    rng, m = np.random.default_rng(0), 7000
+    X = rng.integers(0, 256, (m, 57 * 57 * 3), np.uint8)
+    names = tuple(f"{i}.png" for i in range(m))
+    prepared = PreparedSet(X=X, Y=rng.integers(0, 2, m, np.uint8), names=names, num_px=57, classes=("a", "b"))
+    save_prepared(Path("data/prepared/train.h5"), prepared)
+    finish(start(num_iterations=3, memory="1000"))
+    expected = outputs()
+    finish(start(num_iterations=3, memory="64"))
+    assert outputs() == expected
+
+
+def test_a_training_that_goes_wrong_is_loud_and_a_result(
+    start: Start, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """It says what to do, the files are there, and they say so, too."""
+    alike = np.full((9, 12), 255, np.uint8)  # no line divides them, so a long step overshoots for ever
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(9, X=alike))
+    _, said = finish(start(learning_rate=900))
+    metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
+    assert metrics["diverged"] is True
+    assert "TRAINING DIVERGED" in said
+    assert f"lower train.learning_rate (900.0), up to {metrics['stability_bound']} the cost is sure to fall" in said
+
+
+def test_stopping_early(start: Start, make_prepared: Callable[..., PreparedSet]) -> None:
+    """With a tolerance, the costs end where training did, and the model is that of so many iterations."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(9))
+    _, said = finish(start(num_iterations=100_000, record_every=10, tolerance=1e-3, learning_rate=0.1))
+    metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
+    done, stopped = metrics["iterations"], load_model(Path(OUTPUTS[0]))
+    assert 10 < done < 100_000
+    assert said == ""
+    finish(start(num_iterations=done, record_every=10, learning_rate=0.1))
+    assert load_model(Path(OUTPUTS[0])).parameters.w.tobytes() == stopped.parameters.w.tobytes()
+    costs = [float(line.split(",")[1]) for line in Path(OUTPUTS[1]).read_text(encoding="utf-8").splitlines()[1:]]
+    assert abs(costs[-1] - costs[-2]) < 1e-3 <= abs(costs[-2] - costs[-3])

@@ -1,0 +1,97 @@
+"""The state on disk: found again, never by another training, never damaged, swept up."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from one_neuron import checkpoints
+from one_neuron.checkpoints import CheckpointFile
+from one_neuron.neuron import Parameters
+from one_neuron.recording import TrainingState
+
+CONTENT: dict[str, str | int | float] = {"learning_rate": 0.005, "num_iterations": 2000, "train_sha256": "ab" * 32}
+STATE = TrainingState(7, Parameters(w=np.array([0.1, -1e-300, 3.0]), b=-0.25), [0, 5], [0.6931471805599453, 0.5])
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, and keep every state."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    return tmp_path
+
+
+def test_a_state_comes_back_to_the_bit(capsys: pytest.CaptureFixture[str]) -> None:
+    """Another process finds it by the same content, and says so."""
+    assert CheckpointFile(CONTENT).load() is None
+    CheckpointFile(CONTENT).offer(lambda: STATE)
+    found = CheckpointFile(CONTENT).load()
+    assert found is not None
+    assert (found.iteration, found.iterations, found.costs) == (7, [0, 5], STATE.costs)
+    assert found.parameters.w.tobytes() == STATE.parameters.w.tobytes()
+    assert found.parameters.b == -0.25
+    assert "going on after iteration 7" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("changes", [{"learning_rate": 0.006}, {"train_sha256": "cd" * 32}, {"num_iterations": 3}])
+def test_another_training_does_not_find_it(changes: dict[str, str | int | float]) -> None:
+    """Parameters and data make the name."""
+    CheckpointFile(CONTENT).offer(lambda: STATE)
+    assert CheckpointFile({**CONTENT, **changes}).load() is None
+
+
+def test_other_code_does_not_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an edit of the maths the rest would be another trajectory."""
+    CheckpointFile(CONTENT).offer(lambda: STATE)
+    monkeypatch.setattr(checkpoints, "_CODE", ("block_descent.py",))
+    assert CheckpointFile(CONTENT).load() is None
+
+
+def test_states_are_kept_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at every iteration."""
+    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 1000.0)
+    file = CheckpointFile(CONTENT)
+    file.offer(lambda: STATE)
+    assert not file.path.exists()
+
+
+def test_it_lies_in_the_repository_of_a_queued_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC deletes the folder where the experiment runs."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "main"))
+    assert CheckpointFile(CONTENT).path.is_relative_to(tmp_path / "main")
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "text", "other arrays", "folder"])
+def test_a_damaged_file_is_no_state(damage: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is named, and training starts from the beginning."""
+    file = CheckpointFile(CONTENT)
+    file.offer(lambda: STATE)
+    whole = file.path.read_bytes()
+    if damage == "folder":
+        file.path.unlink()
+        file.path.mkdir()
+    elif damage == "other arrays":
+        np.savez(file.path, w=np.zeros(3))
+    else:
+        middle = whole.index(STATE.parameters.w.tobytes())
+        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        damaged = {"empty": b"", "half": whole[: len(whole) // 2], "flipped": flipped, "text": b"hello"}
+        file.path.write_bytes(damaged[damage])
+    assert file.load() is None
+    assert f"'{file.path}' is damaged" in capsys.readouterr().err
+
+
+def test_sweeping_up() -> None:
+    """One's own file goes, and what nobody came back to for a month; nothing else."""
+    mine, young, old = (CheckpointFile({**CONTENT, "seed": seed}) for seed in range(3))
+    for file in (mine, young, old):
+        file.offer(lambda: STATE)
+    month = time.time() - 31 * 24 * 3600
+    os.utime(old.path, (month, month))
+    mine.remove()
+    mine.remove()
+    assert [file.path.exists() for file in (mine, young, old)] == [False, True, False]

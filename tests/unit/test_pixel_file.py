@@ -1,0 +1,517 @@
+"""Pixels that stay on disk give what an ndarray would give, in bounded memory, from any thread."""
+
+import copy
+import hashlib
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from one_neuron import neuron, pixel_file, plots
+from one_neuron.errors import DataError, SettingsError
+from one_neuron.neuron import Parameters
+from one_neuron.pixel_file import PixelFile, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
+from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+
+MakePrepared = Callable[..., PreparedSet]
+M, N_X, OFFSET = 7, 5, 3
+ODD_NAMES = ("a b.png", "new\nline.png", "Käthe 猫.png", "no-utf8-\udcff\udc80.png", "", "in\0side", "x" * 500)
+
+
+class Rows:
+    """Rows that are made where they are asked for; they count the bytes of the largest block."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, m: int, n_x: int) -> None:
+        self.shape = (m, n_x)
+        self.largest = 0
+
+    def __getitem__(self, key: slice) -> NDArray[np.uint8]:
+        rows = np.arange(key.start, key.stop)[:, np.newaxis]
+        block = ((rows * 7 + np.arange(self.shape[1])) % 251).astype(np.uint8)
+        self.largest = max(self.largest, block.nbytes)
+        return block
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PixelFile, NDArray[np.uint8]]]:
+    """Return the same pixels on disk and in memory."""
+    X = np.random.default_rng(0).integers(0, 256, (M, N_X), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("pixels") / "X"
+    path.write_bytes(b"-" * OFFSET + X.tobytes() + b"behind")
+    with PixelFile(path, offset=OFFSET, shape=X.shape) as on_disk:
+        yield on_disk, X
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> PreparedSet:
+    """Return a prepared set of 300 pictures that lies in `set.h5`."""
+    save_prepared(tmp_path / "set.h5", make_prepared(m=300, num_px=8))
+    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: 0)
+    prepared = load_prepared(tmp_path / "set.h5")
+    assert isinstance(prepared.X, PixelFile)
+    return prepared
+
+
+def open_files() -> int:
+    """Return how many files this process holds open."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_it_looks_like_an_array(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """Shape, type and sizes."""
+    on_disk, X = both
+    for name in ("shape", "dtype", "ndim", "size", "nbytes"):
+        assert getattr(on_disk, name) == getattr(X, name)
+    assert len(on_disk) == len(X)
+    rows: Any = on_disk
+    assert [row.tolist() for row in rows] == X.tolist()
+    assert str(M) in repr(on_disk)
+
+
+BORDER = st.none() | st.integers(-2 * M, 2 * M)
+SLICES = st.builds(slice, BORDER, BORDER)
+NUMBERS = st.integers(-M - 1, M)
+KEYS = (
+    SLICES
+    | NUMBERS
+    | st.builds(np.int8, NUMBERS)
+    | st.lists(NUMBERS, max_size=6)
+    | st.lists(NUMBERS, max_size=6).map(lambda rows: np.array(rows, dtype=np.int8))
+    | st.lists(st.integers(0, M), max_size=6).map(lambda rows: np.array(rows, dtype=np.uint64))
+    | st.tuples(SLICES, SLICES)
+)
+
+
+@given(key=KEYS)
+def test_indexing_gives_what_numpy_gives(key: Any, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """Rows, blocks, chosen rows and columns; the same values, shape and type, or the same refusal."""
+    on_disk, X = both
+    try:
+        expected = X[key]
+    except IndexError:
+        with pytest.raises(IndexError, match="does not exist"):
+            on_disk[key]
+    else:
+        found = on_disk[key]
+        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+        assert found.flags.c_contiguous
+        assert found.flags.writeable
+        assert (found == expected).all()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        True,
+        None,
+        ...,
+        1.0,
+        "X",
+        [True] * M,
+        np.ones(M, dtype=bool),
+        [0.5],
+        [[0, 1]],
+        (0, 0),
+        (slice(None), 0),
+        (slice(None),),
+        (slice(None),) * 3,
+        slice(None, None, 2),
+        slice(None, None, -1),
+        (slice(None), slice(None, None, 2)),
+    ],
+    ids=repr,
+)
+def test_other_keys_are_refused(key: Any, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """With a hint at what can be asked for."""
+    with pytest.raises(TypeError, match=r"take X\["):
+        both[0][key]
+
+
+def test_read_into_fills_a_buffer(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """Any run of rows, also none, and a part of a larger buffer."""
+    on_disk, X = both
+    buffer = np.zeros((M + 1, N_X), dtype=np.uint8)
+    for start in range(M + 1):
+        for count in range(M - start + 1):
+            buffer[:] = 0
+            on_disk.read_into(start, buffer[:count])
+            assert (buffer[:count] == X[start : start + count]).all()
+            assert not buffer[count:].any()
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.zeros((2, N_X), dtype=np.int8),
+        np.zeros((2, N_X + 1), dtype=np.uint8),
+        np.zeros(N_X, dtype=np.uint8),
+        np.zeros((2, N_X), dtype=np.uint8, order="F"),
+        np.zeros((4, N_X), dtype=np.uint8)[::2],
+        np.frombuffer(bytes(2 * N_X), dtype=np.uint8).reshape(2, N_X),
+    ],
+    ids=["type", "columns", "flat", "order", "stride", "read-only"],
+)
+def test_a_buffer_that_does_not_fit_is_refused(
+    out: NDArray[np.uint8], both: tuple[PixelFile, NDArray[np.uint8]]
+) -> None:
+    """Nothing is written to it."""
+    with pytest.raises(ValueError, match=r"expected \(k, 5\) uint8, C-contiguous and writable"):
+        both[0].read_into(0, out)
+    assert not out.any()
+
+
+@pytest.mark.parametrize("start", [-1, M - 1, M + 1, 2**62])
+def test_rows_that_do_not_exist_are_refused(start: int, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """Above all not read from what lies before and behind the pixels."""
+    with pytest.raises(IndexError, match=f"there are {M}"):
+        both[0].read_into(start, np.zeros((2, N_X), dtype=np.uint8))
+
+
+def test_short_reads_are_completed(both: tuple[PixelFile, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system may give less than it was asked for."""
+    on_disk, X = both
+    real = os.preadv
+    monkeypatch.setattr("os.preadv", lambda file, buffers, position: real(file, [buffers[0][:3]], position))
+    assert (on_disk[:] == X).all()
+    assert (on_disk[:, 1:] == X[:, 1:]).all()
+
+
+def test_a_file_that_becomes_shorter_is_data_gone_bad(on_disk: PreparedSet, tmp_path: Path) -> None:
+    """One line that names it; what is still there can be read."""
+    path = tmp_path / "set.h5"
+    first = on_disk.X[0]
+    os.truncate(path, path.stat().st_size - 1)
+    assert (on_disk.X[0] == first).all()
+    for key in (slice(None), -1, (slice(None), slice(-1, None))):
+        with pytest.raises(DataError, match=r"set\.h5' was cut off while it was being read; run `dvc repro`"):
+            on_disk.X[key]
+
+
+def test_an_unreadable_disk_names_the_file(
+    both: tuple[PixelFile, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the one line on stderr can say which."""
+
+    def fail(*_: object) -> int:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("os.preadv", fail)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        both[0][0]
+    assert caught.value.filename == str(both[0].path)
+
+
+def test_a_replaced_file_is_read_to_its_end(on_disk: PreparedSet, tmp_path: Path, make_prepared: MakePrepared) -> None:
+    """As an ndarray would stay as it is."""
+    before = on_disk.X[:]
+    save_prepared(tmp_path / "set.h5", make_prepared(m=300, num_px=8, seed=1))
+    assert (on_disk.X[:] == before).all()
+    assert (load_prepared(tmp_path / "set.h5").X[:] != before).any()
+
+
+def test_threads_read_at_the_same_time(on_disk: PreparedSet) -> None:
+    """Each gets its own rows."""
+    X = on_disk.X[:]
+
+    def read(seed: int) -> bool:
+        dice = random.Random(seed)
+        right = True
+        for _ in range(300):
+            start, count = dice.randrange(250), dice.randrange(50)
+            out = np.zeros((count, X.shape[1]), dtype=np.uint8)
+            on_disk.X.read_into(start, out)
+            right &= bool((out == X[start : start + count]).all())
+            right &= bool((on_disk.X[:start, 5:9] == X[:start, 5:9]).all())
+        return right
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(8)))
+
+
+def test_the_file_is_closed(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """By close, by `with`, and when the object goes; a closed one reads nothing, least of all another file."""
+    path, before = both[0].path, open_files()
+    for _ in range(3):
+        PixelFile(path, offset=0, shape=(1, 1))
+    assert open_files() == before
+    with PixelFile(path, offset=0, shape=(1, 1)) as on_disk:
+        assert open_files() == before + 1
+    assert open_files() == before
+    on_disk.close()
+    with path.open("rb"), pytest.raises(ValueError, match="is closed"):
+        on_disk[0]
+
+
+def test_it_never_becomes_one_array_unasked(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
+    """Nor a copy that would close the file of the first."""
+    with pytest.raises(TypeError, match="stay on disk"):
+        np.asarray(both[0])
+    for function in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="neither copied nor pickled"):
+            function(both[0])
+
+
+def test_names_are_a_sequence() -> None:
+    """Of text, made where it is asked for."""
+    names = StoredNames(store_names(ODD_NAMES))
+    assert len(names) == len(ODD_NAMES)
+    assert tuple(names) == ODD_NAMES
+    assert tuple(reversed(names)) == ODD_NAMES[::-1]
+    assert [names[i] for i in range(-len(ODD_NAMES), len(ODD_NAMES))] == list(ODD_NAMES * 2)
+    assert all(type(name) is str for name in names)
+    for key in (slice(None), slice(1, 3), slice(None, None, -2), slice(9, 20)):
+        assert names[key] == tuple(ODD_NAMES[key])
+    assert ODD_NAMES[2] in names
+    assert names.index(ODD_NAMES[3]) == 3
+    with pytest.raises(IndexError):
+        names[len(ODD_NAMES)]
+    assert b"".join(names_as_bytes(names)) == b"".join(names_as_bytes(ODD_NAMES))
+
+
+def test_many_names_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the length of a part."""
+    monkeypatch.setattr(pixel_file, "NAMES_AT_A_TIME", 2)
+    assert tuple(StoredNames(store_names(ODD_NAMES))) == ODD_NAMES
+    in_parts = b"".join(names_as_bytes(ODD_NAMES))
+    monkeypatch.undo()
+    assert b"".join(names_as_bytes(ODD_NAMES)) == in_parts
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 7])
+def test_blocks_are_all_rows_in_their_order(m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In any memory layout, with a last block that is smaller or not."""
+    monkeypatch.setattr(pixel_file, "BLOCK_BYTES", 30)
+    X = Rows(m, 10)[0:m]
+    for source in (X, np.asfortranarray(X), Rows(m, 10)):
+        blocks = list(row_blocks(source))
+        assert (np.concatenate(blocks) == X).all()
+        assert all(block.flags.c_contiguous and 1 <= len(block) <= 3 for block in blocks)
+
+
+def test_a_block_that_does_not_fit_is_refused(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """A source that gives other rows than it promised makes no file."""
+
+    class Fewer(Rows):
+        def __getitem__(self, key: slice) -> NDArray[np.uint8]:
+            return super().__getitem__(key)[1:]
+
+    with pytest.raises(DataError, match=r"X\[0:6\] has shape \(5, 12\) and type uint8; expected \(6, 12\) uint8"):
+        save_prepared(tmp_path / "set.h5", make_prepared(X=Fewer(6, 12)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_file_wherever_the_pixels_come_from(
+    on_disk: PreparedSet, tmp_path: Path, make_prepared: MakePrepared
+) -> None:
+    """An ndarray, a file, or rows made on the way: the same bytes and the same SHA-256."""
+    save_prepared(tmp_path / "again.h5", on_disk)
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "set.h5").read_bytes()
+    save_prepared(tmp_path / "set.h5", on_disk)  # over the file that it is read from
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "set.h5").read_bytes()
+
+    rows = Rows(300, 192)
+    made = [make_prepared(m=300, num_px=8, X=X) for X in (rows, rows[0:300])]
+    for path, prepared in zip(("rows.h5", "array.h5"), made, strict=True):
+        save_prepared(tmp_path / path, prepared)
+    assert (tmp_path / "rows.h5").read_bytes() == (tmp_path / "array.h5").read_bytes()
+    assert made[0].sha256 == made[1].sha256 == load_prepared(tmp_path / "rows.h5").sha256
+    with h5py.File(tmp_path / "rows.h5") as file:
+        assert (file["X"][:] == rows[0:300]).all()
+        assert file["names"][0] == b"train/000.png"
+
+
+def test_no_memory_that_happens_to_lie_there_is_written(tmp_path: Path) -> None:
+    """Whatever freed memory holds, the file is the same."""
+    program = (
+        "import sys; from pathlib import Path; import numpy as np; from one_neuron.storage import *\n"
+        "save_prepared(Path(sys.argv[1]), PreparedSet(np.ones((5, 12), 'u1'), np.ones(5, 'u1'), tuple('abcde'), 2, "
+        "('a', 'b')))\n"
+    )
+    digests = set()
+    for filling in ("", "85", "170"):
+        environment = {**os.environ, "MALLOC_PERTURB_": filling} if filling else dict(os.environ)
+        command = [sys.executable, "-c", program, str(tmp_path / "set.h5")]
+        subprocess.run(command, check=True, timeout=60, env=environment)
+        digests.add(hashlib.sha256((tmp_path / "set.h5").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def test_the_digest_is_worked_out_once(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not taken over by a set with other content."""
+    prepared = make_prepared()
+    first = prepared.sha256
+    assert replace(prepared, source="other").sha256 != first
+    monkeypatch.setattr("one_neuron.storage.row_blocks", lambda X: pytest.fail("read again"))
+    assert prepared.sha256 == first
+
+
+def rewrite(path: Path, create: Callable[[h5py.File, NDArray[np.uint8]], None]) -> None:
+    """Store X of a file in another way; the content stays the same."""
+    with h5py.File(path, "r+") as file:
+        X = file["X"][:]
+        del file["X"]
+        create(file, X)
+
+
+def make_chunked(file: h5py.File, X: NDArray[np.uint8]) -> None:
+    """Store X in chunks."""
+    file.create_dataset("X", data=X, chunks=(10, X.shape[1]))
+
+
+def make_packed(file: h5py.File, X: NDArray[np.uint8]) -> None:
+    """Store X compressed."""
+    file.create_dataset("X", data=X, compression="gzip")
+
+
+def make_compact(file: h5py.File, X: NDArray[np.uint8]) -> None:
+    """Store X in the header of its dataset."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.COMPACT)
+    file.create_dataset("X", data=X, dcpl=plan)
+
+
+def make_external(file: h5py.File, X: NDArray[np.uint8]) -> None:
+    """Store X in a file beside."""
+    file.create_dataset("X", data=X, external=[(f"{file.filename}.raw", 0, X.nbytes)])
+
+
+def make_virtual(file: h5py.File, X: NDArray[np.uint8]) -> None:
+    """Let X stand for a dataset of another file."""
+    with h5py.File(f"{file.filename}.other", "w") as other:
+        other["X"] = X
+    layout = h5py.VirtualLayout(shape=X.shape, dtype=X.dtype)
+    layout[:] = h5py.VirtualSource(f"{file.filename}.other", "X", shape=X.shape)
+    file.create_virtual_dataset("X", layout)
+
+
+@pytest.mark.parametrize("create", [make_chunked, make_packed, make_compact, make_external, make_virtual])
+def test_pixels_that_do_not_lie_in_one_piece_are_refused(
+    create: Callable[[h5py.File, NDArray[np.uint8]], None], on_disk: PreparedSet, tmp_path: Path
+) -> None:
+    """Such a file is none of ours; with pixels that fit into memory, HDF5 would read it."""
+    rewrite(tmp_path / "set.h5", create)
+    with pytest.raises(DataError, match=r"set\.h5': 'X' .*(not stored there in one piece|and stores 0).*dvc repro"):
+        load_prepared(tmp_path / "set.h5")
+
+
+def test_a_file_with_a_block_of_the_user_s_before_it_is_read(on_disk: PreparedSet, tmp_path: Path) -> None:
+    """HDF5 counts from behind that block, the system from the beginning."""
+    moved = tmp_path / "moved.h5"
+    with h5py.File(tmp_path / "set.h5") as old, h5py.File(moved, "w", userblock_size=1024) as new:
+        for key in old:
+            new[key] = old[key][:]
+        for key, value in old.attrs.items():
+            new.attrs[key] = np.bytes_(value) if isinstance(value, bytes) else value
+    loaded = load_prepared(moved)
+    assert isinstance(loaded.X, PixelFile)
+    assert (loaded.X[:] == on_disk.X[:]).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "megabytes"), [(None, 500), ("", 500), ("64", 64), (" 1000 ", 1000), ("9" * 5000, 10**18 - 1)]
+)
+def test_the_bound_comes_from_the_environment(
+    text: str | None, megabytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing said means the default; any amount is allowed."""
+    monkeypatch.delenv("ONE_NEURON_MEMORY_MB", raising=False)
+    if text is not None:
+        monkeypatch.setenv("ONE_NEURON_MEMORY_MB", text)
+    assert memory_bound() == megabytes * 2**20
+
+
+@pytest.mark.parametrize("text", ["63", "0", "-100", "1e3", "500.0", "500 MB", "much", "²", "\u0665", "1_000", "nan"])
+def test_a_wrong_bound_is_refused(
+    text: str, tmp_path: Path, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the variable, the value and what is allowed; also where the set is small."""
+    save_prepared(tmp_path / "set.h5", make_prepared())
+    monkeypatch.setenv("ONE_NEURON_MEMORY_MB", text)
+    message = f"ONE_NEURON_MEMORY_MB = '{text}'; expected a whole number of at least 64"
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_prepared(tmp_path / "set.h5")
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("bound", "stays"), [(72, False), (71, True)])
+def test_the_bound_decides(
+    bound: int, stays: bool, make_prepared: MakePrepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six pictures of 12 bytes fit into 72."""
+    save_prepared(tmp_path / "set.h5", make_prepared())
+    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: bound)
+    loaded = load_prepared(tmp_path / "set.h5")
+    assert isinstance(loaded.X, PixelFile) == stays
+    assert isinstance(loaded.names, StoredNames) == stays
+
+
+MEMORY = """if True:
+    import re, sys
+    from pathlib import Path
+    import numpy as np
+    from one_neuron.pixel_file import PixelFile
+    from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+
+    class Rows:
+        shape, dtype = (25_000, 12_288), np.dtype(np.uint8)
+        def __getitem__(self, key):
+            return np.full((key.stop - key.start, 12_288), key.start % 251, np.uint8)
+
+    def peak():  # not getrusage: that counts the process from which this one was started
+        return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024
+
+    path, before = Path(sys.argv[1]), peak()
+    names = tuple(f"train/{i:07}.png" for i in range(25_000))
+    save_prepared(path, PreparedSet(Rows(), np.zeros(25_000, np.uint8), names, 64, ("a", "b")))
+    prepared = load_prepared(path)
+    assert isinstance(prepared.X, PixelFile)
+    assert prepared.X.nbytes == 307_200_000
+    print(peak() - before)
+"""
+
+
+def test_a_large_set_takes_little_memory(tmp_path: Path) -> None:
+    """307 MB are written and read; what is in memory at a time is far less than the bound of 64 MB."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", MEMORY, str(tmp_path / "set.h5")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "ONE_NEURON_MEMORY_MB": "64"},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < 64
+    (tmp_path / "set.h5").unlink()
+
+
+def test_the_neuron_and_the_plots_take_pixels_on_disk(on_disk: PreparedSet, tmp_path: Path) -> None:
+    """The same bits and bytes as from memory."""
+    in_memory = replace(on_disk, X=on_disk.X[:], names=tuple(on_disk.names))
+    parameters = Parameters(w=np.random.default_rng(0).normal(size=192), b=0.5)
+    z = neuron.compute_z(in_memory.X, parameters)
+    assert neuron.compute_z(on_disk.X, parameters).tobytes() == z.tobytes()
+    dw, db = neuron.gradient(in_memory.X, in_memory.Y, z)
+    assert neuron.gradient(on_disk.X, on_disk.Y, z)[0].tobytes() == dw.tobytes()
+    assert neuron.gradient(on_disk.X, on_disk.Y, z)[1] == db
+    for name, prepared in (("memory", in_memory), ("disk", on_disk)):
+        plots.plot_examples(tmp_path / f"{name}-examples.png", prepared)
+        plots.plot_mistakes(tmp_path / f"{name}-mistakes.png", prepared, neuron.sigmoid(z), np.array([299, 7]))
+    for plot in ("examples", "mistakes"):
+        found = [(tmp_path / f"{name}-{plot}.png").read_bytes() for name in ("memory", "disk")]
+        assert found[0] == found[1]
