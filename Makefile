@@ -51,7 +51,7 @@ ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
 	@exec one-neuron ui --port "$(or $(PORT),5000)"
 
 bench: setup ## Measure training beside what people would use instead (minutes; BENCH="train tall" for some of it)
-	@PYTHONPATH=src python benchmarks/bench.py $(BENCH)
+	@python benchmarks/bench.py $(BENCH)
 
 lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
 	@uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
@@ -59,4 +59,4 @@ lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
 
 clean: ## Remove what the stages made and the caches (the MLflow store and .venv stay)
 	rm -rf data models metrics plots dvc_plots .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src pipeline tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src pipeline benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,7 @@ gram
     U = B Q with Q = s s^T * (X X^T + 1) and one row of B for each configuration. An update is
     B += step / (1 + exp(U)), where step = learning_rate / (number of training rows), and 0 where a row is left out.
 blocks
-    For more than GRAM_LIMIT rows: each block of rows, in memory or from a file, is turned into float64 once in an
+    For many rows: each block of rows, in memory or from a file, is turned into float64 once in an
     iteration and serves all configurations while it is in the cache.
 
 Threads share the work at places that depend on the shapes alone, so their number does not change a bit. Another BLAS or
@@ -31,6 +31,7 @@ from one_neuron.machine import count_cores
 from one_neuron.neuron import Array, Parameters
 from one_neuron.recording import has_diverged
 
+_MOST_PER_FEATURE = 2.0  # rows for each feature: up to there 2 m^2 is less than 4 m n_x
 _COLUMNS = 128  # configurations taken at a time: enough for BLAS at its best, few enough for the cache
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
 _SPANS = 8  # parts of the rows; partial sums are added up in their order
@@ -133,7 +134,7 @@ def optimize_many(  # noqa: PLR0913 - one door, and each has a name
     folds, left_out, sizes = _read_folds(folds, held_out, len(Y), c)
 
     logits, sums = np.log(limits) - np.log1p(-limits), np.zeros((6, len(recorded), c))
-    form = choose_form(X)
+    form = choose_form(X, most_per_feature=_MOST_PER_FEATURE)
     # The threads are ours.
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(count_cores()) as pool:
         crew = _Crew(pool, c * num_iterations, on_progress)

@@ -62,20 +62,27 @@ class CheckpointFile:
         return state
 
     def offer(self, state: Callable[[], TrainingState]) -> None:
-        """Keep the state if the last one was kept more than EVERY_SECONDS ago."""
+        """Keep the state if the last one was kept more than EVERY_SECONDS ago. A full disk does not stop training."""
         if time.monotonic() - self._kept < EVERY_SECONDS:
             return
-        now = state()
+        try:
+            self._write(state())
+        except OSError as error:
+            reason = error.strerror or error
+            print(f"one-neuron: '{self.path}' could not be written ({reason}); training goes on", file=sys.stderr)
+        self._kept = time.monotonic()
+
+    def _write(self, state: TrainingState) -> None:
+        """Put the state on disk, whole or not at all."""
         with replacing(self.path) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,
-                iteration=now.iteration,
-                w=now.parameters.w,
-                b=now.parameters.b,
-                iterations=np.array(now.iterations, np.int64),
-                costs=np.array(now.costs, np.float64),
+                iteration=state.iteration,
+                w=state.parameters.w,
+                b=state.parameters.b,
+                iterations=np.array(state.iterations, np.int64),
+                costs=np.array(state.costs, np.float64),
             )
-        self._kept = time.monotonic()
 
     def remove(self) -> None:
         """Sweep up: the training is done. Files that nobody came back to for a month go, too."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 COUNT_BITS = 30  # absolute values of the whole numbers stay within 2**COUNT_BITS
 _DIGIT_BITS = 16
 _TERMS = 256  # so many products of a pixel and a digit fit into 32 bits
+_ZEROS = (np.int32(0),) * 8
 
 Integers = NDArray[np.int64]
 
@@ -48,15 +49,30 @@ def multiply(X: NDArray[np.uint8], low: NDArray[np.int16], high: NDArray[np.int1
     out : ndarray of shape (m,), int64
     """
     m, n_x = X.shape
-    for i in range(m):
-        total = int64(0)
+    fours = m // 4 * 4
+    # Four rows at a time: the digits are fetched once for all of them, which takes longer than adding.
+    for i in range(0, fours, 4):
+        z0, z1, z2, z3 = int64(0), int64(0), int64(0), int64(0)
         for start in range(0, n_x, _TERMS):
-            x, a, b = X[i, start : start + _TERMS], low[start : start + _TERMS], high[start : start + _TERMS]
-            sum_low, sum_high = int32(0), int32(0)
-            for j in range(x.size):
-                sum_low = int32(sum_low + int32(x[j]) * int32(a[j]))
-                sum_high = int32(sum_high + int32(x[j]) * int32(b[j]))
-            total += int64(sum_low) + (int64(sum_high) << _DIGIT_BITS)
+            stop = start + _TERMS
+            a, b = low[start:stop], high[start:stop]
+            x0, x1, x2, x3 = X[i, start:stop], X[i + 1, start:stop], X[i + 2, start:stop], X[i + 3, start:stop]
+            a0, a1, a2, a3, b0, b1, b2, b3 = _ZEROS
+            for j in range(a.size):
+                # Numba adds 32-bit numbers to 64 bits; int32 keeps each step small.
+                a0, b0 = int32(a0 + int32(x0[j]) * int32(a[j])), int32(b0 + int32(x0[j]) * int32(b[j]))
+                a1, b1 = int32(a1 + int32(x1[j]) * int32(a[j])), int32(b1 + int32(x1[j]) * int32(b[j]))
+                a2, b2 = int32(a2 + int32(x2[j]) * int32(a[j])), int32(b2 + int32(x2[j]) * int32(b[j]))
+                a3, b3 = int32(a3 + int32(x3[j]) * int32(a[j])), int32(b3 + int32(x3[j]) * int32(b[j]))
+            z0 += int64(a0) + (int64(b0) << _DIGIT_BITS)
+            z1 += int64(a1) + (int64(b1) << _DIGIT_BITS)
+            z2 += int64(a2) + (int64(b2) << _DIGIT_BITS)
+            z3 += int64(a3) + (int64(b3) << _DIGIT_BITS)
+        out[i], out[i + 1], out[i + 2], out[i + 3] = z0, z1, z2, z3
+    for i in range(fours, m):
+        total = int64(0)
+        for j in range(n_x):
+            total += int64(X[i, j]) * (int64(low[j]) + (int64(high[j]) << _DIGIT_BITS))
         out[i] = total
 
 
@@ -77,10 +93,20 @@ def add_transposed_product(
     for start in range(0, m, _TERMS):
         sums_low[:] = 0
         sums_high[:] = 0
-        for i in range(start, min(start + _TERMS, m)):
-            a, b = int32(low[i]), int32(high[i])
+        stop = min(start + _TERMS, m)
+        fours = start + (stop - start) // 4 * 4
+        # Four rows at a time, again: the sums are fetched and put back once for all of them.
+        for i in range(start, fours, 4):
+            a0, a1, a2, a3 = int32(low[i]), int32(low[i + 1]), int32(low[i + 2]), int32(low[i + 3])
+            b0, b1, b2, b3 = int32(high[i]), int32(high[i + 1]), int32(high[i + 2]), int32(high[i + 3])
             for j in range(n_x):
-                sums_low[j] += int32(X[i, j]) * a
-                sums_high[j] += int32(X[i, j]) * b
+                x0, x1, x2, x3 = int32(X[i, j]), int32(X[i + 1, j]), int32(X[i + 2, j]), int32(X[i + 3, j])
+                total = int32(int32(int32(sums_low[j] + x0 * a0) + x1 * a1) + x2 * a2)
+                sums_low[j] = int32(total + x3 * a3)
+                total = int32(int32(int32(sums_high[j] + x0 * b0) + x1 * b1) + x2 * b2)
+                sums_high[j] = int32(total + x3 * b3)
+        for i in range(fours, stop):
+            for j in range(n_x):
+                out[j] += int64(X[i, j]) * (int64(low[i]) + (int64(high[i]) << _DIGIT_BITS))
         for j in range(n_x):
             out[j] += int64(sums_low[j]) + (int64(sums_high[j]) << _DIGIT_BITS)

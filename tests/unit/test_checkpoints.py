@@ -85,6 +85,15 @@ def test_a_damaged_file_is_no_state(damage: str, capsys: pytest.CaptureFixture[s
     assert f"'{file.path}' is damaged" in capsys.readouterr().err
 
 
+def test_a_disk_that_cannot_be_written_does_not_stop_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hours of work are not thrown away for want of a safety net."""
+    (tmp_path / ".one-neuron").write_text("a file where the folder should be", encoding="utf-8")
+    CheckpointFile(CONTENT).offer(lambda: STATE)
+    assert "could not be written" in capsys.readouterr().err
+
+
 def test_sweeping_up() -> None:
     """One's own file goes, and what nobody came back to for a month; nothing else."""
     mine, young, old = (CheckpointFile({**CONTENT, "seed": seed}) for seed in range(3))

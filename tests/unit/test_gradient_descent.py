@@ -264,15 +264,19 @@ def test_result_is_frozen() -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "form"),
     [
-        ((6000, 1), np.uint8, "gram"),
-        ((6001, 1), np.uint8, "blocks"),
+        ((1000, 1), np.uint8, "gram"),
+        ((1001, 1), np.uint8, "blocks"),
+        ((4096, 12288), np.uint8, "gram"),
+        ((4097, 12288), np.uint8, "blocks"),
+        ((6000, 20000), np.uint8, "gram"),
+        ((6001, 20000), np.uint8, "blocks"),
         ((3, 1), np.float64, "features"),
         ((3, 1), np.int64, "features"),
     ],
 )
 def test_the_form_follows_from_type_and_shape(shape: tuple[int, int], dtype: type, form: str) -> None:
     """Never from free memory or cores."""
-    assert choose_form(np.zeros(shape, dtype=dtype)) == form
+    assert choose_form(np.broadcast_to(np.zeros(1, dtype=dtype), shape)) == form
 
 
 GOOD: dict[str, Any] = {

@@ -30,6 +30,7 @@ RANGES = [  # key, least, most, one step beyond either end
     ("train.learning_rate", 1e-12, 1000, 1e-13),
     ("train.num_iterations", 1, 10_000_000, 1),
     ("train.record_every", 1, 10_000_000, 1),
+    ("train.tolerance", 0, 1, 1e-9),
     ("evaluate.num_mistakes", 1, 100, 1),
 ]
 Write = Callable[[str | bytes], Path]
