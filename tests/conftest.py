@@ -3,9 +3,12 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
 from one_neuron.storage import Model, PreparedSet
@@ -28,6 +31,18 @@ def course_folder() -> Path:
     if not all((folder / name).is_file() for name in COURSE_FILES):
         pytest.skip("the course's pictures are not at hand; set ONE_NEURON_CATVNONCAT_DIR to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def course(course_folder: Path) -> dict[str, NDArray[Any]]:
+    """Return the course's arrays, one picture per row."""
+    arrays = {}
+    for split in ("train", "test"):
+        with h5py.File(course_folder / f"{split}_catvnoncat.h5") as file:
+            pictures = file[f"{split}_set_x"][:]
+            arrays[f"{split}_X"] = pictures.reshape(len(pictures), -1)
+            arrays[f"{split}_Y"] = file[f"{split}_set_y"][:]
+    return arrays
 
 
 @pytest.fixture

@@ -6,10 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,18 +89,6 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 def set_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how many cores there seem to be."""
     return lambda number: monkeypatch.setattr(batch_descent, "count_cores", lambda: number)
-
-
-@pytest.fixture(scope="module")
-def course(course_folder: Path) -> dict[str, NDArray[Any]]:
-    """Return the course's arrays, one picture per row."""
-    arrays = {}
-    for split in ("train", "test"):
-        with h5py.File(course_folder / f"{split}_catvnoncat.h5") as file:
-            pictures = file[f"{split}_set_x"][:]
-            arrays[f"{split}_X"] = pictures.reshape(len(pictures), -1)
-            arrays[f"{split}_Y"] = file[f"{split}_set_y"][:]
-    return arrays
 
 
 @pytest.mark.parametrize("with_folds", [False, True])

@@ -52,7 +52,7 @@ def test_blocks_threads_and_disk_change_no_bit(
     block_bytes: int, cores: int, on_disk: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sums of whole numbers do not know their order."""
-    X, Y = make_problem(700, 12)
+    X, Y = make_problem(300, 12)
     options: dict[str, Any] = {"learning_rate": 3.0, "num_iterations": 12, "record_every": 5}
     expected = optimize(X, Y, **options)
     monkeypatch.setattr(block_descent, "_BLOCK_BYTES", block_bytes)
