@@ -5,8 +5,9 @@
     python scripts/same_bits.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
 
 Each environment works in a folder of its own, with the default parameters at two learning rates: 0.005, and 0.01, where
-rounding errors grow. The probes show that an environment really differs: the BLAS kernel that NumPy chose, and a hash
-over numpy.exp and over math.exp, whose last bits depend on the CPU. Exit code 0: all outputs are the same.
+rounding errors grow; besides, the training set is trained by blocks. The probes show that an environment really
+differs: the BLAS kernel that NumPy chose, and a hash over numpy.exp and over math.exp, whose last bits depend on the
+CPU. Exit code 0: all outputs are the same.
 """
 
 import argparse

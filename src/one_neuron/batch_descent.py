@@ -36,7 +36,7 @@ _COLUMNS = 128  # configurations taken at a time: enough for BLAS at its best, f
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
 _SPANS = 8  # parts of the rows; partial sums are added up in their order
 _BLOCK_VALUES = 2**19  # float64 numbers of a block of rows, 4 MB: they stay in the cache between their two uses
-_PRODUCT_ROWS, _PRODUCT_FEATURES = 1024, 256  # 256 * 255**2 < 2**24: float32 holds all partial sums
+_PRODUCT_ROWS = 1024
 _PROGRESS_SECONDS = 0.2
 
 
@@ -92,7 +92,7 @@ def optimize_many(  # noqa: PLR0913 - one door, and each has a name
     Parameters
     ----------
     X : uint8 pixels of shape (m, n_x) that stand for X / 255
-        An ndarray, or anything with shape and dtype that gives its rows as X[i:j], such as a file.
+        An ndarray or a `pixel_file.PixelFile`.
     Y : ndarray of shape (m,), values in {0, 1}
     learning_rates : array of shape (c,), from 1e-100 to 1e100
     num_iterations : int
@@ -213,15 +213,14 @@ def _split(number: int, parts: int) -> list[slice]:
 def _run_gram(job: _Job) -> Callable[[int], Parameters]:
     """Train through scalar products; return what gives w and b."""
     train, test, c = job.train, job.test, len(job.steps)
-    pixels = train.X[0 : len(train.s)]
-    Q = _sign(portable.gram_matrix(pixels), train.s, train.s)
-    to_test = None if test is None else _sign(_cross_products(test.X, pixels), test.s, train.s)
+    Q = _sign(portable.gram_matrix(train.X), train.s, train.s)
+    to_test = None if test is None else _sign(_cross_products(test.X, train.X), test.s, train.s)
     beta = np.zeros((c, len(Q)))
     parts = 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS))
     job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), _split(c, parts))
     beta *= train.s
     return lambda column: Parameters(
-        w=portable.transposed_pixels_times(pixels, portable.to_fixed_point(beta[column])), b=float(beta[column].sum())
+        w=portable.transposed_pixels_times(train.X, portable.to_fixed_point(beta[column])), b=float(beta[column].sum())
     )
 
 
@@ -254,14 +253,15 @@ def _sign(products: Array, s_rows: Array, s_columns: Array) -> Array:
     return products
 
 
-def _cross_products(X: Any, other: NDArray[np.uint8]) -> Array:
+def _cross_products(X: Any, other: Any) -> Array:
     """Return the scalar products of all rows of X with all rows of `other`: exact whole numbers."""
-    (m, n_x), total = X.shape, np.zeros((X.shape[0], len(other)))
-    for i in range(0, m, _PRODUCT_ROWS):
-        pixels = X[i : min(i + _PRODUCT_ROWS, m)]
-        for j in range(0, n_x, _PRODUCT_FEATURES):
-            left, right = (part[:, j : j + _PRODUCT_FEATURES].astype(np.float32) for part in (pixels, other))
-            total[i : i + _PRODUCT_ROWS] += left @ right.T
+    (m, n_x), total = X.shape, np.zeros((X.shape[0], other.shape[0]))
+    for j in range(0, n_x, portable.FLOAT32_TERMS):
+        columns = slice(j, j + portable.FLOAT32_TERMS)
+        right = other[:, columns].astype(np.float32)
+        for i in range(0, m, _PRODUCT_ROWS):
+            rows = slice(i, min(i + _PRODUCT_ROWS, m))
+            total[rows] += X[rows, columns].astype(np.float32) @ right.T
     return total
 
 

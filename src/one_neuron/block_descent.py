@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,16 @@ ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
 _BLOCK_BYTES = 2**22  # one for each thread fits into the last cache of any CPU of today
 
 
+@runtime_checkable
+class PixelReader(Protocol):
+    """Pixels that stay on disk, such as a `pixel_file.PixelFile`."""
+
+    def read_into(self, start: int, out: NDArray[np.uint8]) -> None:
+        """Fill `out` with the rows from `start` on."""
+
+
 class PixelRows(Protocol):
-    """Pixels that are read block by block: an ndarray, or a file."""
+    """Pixels of which blocks of rows are taken: an ndarray, or a `PixelReader`."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -92,7 +100,7 @@ class _Passes:
         m, n_x = X.shape
         self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
         self._starts = range(0, m, self._rows)
-        on_disk = hasattr(X, "read_into")
+        on_disk = isinstance(X, PixelReader)
         # One thread more than cores: while it waits for the disk, the others compute.
         number = min(len(self._starts), count_cores() + on_disk)
         self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
@@ -148,10 +156,10 @@ class _Passes:
 
     def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
         """Return the rows, read from the disk where they are there."""
-        if len(space.pixels) == 0:
+        if not isinstance(self._X, PixelReader):
             return np.ascontiguousarray(self._X[rows])
         pixels = space.pixels[: rows.stop - rows.start]
-        self._X.read_into(rows.start, pixels)  # type: ignore[attr-defined]
+        self._X.read_into(rows.start, pixels)
         return pixels
 
     def _collect(self) -> tuple[Integers, int]:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,22 +42,20 @@ class CheckpointFile:
         for name in _CODE:
             digest.update(Path(__file__).with_name(name).read_bytes())
         self.path = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / f"{digest.hexdigest()[:32]}.npz"
-        self._kept = time.monotonic()
+        self._kept, self._warned = time.monotonic(), False
 
     def load(self) -> TrainingState | None:
         """Return the state, or None where there is none or it is damaged."""
-        from zipfile import BadZipFile  # a short training does without
-
         try:
             with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 state = _read_state(arrays)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-            print(
-                f"one-neuron: '{self.path}' is damaged ({one_line(error)}); training starts from the beginning",
-                file=sys.stderr,
-            )
+        except OSError as error:
+            self._say(f"cannot be read ({error.strerror or one_line(error)}); training starts from the beginning")
+            return None
+        except Exception as error:  # noqa: BLE001 - a damaged zip file raises anything, and nothing depends on it
+            self._say(f"is damaged ({one_line(error)}); training starts from the beginning")
             return None
         print(f"one-neuron: going on after iteration {state.iteration:,} ('{self.path}')", file=sys.stderr)
         return state
@@ -68,8 +67,9 @@ class CheckpointFile:
         try:
             self._write(state())
         except OSError as error:
-            reason = error.strerror or error
-            print(f"one-neuron: '{self.path}' could not be written ({reason}); training goes on", file=sys.stderr)
+            if not self._warned:
+                self._say(f"could not be written ({error.strerror or one_line(error)}); training goes on")
+            self._warned = True
         self._kept = time.monotonic()
 
     def _write(self, state: TrainingState) -> None:
@@ -86,10 +86,15 @@ class CheckpointFile:
 
     def remove(self) -> None:
         """Sweep up: the training is done. Files that nobody came back to for a month go, too."""
-        self.path.unlink(missing_ok=True)
-        for other in self.path.parent.glob("*.npz"):
-            if time.time() - other.stat().st_mtime > _ABANDONED_DAYS * 24 * 3600:
-                other.unlink(missing_ok=True)
+        month_ago = time.time() - _ABANDONED_DAYS * 24 * 3600
+        for path in (self.path, *self.path.parent.glob("*.npz")):
+            with suppress(OSError):  # what cannot be swept, or is gone already, is no reason to fail now
+                if path == self.path or path.stat().st_mtime < month_ago:
+                    path.unlink()
+
+    def _say(self, text: str) -> None:
+        """Tell the user something about the file."""
+        print(f"one-neuron: '{self.path}' {text}", file=sys.stderr)
 
 
 def _read_state(arrays: Mapping[str, Any]) -> TrainingState:

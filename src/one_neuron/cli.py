@@ -123,7 +123,7 @@ def _report_rows(train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple
     """Return names and values of the table."""
     try:
         test_m = evaluated["test"]["m"]
-        return [
+        rows = [
             (
                 "source",
                 f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
@@ -138,14 +138,20 @@ def _report_rows(train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple
             ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png"),
             ("compare runs", "make ui"),
         ]
+        if train["diverged"]:
+            advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
+            rows.insert(2, ("diverged", f"yes: the last costs lie above the first; {advice}"))
+        return rows
     except (KeyError, TypeError) as error:
         raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
 
 
 def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
+    from one_neuron.pixel_file import memory_bound
     from one_neuron.settings import compose_settings, load_settings
 
+    memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
     settings = compose_settings(options.overrides) if options.overrides else load_settings()
     for section, values in asdict(settings).items():
         for key, value in values.items():

@@ -101,20 +101,32 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         # The reader of our output (`| head`) went away. Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
-    except (OneNeuronError, ModuleNotFoundError, MemoryError, OSError) as error:
-        if debug:
+    except (OneNeuronError, ImportError, MemoryError, OSError, RuntimeError) as error:
+        explained = None if debug else _explain(error)
+        if explained is None:
             raise
-        return report_error(_explain(error))
+        return report_error(explained)
 
 
-def _explain(error: Exception) -> OneNeuronError:
-    """Say what to do about an error of Python's own that a user can cause."""
+def _explain(error: Exception) -> OneNeuronError | None:
+    """Say what to do about an error of Python's own that a user can cause; None where it is a mistake of ours."""
     if isinstance(error, OneNeuronError):
         return error
+    explanation = _explain_environment(error)
+    return EnvironmentProblem(explanation) if explanation else None
+
+
+def _explain_environment(error: Exception) -> str:
+    """Return what is missing on this machine, and the remedy."""
     if isinstance(error, ModuleNotFoundError):
         remedy = "run `make setup`, then activate the environment: . .venv/bin/activate"
-        return EnvironmentProblem(f"{error.name} is not installed for {sys.executable}; {remedy}")
+        return f"{error.name} is not installed for {sys.executable}; {remedy}"
+    if isinstance(error, ImportError):
+        return f"a library cannot be loaded ({one_line(error)}); remove .venv and run `make setup`"
+    if isinstance(error, RuntimeError):
+        no_thread = "start new thread" in str(error)
+        return "no thread can be started; allow this user more of them (ulimit -u)" if no_thread else ""
     if isinstance(error, OSError):
         where = f"'{error.filename}': " if error.filename else ""
-        return EnvironmentProblem(f"{where}{error.strerror or error}; check the disk's space and the permissions")
-    return EnvironmentProblem("out of memory; use fewer or smaller pictures (data.num_px)")
+        return f"{where}{error.strerror or error}; check the disk's space and the permissions"
+    return "out of memory; use fewer or smaller pictures (data.num_px)"

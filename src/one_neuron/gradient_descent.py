@@ -128,6 +128,7 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
     """
     from threadpoolctl import threadpool_limits  # its import sets an environment variable
 
+    learning_rate = float(learning_rate)  # a float32 would spoil what it is multiplied with
     _check(X, Y, learning_rate, num_iterations, record_every, tolerance)
     form = choose_form(X)
     recorder = Recorder(
@@ -138,8 +139,7 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
         if form == "gram":
             parameters, eigenvalue = gram_descent.descend(X, Y, learning_rate, num_iterations, recorder)
         elif form == "blocks":
-            from one_neuron import block_descent  # compiles its loops: too long for a small set
-
+            block_descent = _import_blocks()
             parameters, eigenvalue = block_descent.descend(X, Y, learning_rate, num_iterations, recorder, checkpoint)
         else:
             parameters, eigenvalue = _descend_features(X, Y, learning_rate, num_iterations, recorder)
@@ -150,6 +150,15 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
         form,
         stability_bound(eigenvalue, len(Y)),
     )
+
+
+def _import_blocks() -> Any:
+    """Return the module whose loops are compiled: too slow to import for a small set."""
+    try:
+        from one_neuron import block_descent
+    except OSError as error:  # a shared library of numba's is missing
+        raise ImportError(str(error)) from error
+    return block_descent
 
 
 def _descend_features(
@@ -180,6 +189,8 @@ def _check(
     wrong = np.flatnonzero((Y != 0) & (Y != 1))
     if wrong.size:
         raise ValueError(f"Y[{wrong[0]}] is {Y[wrong[0]]}; labels are 0 or 1")
+    if X.dtype.kind not in "biuf":
+        raise ValueError(f"X has type {X.dtype}; expected uint8 or floats")
     if X.dtype != np.uint8 and not np.isfinite(X).all():
         raise ValueError("X holds nan or infinity")
     if not 1e-100 <= learning_rate <= 1e100:

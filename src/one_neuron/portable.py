@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 PIXEL_MAX = 255  # a uint8 pixel p stands for p / 255 in [0, 1]
+FLOAT32_TERMS = 256  # so many products of two pixels stay below 2**24, up to where float32 holds every whole number
 EXACT = 53  # float64 holds every whole number up to 2**53
 STATE_BITS = 50  # of a number in fixed point, without its sign
 _PRODUCT_BITS = 40  # at least so many, with its sign, in a product that is done at each iteration
@@ -278,8 +279,7 @@ class SymmetricProduct:
 def gram_matrix(X: NDArray[np.uint8]) -> Array:
     """Return X X^T of raw pixels: an exact integer matrix.
 
-    In float32, twice as fast as float64: 256 features at a time no partial sum passes 256 * 255**2 < 2**24, up to
-    where float32 holds every whole number.
+    In float32, twice as fast as float64: see FLOAT32_TERMS.
 
     Parameters
     ----------
@@ -292,8 +292,8 @@ def gram_matrix(X: NDArray[np.uint8]) -> Array:
     """
     m, n_x = X.shape
     total = np.zeros((m, m))
-    for start in range(0, n_x, 256):
-        columns = X[:, start : start + 256].astype(np.float32)
+    for start in range(0, n_x, FLOAT32_TERMS):
+        columns = X[:, start : start + FLOAT32_TERMS].astype(np.float32)
         total += columns @ columns.T
     return total
 

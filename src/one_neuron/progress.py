@@ -22,7 +22,7 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
         return
     from tqdm import tqdm
 
-    with tqdm(total=num_iterations, unit="it", delay=QUIET_SECONDS, leave=False, dynamic_ncols=True) as bar:
+    with tqdm(total=num_iterations, unit=" iterations", delay=QUIET_SECONDS, leave=False, dynamic_ncols=True) as bar:
 
         def show(iteration: int, cost: float) -> None:
             if iteration > bar.n:

@@ -60,7 +60,8 @@ def has_diverged(costs: NDArray[Any]) -> NDArray[np.bool_]:
     """
     last = costs[-max(1, len(costs) // 10) :]
     with np.errstate(invalid="ignore"):
-        return np.asarray((np.mean(last, axis=0) > costs[0]) | ~np.isfinite(costs).all(axis=0))
+        above = np.mean(last - costs[0], axis=0) > 0  # the mean of equal numbers may lie a bit above them
+        return np.asarray(above | ~np.isfinite(costs).all(axis=0))
 
 
 class Recorder:

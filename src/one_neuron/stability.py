@@ -46,6 +46,11 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
     n : int
         Number of rows.
 
+    Returns
+    -------
+    float
+        Nan if a product is not finite.
+
     References
     ----------
     Golub and Van Loan (2013), Matrix Computations, sections 8.4.1 and 10.1.
@@ -58,7 +63,10 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
     beside: list[float] = []
     found = 0.0
     for _ in range(min(n, _MOST_STEPS)):
-        product = times(v)
+        with np.errstate(over="ignore", invalid="ignore"):
+            product = times(v)
+        if not np.isfinite(product).all():
+            return math.nan
         diagonal.append(_dot(v, product))
         product -= diagonal[-1] * v
         if beside:

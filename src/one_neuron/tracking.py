@@ -205,6 +205,8 @@ def _write_note(result: Result, origin: Origin) -> str:
     """Return the description of a run, in Markdown: what it is and how to make it again."""
     percent = {key: f"{100 * result.metrics[key]:.1f} %" for key in result.metrics if key.endswith("accuracy")}
     accuracies = ", ".join(f"{key} {value}" for key, value in percent.items())
+    if result.metrics.get("diverged"):
+        accuracies += ". **Training diverged**: the last costs lie above the first"
     changed = " (there were other changes, too, which are in no commit)" if origin.dirty else ""
     checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""
     return (

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from one_neuron import checkpoints
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
 PACKAGE = SOURCES / "one_neuron"
@@ -185,6 +187,13 @@ def test_each_outside_library_has_one_door(path: Path) -> None:
         assert any(fnmatch(place, pattern) for pattern in DOORS[library]), (
             f"{library} is known in {DOORS[library]} only"
         )
+
+
+def test_a_checkpoint_serves_the_code_that_made_it_alone() -> None:
+    """Its name holds the sources of all that a training by blocks computes with; the rest comes after it."""
+    needed = reachable(PACKAGE / "block_descent.py") | {PACKAGE / "block_descent.py"}
+    computing = {path.name for path in needed} - {"__init__.py", "machine.py", "stability.py"}
+    assert set(checkpoints._CODE) == computing
 
 
 def test_every_door_is_used() -> None:

@@ -38,11 +38,10 @@ class OnDisk:
     def __len__(self) -> int:
         return len(self._X)
 
-    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
-        assert isinstance(rows, slice)
-        assert rows.step is None
-        block = self._X[rows]
-        self.largest = max(self.largest, len(block))
+    def __getitem__(self, key: slice | tuple[slice, slice]) -> NDArray[np.uint8]:
+        block = self._X[key]
+        assert block.ndim == 2
+        self.largest = max(self.largest, block.size)
         return block.copy()
 
 
@@ -250,7 +249,7 @@ def test_rows_on_disk_are_read_block_by_block(form: str, monkeypatch: pytest.Mon
     """Anything with a shape and slices serves as X and X_test; the blocks form never holds all of it."""
     monkeypatch.setattr(batch_descent, "_BLOCK_VALUES", 0)  # 64 rows
     monkeypatch.setattr(batch_descent, "_PRODUCT_ROWS", 64)
-    (X, Y), (X_test, Y_test) = make_problem(900, 6), make_problem(150, 6, seed=1)
+    (X, Y), (X_test, Y_test) = make_problem(300, 600), make_problem(150, 600, seed=1)
     stored, stored_test = OnDisk(X), OnDisk(X_test)
     one, other = (
         optimize_many(
@@ -259,8 +258,8 @@ def test_rows_on_disk_are_read_block_by_block(form: str, monkeypatch: pytest.Mon
         for pixels, pixels_test in ((X, X_test), (stored, stored_test))
     )
     assert bits(one) == bits(other)
-    assert stored_test.largest <= 64
-    assert stored.largest == (900 if form == "gram" else 64)
+    assert stored_test.largest <= 64 * 600
+    assert stored.largest <= (300 * 256 if form == "gram" else 64 * 600)
     for j, rate in enumerate(RATES):
         _, _, scores = textbook(X, Y, rate, 5, [(X_test, Y_test)])
         assert one.train_costs[:, j] == pytest.approx(scores[[0, 2, 4, 5], 0], abs=1e-9)
@@ -371,10 +370,10 @@ def test_a_broken_file_is_not_hidden(form: str, set_cores: Callable[[int], None]
     X, Y = make_problem(40, 5)
 
     class Broken(OnDisk):
-        def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
-            if rows.stop > 30:
+        def __getitem__(self, key: slice | tuple[slice, slice]) -> NDArray[np.uint8]:
+            if isinstance(key, tuple) or key.stop > 30:
                 raise OSError("the disk is gone")
-            return super().__getitem__(rows)
+            return super().__getitem__(key)
 
     with pytest.raises(OSError, match="the disk is gone"):
         optimize_many(Broken(X), Y, learning_rates=[0.1], num_iterations=5)

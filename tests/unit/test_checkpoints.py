@@ -65,7 +65,7 @@ def test_it_lies_in_the_repository_of_a_queued_experiment(tmp_path: Path, monkey
     assert CheckpointFile(CONTENT).path.is_relative_to(tmp_path / "main")
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "text", "other arrays", "folder"])
+@pytest.mark.parametrize("damage", ["empty", "half", "flipped", "text", "other arrays", "zip directory", "folder"])
 def test_a_damaged_file_is_no_state(damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     """It is named, and training starts from the beginning."""
     file = CheckpointFile(CONTENT)
@@ -79,10 +79,15 @@ def test_a_damaged_file_is_no_state(damage: str, capsys: pytest.CaptureFixture[s
     else:
         middle = whole.index(STATE.parameters.w.tobytes())
         flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        entry = whole.index(b"PK\x01\x02") + 10  # the method of compression
+        strange = whole[:entry] + b"\x61" + whole[entry + 1 :]
         damaged = {"empty": b"", "half": whole[: len(whole) // 2], "flipped": flipped, "text": b"hello"}
+        damaged["zip directory"] = strange
         file.path.write_bytes(damaged[damage])
     assert file.load() is None
-    assert f"'{file.path}' is damaged" in capsys.readouterr().err
+    word = "cannot be read" if damage == "folder" else "is damaged"
+    assert f"'{file.path}' {word}" in capsys.readouterr().err
+    file.remove()
 
 
 def test_a_disk_that_cannot_be_written_does_not_stop_training(
@@ -90,8 +95,13 @@ def test_a_disk_that_cannot_be_written_does_not_stop_training(
 ) -> None:
     """Hours of work are not thrown away for want of a safety net."""
     (tmp_path / ".one-neuron").write_text("a file where the folder should be", encoding="utf-8")
-    CheckpointFile(CONTENT).offer(lambda: STATE)
-    assert "could not be written" in capsys.readouterr().err
+    file = CheckpointFile(CONTENT)
+    assert file.load() is None
+    assert "cannot be read" in capsys.readouterr().err
+    for _ in range(3):
+        file.offer(lambda: STATE)
+    assert capsys.readouterr().err.count("could not be written") == 1
+    file.remove()
 
 
 def test_sweeping_up() -> None:

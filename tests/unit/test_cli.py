@@ -112,11 +112,12 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == "one-neuron: 'models/model.h5' is missing; run `dvc repro` to make it again\n"
 
 
-def write_result() -> None:
+def write_result(**more: object) -> None:
     """Write the metrics that `report` reads."""
+    more = {"diverged": False, "stability_bound": 0.0036} | more
     write_json(
         Path("metrics/train.json"),
-        {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608},
+        {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608, **more},
     )
     write_json(
         Path("metrics/evaluate.json"),
@@ -131,6 +132,27 @@ def test_report_shows_the_result(folder: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
         assert text in printed
+    assert "diverged" not in printed
+
+
+def test_report_says_that_training_went_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also when the result came out of DVC's cache, where nothing was trained."""
+    write_result(diverged=True)
+    assert main(["report"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "diverged          yes: the last costs lie above the first; lower train.learning_rate; up to 0.0036" in printed
+    )
+
+
+def test_settings_refuse_a_wrong_memory_bound(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make repro` asks for the settings first, so that nothing is run, and nothing put away, for a typing error."""
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("ONE_NEURON_MEMORY_MB", "abc")
+    assert main(["settings"]) == 2
+    assert "ONE_NEURON_MEMORY_MB = 'abc'" in capsys.readouterr().err
 
 
 def test_report_without_a_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

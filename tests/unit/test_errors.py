@@ -43,6 +43,8 @@ EXPECTED = [
     (EnvironmentProblem("no store"), 4, "no store"),
     (DataError("two\nlines\r\n\tand more"), 3, "two lines and more"),
     (MemoryError(), 4, "memory"),
+    (ImportError("Numba needs NumPy 2.4 or less"), 4, "a library cannot be loaded (Numba needs NumPy 2.4 or less)"),
+    (RuntimeError("can't start new thread"), 4, "no thread can be started"),
     (OSError(28, "No space left on device", "out.h5"), 4, "'out.h5': No space left on device"),
     (PermissionError(13, "Permission denied", "/x y"), 4, "'/x y': Permission denied"),
     (OSError("odd\nthing"), 4, "odd thing"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import gradient_descent, neuron
+from one_neuron import gradient_descent, neuron, portable
 from one_neuron.gradient_descent import TrainingResult, choose_form, optimize
 from one_neuron.neuron import Array, Parameters
 
@@ -198,6 +198,25 @@ def test_constant_pictures_learn_the_share_of_the_classes(value: int, monkeypatc
         assert neuron.predict_probability(X, result.parameters) == pytest.approx([0.25] * 8, abs=1e-9)
 
 
+@pytest.mark.parametrize("learning_rate", [0.005, 3.0, 1e50])
+@pytest.mark.parametrize("positives", [0, 7])
+def test_digits_stay_small_enough_to_be_exact(
+    learning_rate: float, positives: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights of the pictures never outgrow the grid that was chosen for them, however long all steps are."""
+    largest: list[float] = []
+    multiply = portable.SymmetricProduct.__call__
+
+    def spy(self: portable.SymmetricProduct, v: Array, out: Array) -> Array:
+        multiply(self, v, out)
+        largest.append(float(np.abs(self._digits).max() / (self._base / 2)))
+        return out
+
+    monkeypatch.setattr(portable.SymmetricProduct, "__call__", spy)
+    optimize(*make_problem(14, 6, positives=positives), learning_rate=learning_rate, num_iterations=400)
+    assert 0.1 < max(largest) <= 1
+
+
 def test_examples_in_another_order_give_the_same_bits() -> None:
     """Sums are exact, so the order of the pictures does not matter at all."""
     X, Y = make_problem(14, 30)
@@ -251,6 +270,21 @@ def test_result_is_frozen() -> None:
     assert isinstance(result.parameters, Parameters)
 
 
+def test_rates_of_any_type_mean_the_same() -> None:
+    """A float32 does not spoil the arithmetic, a whole number is one, too."""
+    X, Y = make_problem(8, 6)
+    for rate in (np.float32(0.5), np.float16(0.5)):
+        result = optimize(X, Y, learning_rate=rate, num_iterations=50)  # type: ignore[arg-type]
+        assert result.costs.tobytes() == optimize(X, Y, learning_rate=0.5, num_iterations=50).costs.tobytes()
+    assert np.isfinite(optimize(X, Y, learning_rate=10**100, num_iterations=5).costs).all()
+
+
+def test_huge_float_features_have_no_bound() -> None:
+    """Their scalar products overflow; training itself goes on as far as it can."""
+    result = optimize(np.array([[1e200], [-1e200]]), np.array([1, 0]), learning_rate=1e-300 * 1e201, num_iterations=1)
+    assert math.isnan(result.stability_bound)
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype", "form"),
     [
@@ -286,6 +320,7 @@ GOOD: dict[str, Any] = {
         ({"X": np.zeros((3, 0))}, r"X has shape \(3, 0\)"),
         ({"X": np.zeros((3, 2, 2))}, r"X has shape \(3, 2, 2\)"),
         ({"X": np.full((3, 2), np.nan)}, "nan or infinity"),
+        ({"X": np.full((3, 2), None)}, "X has type object"),
         ({"X": np.full((3, 2), np.inf)}, "nan or infinity"),
         ({"Y": np.zeros((3, 1))}, r"Y has shape \(3, 1\); expected \(3,\)"),
         ({"Y": np.zeros((1, 3))}, r"Y has shape \(1, 3\)"),

@@ -34,7 +34,7 @@ def test_a_terminal_sees_iteration_cost_rate_and_time_left(monkeypatch: pytest.M
     monkeypatch.delenv("CI", raising=False)
     seen = show_all(monkeypatch, Terminal())
     assert "/3 [" in seen
-    assert "it/s" in seen
+    assert "iterations/s" in seen
     assert "cost 0." in seen
 
 

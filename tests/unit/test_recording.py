@@ -24,6 +24,8 @@ def make_recorder(**changes: Any) -> Recorder:
         ([0.69, 0.5, 0.7], True),
         ([0.69], False),
         ([0.69, 0.69], False),
+        ([0.1] * 30, False),
+        ([math.log(2)] * 61, False),
         ([0.69, math.nan], True),
         ([0.69, math.inf, 0.1], True),
         ([0.69, *[5.0] * 17, 0.6, 0.6], False),  # a last tenth of two costs

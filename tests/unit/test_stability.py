@@ -51,6 +51,12 @@ def test_gram_matrices() -> None:
         assert found == pytest.approx(np.linalg.eigvalsh(matrix)[-1], rel=1e-9)
 
 
+def test_products_that_are_not_finite() -> None:
+    """Huge float features overflow; there is no bound then."""
+    assert math.isnan(largest_eigenvalue(lambda v: v * np.inf, 3))
+    assert math.isnan(stability_bound(math.nan, 3))
+
+
 def test_bound_by_hand() -> None:
     """One black picture: X X^T + 1 = 1, L = 1/4, 2 / L = 8; six digits are kept."""
     assert stability_bound(1.0, 1) == 8.0
