@@ -296,12 +296,13 @@ def draw_growth(curves: dict[str, Seconds]) -> None:
             x = np.array(list(points))
             for slope, dashes, name in ((1, ":", "growth in proportion"), (2, "--", "growth with the square")):
                 line = points[x[0]] * (x / x[0]) ** slope
-                axes.plot(x, line, color="k", linestyle=dashes, linewidth=0.8, label=name)
+                axes.plot(x, line, color="0.7", linestyle=dashes, linewidth=0.8, label=name)
             axes.set(xlabel=label, ylim=(1e-2, 1e4))
             axes.grid(alpha=0.3)
             axes.tick_params(labelleft=True)
         figure.axes[0].set_ylabel("seconds for 2,000 iterations")
-        figure.axes[0].legend(fontsize="small", loc="upper left")
+        lines, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper center", ncols=4)
         figure.savefig(GROWTH_PICTURE, metadata={"Software": None})
 
 
