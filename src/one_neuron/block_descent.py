@@ -23,7 +23,7 @@ from one_neuron.recording import Checkpoint, Recorder, TrainingState
 from one_neuron.stability import largest_eigenvalue
 
 ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
-_BLOCK_BYTES = 2**22  # one for each thread fits into the last cache of any CPU of today
+_BLOCK_BYTES = 9 * 2**19  # a few of them fit into the last cache, and above 4 MB NumPy asks for large pages
 
 
 @runtime_checkable

@@ -191,7 +191,7 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
     assert run.info.status == "FINISHED"
     assert run.info.run_name == "drawn learning_rate=0.005 num_iterations=2000"
     assert run.data.params["train.learning_rate"] == "0.005"
-    assert (run.data.params["form"], run.data.params["n_x"]) == ("dual", "48")
+    assert (run.data.params["form"], run.data.params["n_x"]) == ("gram", "48")
     metrics = run.data.metrics
     assert (metrics["train_accuracy"], metrics["test_accuracy"], metrics["baseline_accuracy"]) == (0.8, 0.75, 0.5)
     assert (metrics["train_cost"], metrics["test_precision"], metrics["test_roc_auc"]) == (0.5, 0.7, 0.9)

@@ -38,7 +38,7 @@ def result(tmp_path: Path) -> Result:
         test=_prepared(4),
         model=Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=0.5),
         costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
-        train_metrics={"form": "dual", "m": 8, "n_x": 12, "first_cost": 0.75, "last_cost": 0.25},
+        train_metrics={"form": "gram", "m": 8, "n_x": 12, "first_cost": 0.75, "last_cost": 0.25},
         evaluate_metrics={"test_accuracy": 0.5, "test": {"m": 4, "cost": 0.5, "accuracy": 0.5, "true_positives": 1}},
     )
 
@@ -57,7 +57,7 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "train.tolerance": "0.0",
         "train.threshold": "0.5",
         "evaluate.num_mistakes": "12",
-        "form": "dual",
+        "form": "gram",
         "m": "8",
         "n_x": "12",
     }
