@@ -57,6 +57,6 @@ export VIRTUAL_ENV="$PWD/.venv" UV_COMPILE_BYTECODE=1 UV_HTTP_RETRIES=1
 .venv/bin/uv pip install --quiet --require-hashes -r requirements.txt || {
     echo "uv could not install; trying pip (slower) ..."
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt ||
-        stop "pip could not install the requirements; is the package index reachable, is there 1.5 GB of free disk?"
+        stop "pip could not install the requirements; is the package index reachable, are there 2 GB of free disk?"
 }
 install_project
