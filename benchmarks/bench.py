@@ -41,7 +41,7 @@ from report import (
     write_section,
 )
 
-from one_neuron.batch_descent import optimize_many
+from one_neuron.batch_descent import optimize_many, split_columns
 from one_neuron.gradient_descent import GRAM_LIMIT, choose_form, optimize
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,7 +168,7 @@ def time_stream(options: argparse.Namespace) -> Table:
         written = time.perf_counter() - start
         times, before, peak = process.submit(_train_from_file, path, max(3, options.rounds)).result()
         cold, *_ = process.submit(_train_from_file, path, 3, cold=True).result()
-    threads = {"reading the bytes": 1, "one iteration of optimize": CORES + 1}
+    threads = {"reading the bytes": 1, "one iteration of optimize": CORES}
     nbytes = m * X.shape[1]
     rates = {"bytes / time": lambda name: f"{nbytes / statistics.median(times[name]) / 1e9:.1f} GB/s"}
     reading, iterating = (duration(statistics.median(values)) for values in cold.values())
@@ -361,7 +361,7 @@ def _sklearn_cases(X: NDArray[np.float64], Y: Labels, target: float) -> dict[str
 
 def _batch_blocks(c: int) -> tuple[int, int]:
     """Return into how many blocks optimize_many cuts c configurations, and on how many threads."""
-    blocks = 1 if c < 50 else 2 * -(-c // 256)
+    blocks = len(split_columns(c))
     return blocks, min(CORES, blocks)
 
 

@@ -205,6 +205,11 @@ class _Crew:
         return not self.stopped
 
 
+def split_columns(c: int) -> list[slice]:
+    """Return the blocks of configurations that the gram form hands to its threads: it depends on c alone."""
+    return _split(c, 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS)))
+
+
 def _split(number: int, parts: int) -> list[slice]:
     """Cut so many things into parts of almost equal size."""
     return [slice(number * i // parts, number * (i + 1) // parts) for i in range(parts)]
@@ -216,8 +221,7 @@ def _run_gram(job: _Job) -> Callable[[int], Parameters]:
     Q = _sign(portable.gram_matrix(train.X), train.s, train.s)
     to_test = None if test is None else _sign(_cross_products(test.X, train.X), test.s, train.s)
     beta = np.zeros((c, len(Q)))
-    parts = 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS))
-    job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), _split(c, parts))
+    job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), split_columns(c))
     beta *= train.s
     return lambda column: Parameters(
         w=portable.transposed_pixels_times(train.X, portable.to_fixed_point(beta[column])), b=float(beta[column].sum())
@@ -228,8 +232,10 @@ def _run_gram(job: _Job) -> Callable[[int], Parameters]:
 def _descend_gram(job: _Job, Q: Array, to_test: Array | None, beta: Array, columns: slice) -> None:
     """Train some of the configurations, from beta = 0, in place."""
     logits, mask = job.logits[columns], job.trained_on(columns, slice(None))
-    step = job.steps[columns, np.newaxis] * (1.0 if mask is None else mask)
     u = np.zeros_like(beta)
+    step = job.steps[columns, np.newaxis] + u  # of full shape: NumPy is slower where it has to repeat a number
+    if mask is not None:
+        step *= mask
     for k, updates in enumerate(np.diff(job.recorded, prepend=0).tolist()):
         for _ in range(updates):
             np.exp(u, out=u)
@@ -344,9 +350,8 @@ def _list_iterations(num_iterations: int, record_every: int, also_at: list[int])
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} is {value}; expected a whole number of at least 1")
     also = _read_vector("also_at", also_at or [0], "iu")
-    _refuse(
-        "also_at", also, (also < 0) | (also > num_iterations), f"a number from 0 to num_iterations, {num_iterations}"
-    )
+    expected = f"a number from 0 to num_iterations, {num_iterations}"
+    _refuse("also_at", also, (also < 0) | (also > num_iterations), expected)
     return sorted({*range(0, num_iterations, record_every), *also.tolist(), int(num_iterations)})
 
 

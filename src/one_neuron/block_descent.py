@@ -34,26 +34,15 @@ class PixelReader(Protocol):
         """Fill `out` with the rows from `start` on."""
 
 
-class PixelRows(Protocol):
-    """Pixels of which blocks of rows are taken: an ndarray, or a `PixelReader`."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(m, n_x)."""
-
-    def __getitem__(self, rows: slice) -> NDArray[np.uint8]:
-        """Return some rows."""
-
-
 def descend(
-    X: PixelRows,
+    X: Any,
     Y: NDArray[Any],
     learning_rate: float,
     num_iterations: int,
     recorder: Recorder,
     checkpoint: Checkpoint | None,
 ) -> tuple[Parameters, float]:
-    """Train; return w and b, and the largest eigenvalue of X X^T + 1."""
+    """Train; return w and b, and the largest eigenvalue of X X^T + 1. X is an ndarray or a `PixelReader`."""
     m, n_x = X.shape
     if max(m, n_x) > ROWS_LIMIT:
         raise ValueError(f"X has shape {X.shape}; expected at most {ROWS_LIMIT:,} rows and columns")
@@ -95,14 +84,13 @@ class _Workspace:
 class _Passes:
     """Passes over the rows of X, in blocks on threads."""
 
-    def __init__(self, X: PixelRows) -> None:
+    def __init__(self, X: Any) -> None:
         self._X = X
         m, n_x = X.shape
         self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
         self._starts = range(0, m, self._rows)
         on_disk = isinstance(X, PixelReader)
-        # One thread more than cores: while it waits for the disk, the others compute.
-        number = min(len(self._starts), count_cores() + on_disk)
+        number = min(len(self._starts), count_cores())  # one reads while another computes
         self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
         self._pool = ThreadPoolExecutor(number)
 
