@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from one_neuron import portable
 from one_neuron.gradient_descent import choose_form
-from one_neuron.machine import count_cores
+from one_neuron.machine import count_cores, one_blas_thread
 from one_neuron.neuron import Array, Parameters
 from one_neuron.recording import has_diverged
 
@@ -119,8 +119,6 @@ def optimize_many(  # noqa: PLR0913 - one door, and each has a name
     ValueError
         If a shape, a type, a label or a parameter is not as above, or a configuration has no row to train on.
     """
-    from threadpoolctl import threadpool_limits  # its import sets an environment variable
-
     recorded = _list_iterations(num_iterations, record_every, list(also_at))
     train = _read_examples(X, Y, "X", "Y")
     test = None if X_test is None and Y_test is None else _read_examples(X_test, Y_test, "X_test", "Y_test")
@@ -136,7 +134,7 @@ def optimize_many(  # noqa: PLR0913 - one door, and each has a name
     logits, sums = np.log(limits) - np.log1p(-limits), np.zeros((6, len(recorded), c))
     form = choose_form(X, most_per_feature=_MOST_PER_FEATURE)
     # The threads are ours.
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(count_cores()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(count_cores()) as pool:
         crew = _Crew(pool, c * num_iterations, on_progress)
         job = _Job(train, test, folds, left_out, rates / sizes, logits, recorded, sums, crew)
         parameters = _run_gram(job) if form == "gram" else _run_blocks(job)

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron import gram_descent
+from one_neuron.machine import one_blas_thread
 from one_neuron.neuron import Array, Parameters, compute_z, gradient, initialize_with_zeros
 from one_neuron.recording import Checkpoint, Recorder, has_diverged
 from one_neuron.stability import largest_eigenvalue, stability_bound
@@ -126,8 +127,6 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
     Andrew Ng, Neural Networks and Deep Learning, week 2, "Logistic Regression with a Neural Network mindset",
     `optimize`.
     """
-    from threadpoolctl import threadpool_limits  # its import sets an environment variable
-
     learning_rate = float(learning_rate)  # a float32 would spoil what it is multiplied with
     _check(X, Y, learning_rate, num_iterations, record_every, tolerance)
     form = choose_form(X)
@@ -135,7 +134,7 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
         Y, num_iterations=num_iterations, record_every=record_every, tolerance=tolerance, on_progress=on_progress
     )
     # The products of one iteration are so small that handing them to several threads takes longer than doing them.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with one_blas_thread():
         if form == "gram":
             parameters, eigenvalue = gram_descent.descend(X, Y, learning_rate, num_iterations, recorder)
         elif form == "blocks":

@@ -39,7 +39,7 @@ DOORS = {
     "pandas": ["pyfunc_model.py"],
     "pooch": ["sources/catvnoncat.py"],
     "requests": ["sources/catvnoncat.py"],
-    "threadpoolctl": ["gradient_descent.py", "batch_descent.py"],
+    "threadpoolctl": ["machine.py"],
     "numba": ["pixel_kernels.py"],
     "tqdm": ["progress.py"],
     "numpy": ["*.py", "*/*.py"],
