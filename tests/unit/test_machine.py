@@ -15,11 +15,16 @@ def count_blas_threads() -> set[int]:
 
 def test_blas_is_held_to_one_thread_inside_the_block_alone() -> None:
     """Again and again, and after an error, too."""
+
+    def fail() -> None:
+        with one_blas_thread():
+            assert count_blas_threads() == {1}
+            raise OSError("gone")
+
     with threadpool_limits(limits=2, user_api="blas"):
         for _ in range(2):
-            with pytest.raises(OSError, match="gone"), one_blas_thread():
-                assert count_blas_threads() == {1}
-                raise OSError("gone")
+            with pytest.raises(OSError, match="gone"):
+                fail()
             assert count_blas_threads() == {2}
 
 
