@@ -7,31 +7,21 @@ from one_neuron.errors import run_command
 
 def main() -> None:
     """Train the neuron."""
-    from dataclasses import asdict
     from pathlib import Path
 
     from one_neuron.checkpoints import CheckpointFile
     from one_neuron.files import write_csv, write_json
-    from one_neuron.gradient_descent import optimize
     from one_neuron.progress import training_bar
     from one_neuron.settings import load_settings
-    from one_neuron.storage import Model, load_prepared, save_model
+    from one_neuron.storage import load_prepared, save_model
+    from one_neuron.training import describe_training, train_model
 
-    settings = asdict(load_settings().train)
-    threshold = settings.pop("threshold")
+    settings = load_settings().train
     prepared = load_prepared(Path("data/prepared/train.h5"))
-    trained_with = {**settings, "source": prepared.source, "train_sha256": prepared.sha256}
-    checkpoint = CheckpointFile(trained_with)
-    with training_bar(settings["num_iterations"]) as bar:
-        result = optimize(prepared.X, prepared.Y, **settings, on_progress=bar, checkpoint=checkpoint)
+    checkpoint = CheckpointFile(describe_training(prepared, settings))
+    with training_bar(settings.num_iterations) as bar:
+        model, result = train_model(prepared, settings, on_progress=bar, checkpoint=checkpoint)
 
-    model = Model(
-        parameters=result.parameters,
-        num_px=prepared.num_px,
-        classes=prepared.classes,
-        threshold=threshold,
-        trained_with={**trained_with, "form": result.form},
-    )
     costs, iterations = result.costs.tolist(), result.iterations.tolist()
     save_model(Path("models/model.h5"), model)
     write_csv(Path("plots/costs.csv"), ["iteration", "cost"], zip(iterations, costs, strict=True))
@@ -46,7 +36,7 @@ def main() -> None:
     course = f"{iterations[-1]:,} iterations: cost {costs[0]:.6f} -> {costs[-1]:.6f}"
     print(f"{result.form} form, m = {m:,}, n_x = {n_x:,}, {course}")
     if result.diverged:
-        rate, bound = settings["learning_rate"], result.stability_bound
+        rate, bound = settings.learning_rate, result.stability_bound
         print(
             f"one-neuron: TRAINING DIVERGED: the last costs lie above the first ({costs[0]:.6f}); lower "
             f"train.learning_rate ({rate}), up to {bound} the cost is sure to fall",

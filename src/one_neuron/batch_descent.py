@@ -31,7 +31,7 @@ from one_neuron.machine import count_cores, one_blas_thread
 from one_neuron.neuron import Array, Parameters
 from one_neuron.recording import has_diverged
 
-_MOST_PER_FEATURE = 2.0  # rows for each feature: up to there 2 m^2 is less than 4 m n_x
+MOST_PER_FEATURE = 2.0  # rows for each feature: up to there 2 m^2 is less than 4 m n_x
 _COLUMNS = 128  # configurations taken at a time: enough for BLAS at its best, few enough for the cache
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
 _SPANS = 8  # parts of the rows; partial sums are added up in their order
@@ -132,7 +132,7 @@ def optimize_many(  # noqa: PLR0913 - one door, and each has a name
     folds, left_out, sizes = _read_folds(folds, held_out, len(Y), c)
 
     logits, sums = np.log(limits) - np.log1p(-limits), np.zeros((6, len(recorded), c))
-    form = choose_form(X, most_per_feature=_MOST_PER_FEATURE)
+    form = choose_form(X, most_per_feature=MOST_PER_FEATURE)
     # The threads are ours.
     with one_blas_thread(), ThreadPoolExecutor(count_cores()) as pool:
         crew = _Crew(pool, c * num_iterations, on_progress)

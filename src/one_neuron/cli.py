@@ -49,6 +49,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     predict.set_defaults(run=run_predict)
 
+    promote = commands.add_parser("promote", help="write the parameters of a run into params.yaml", allow_abbrev=False)
+    candidate = promote.add_mutually_exclusive_group()
+    candidate.add_argument("--sweep", metavar="ID", help="take the best run of this sweep (default: of the last sweep)")
+    candidate.add_argument("--run", metavar="ID", dest="run_id", help="take this run")
+    promote.add_argument("--force", action="store_true", help="also over uncommitted changes, also a run that diverged")
+    promote.set_defaults(run=run_promote)
+
     report = commands.add_parser("report", help="print the result of the last `dvc repro`")
     report.set_defaults(run=run_report)
 
@@ -112,6 +119,31 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
     print(f"{name}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
+def run_promote(options: argparse.Namespace) -> None:
+    """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
+    from one_neuron.promotion import promote
+    from one_neuron.settings import PARAMS_FILE
+    from one_neuron.sweep.candidate import find_candidate
+
+    candidate = find_candidate(_find_root(), sweep=options.sweep, run=options.run_id)
+    if candidate.diverged and not options.force:
+        raise SettingsError(f"run {candidate.run_id} diverged; choose another one, or take it all the same: --force")
+    name = f"run {candidate.run_id}" + (f" of sweep {candidate.sweep_id}" if candidate.sweep_id else "")
+    difference = promote(PARAMS_FILE, candidate.params, force=options.force)
+    if not difference:
+        print(f"'{PARAMS_FILE}' holds the values of {name} already.")
+        return
+    promise = f"; the model's SHA-256 will be {candidate.model_sha256}" if candidate.model_sha256 else ""
+    print(f"{difference}Promoted {name}: now run `dvc repro`{promise}.")
+
+
+def _find_root() -> Path:
+    """Return the current folder, the root of the project."""
+    if not Path("dvc.yaml").is_file():
+        raise SettingsError(f"'{Path.cwd()}' is not the root of the project; go there and run it again")
+    return Path.cwd()
+
+
 def run_report(_: argparse.Namespace) -> None:
     """Print a short table of the last result."""
     train, evaluated = read_json(Path("metrics/train.json")), read_json(Path("metrics/evaluate.json"))
@@ -162,9 +194,7 @@ def run_ui(options: argparse.Namespace) -> None:
     """Become the MLflow server, on this machine alone and with the store that the stage `track` uses."""
     from one_neuron.tracking_store import NO_TELEMETRY, ensure_store
 
-    if not Path("dvc.yaml").is_file():
-        raise SettingsError(f"'{Path.cwd()}' is not the root of the project; go there and run it again")
-    store = ensure_store(Path.cwd())
+    store = ensure_store(_find_root())
     if store.uri.startswith("http"):
         print(f"MLFLOW_TRACKING_URI names a server; open {store.place}")
         return

@@ -20,10 +20,22 @@ _DPI = 100
 
 
 @contextmanager
-def _drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure (inches) and save it as a PNG, whole or not at all.
+def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
+    """Give an empty figure and save it as a PNG, whole or not at all.
 
     The user's own matplotlib settings, the time and the version stay out of the file: same result, same bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace.
+    width, height : float
+        Inches of 100 pixels.
+
+    Yields
+    ------
+    Figure
+        To be drawn on by the block.
     """
     with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
         # A name may use a script that matplotlib's own font lacks: it shows as boxes.
@@ -47,7 +59,7 @@ def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate:
     learning_rate : float
         For the title.
     """
-    with _drawing_to(path, 6.4, 4.0) as figure:
+    with drawing_to(path, 6.4, 4.0) as figure:
         axes = figure.subplots()
         iterations, values = zip(*costs, strict=True)
         axes.plot(iterations, values, marker="o", markersize=3)
@@ -71,7 +83,7 @@ def plot_weights(path: Path, model: Model) -> None:
         w is unrolled in the order (row, column, channel).
     """
     weights = model.parameters.w.reshape(model.num_px, model.num_px, -1)
-    with _drawing_to(path, 7.6, 3.6) as figure:
+    with drawing_to(path, 7.6, 3.6) as figure:
         colours, total = figure.subplots(1, 2)
         largest = float(np.abs(weights).max()) or 1.0
         colours.imshow(np.rint(127.5 + 127.5 * weights / largest).astype(np.uint8))
@@ -128,7 +140,7 @@ def _plot_pictures(
 ) -> None:
     """Draw the chosen pictures in rows, each under its description."""
     rows = max(1, -(-len(chosen) // _EXAMPLES_IN_A_ROW))
-    with _drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 1.75 * rows + 0.4) as figure:
+    with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 1.75 * rows + 0.4) as figure:
         figure.suptitle(title)
         grid = figure.subplots(rows, _EXAMPLES_IN_A_ROW, squeeze=False)
         for axes in grid.flat:

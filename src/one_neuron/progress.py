@@ -2,10 +2,12 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 QUIET_SECONDS = 2  # what is done by then needs no bar
+LINE_SECONDS = 10
 
 
 @contextmanager
@@ -30,3 +32,40 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
                 bar.update(iteration - bar.n)
 
         yield show
+
+
+@contextmanager
+def sweep_bar(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
+    """Give a function that shows how far a sweep is: show(done, note).
+
+    A bar on a terminal; elsewhere a line on stderr every ten seconds.
+
+    Parameters
+    ----------
+    total : int
+        How many things there will be.
+    what : str
+        What is counted.
+    """
+    if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI"):
+        from tqdm import tqdm
+
+        with tqdm(total=total, desc=what, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True) as bar:
+
+            def show(done: int, note: str = "") -> None:
+                bar.set_postfix_str(note, refresh=False)
+                bar.update(done - bar.n)
+
+            yield show
+        return
+    started = told = time.monotonic()
+
+    def tell(done: int, note: str = "") -> None:
+        nonlocal told
+        now = time.monotonic()
+        if sys.stderr is not None and now - told >= LINE_SECONDS and done:
+            told, left = now, (now - started) / done * (total - done)
+            comma = ", " if note else ""
+            print(f"{what}: {done:,} of {total:,}{comma}{note}, {left:.0f} s left", file=sys.stderr)
+
+    yield tell

@@ -57,10 +57,7 @@ class Result:
     @property
     def params(self) -> dict[str, str]:
         """The parameters that made the result, by the words of params.yaml, and the shapes that they led to."""
-        sections = asdict(self.settings)
-        if self.settings.data.source != "drawn":
-            del sections["draw"]  # drawn pictures are always there, but none of them reached this result
-        params = {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
+        params = describe_settings(self.settings)
         shapes = {key: _text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
         return params | shapes
 
@@ -103,6 +100,19 @@ class Result:
         for kind, pattern in (("metrics", "*.json"), ("plots", "*")):
             files += [(path, kind) for path in sorted((self.folder / kind).glob(pattern))]
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
+
+
+def describe_settings(settings: Settings) -> dict[str, str]:
+    """Return the parameters of a run: "train.learning_rate" ..., as params.yaml writes them.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+    sections = asdict(settings)
+    if settings.data.source != "drawn":
+        del sections["draw"]  # drawn pictures are always there, but none of them reached this result
+    return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
 
 
 def read_result(folder: Path) -> Result:
@@ -192,11 +202,11 @@ def find_origin(folder: Path) -> Origin:
     folder : Path
         Where the stages ran: the repository, or the temporary copy of a queued experiment.
     """
-    tracked = _ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
+    tracked = ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
     # Without a tracked params.yaml the commit is that of a repository around ours, which knows nothing of this code.
-    commit = (os.environ.get("DVC_EXP_BASELINE_REV") or _ask_git(folder, "rev-parse", "HEAD")) if tracked else None
+    commit = (os.environ.get("DVC_EXP_BASELINE_REV") or ask_git(folder, "rev-parse", "HEAD")) if tracked else None
     kept = [f":(exclude){name}" for name in ("params.yaml", "dvc.lock")]
-    changes = _ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
+    changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may run under a number without a name
@@ -204,8 +214,21 @@ def find_origin(folder: Path) -> Origin:
     return Origin(commit or None, bool(changes), os.environ.get("DVC_EXP_NAME") or None, user)
 
 
-def _ask_git(folder: Path, *arguments: str) -> str | None:
-    """Return what Git prints, or None where there is no Git, no repository or no commit."""
+def ask_git(folder: Path, *arguments: str) -> str | None:
+    """Ask Git, without changing anything.
+
+    Parameters
+    ----------
+    folder : Path
+        Where Git is asked.
+    *arguments : str
+        Of the command `git`.
+
+    Returns
+    -------
+    str or None
+        What Git prints, without white space around it; None where there is no Git, no repository or no commit.
+    """
     environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would write the index, which DVC may be using
     try:
         done = subprocess.run(

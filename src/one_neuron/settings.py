@@ -11,6 +11,7 @@ from one_neuron.errors import SettingsError, one_line
 
 PARAMS_FILE = Path("params.yaml")
 CONF_FOLDER = Path("conf")
+COMMAND_LINE = "the command line"
 
 
 def _number(least: float, most: float, *, open_ends: bool = False) -> Any:
@@ -68,6 +69,22 @@ class Settings:
     evaluate: EvaluateSettings
 
 
+@dataclass(frozen=True)
+class SweepSettings:
+    """Section `sweep` of conf/config.yaml: how configurations are compared."""
+
+    folds: int = _number(0, 1000)
+    seed: int = _number(0, 2**63 - 1)
+    keep_models: int = _number(0, 1000)
+
+
+_SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}
+# All keys of params.yaml: "draw.seed", ..., with their declared types.
+KEYS: dict[str, Any] = {
+    f"{name}.{key.name}": key.type for name, section in _SECTIONS.items() for key in fields(section)
+}
+
+
 def load_settings(path: Path = PARAMS_FILE) -> Settings:
     """Read params.yaml and check all of it.
 
@@ -98,7 +115,8 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     except IsADirectoryError as error:
         raise SettingsError(f"'{path}' is a folder; expected the file with the parameters") from error
     # ValueError: not UTF-8, or a number of more digits than Python reads. KeyError: an odd word after the tag !!bool.
-    except (YAMLError, OmegaConfBaseException, ValueError, KeyError, RecursionError) as error:
+    # IndexError: nothing after the tag !!float.
+    except (YAMLError, OmegaConfBaseException, ValueError, KeyError, IndexError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not readable as YAML: {one_line(error)}") from error
     except OSError as error:
         if error.errno is not None:
@@ -127,24 +145,58 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     SettingsError
         If an override is no override, or the composed value of a key does not fit.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    load_settings()  # its own mistakes are named with the file
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            check_key(override.key_or_group, [*KEYS, *_SECTIONS])
+    except HydraException as error:
+        raise _does_not_fit(overrides, error) from error
+    values = compose_values(overrides)
+    del values["sweep"]
+    return check_settings(values, origin=COMMAND_LINE)
+
+
+def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/config.yaml with overrides, and return the plain values, unchecked.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Hydra's override syntax, a value each.
+
+    Returns
+    -------
+    dict
+        The sections of params.yaml, and the section `sweep`.
+
+    Raises
+    ------
+    SettingsError
+        If Hydra cannot compose it.
+    """
+    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     if not (CONF_FOLDER / "config.yaml").is_file():
         raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
-    load_settings()  # its own mistakes are named with the file
     try:
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
-            _check_override(override.key_or_group)
         with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
-            config = compose("config", overrides=list(overrides))
-        values = OmegaConf.to_container(config, resolve=True)
+            values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(f"{' '.join(overrides)!r} does not fit: {one_line(error)}") from error
-    return check_settings(values, origin="the command line")
+        raise _does_not_fit(overrides, error) from error
+    assert isinstance(values, dict)
+    return {str(section): keys for section, keys in values.items()}
+
+
+def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
+    """Say what Hydra has against these overrides, without its list of places to look in."""
+    reason = one_line(str(error).partition("Config search path")[0])
+    return SettingsError(f"{' '.join(overrides)!r} does not fit: {reason}")
 
 
 def check_settings(values: Any, *, origin: str) -> Settings:
@@ -171,14 +223,46 @@ def check_settings(values: Any, *, origin: str) -> Settings:
     )
 
 
-def _check_override(key: str) -> None:
-    """Name an unknown key ourselves; Hydra would advise to append it with a plus sign."""
-    sections = {section.name: section.type for section in fields(Settings)}
-    keys = [f"{name}.{key.name}" for name, kind in sections.items() for key in fields(kind)]  # type: ignore[arg-type]
-    _check_known(key, [*keys, *sections], origin="the command line")
+def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:
+    """Turn the section `sweep` of conf/config.yaml into checked settings.
+
+    Parameters
+    ----------
+    values : mapping
+        As composed.
+    origin : str
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    SettingsError
+        As `load_settings`.
+    """
+    sweep = _check_section(SweepSettings, "sweep", {"sweep": values}, origin)
+    if sweep.folds == 1:
+        raise SettingsError(f"{origin}: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000")
+    return sweep
 
 
-SectionT = TypeVar("SectionT", DrawSettings, DataSettings, TrainSettings, EvaluateSettings)
+def check_key(key: str, known: Sequence[str]) -> None:
+    """Name an unknown key of an override ourselves; Hydra would advise to append it with a plus sign.
+
+    Parameters
+    ----------
+    key : str
+        Such as "train.learning_rate".
+    known : sequence of str
+        What it may be.
+
+    Raises
+    ------
+    SettingsError
+        If it is something else.
+    """
+    _check_known(key, known, origin=COMMAND_LINE)
+
+
+SectionT = TypeVar("SectionT", DrawSettings, DataSettings, TrainSettings, EvaluateSettings, SweepSettings)
 
 
 def _check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:

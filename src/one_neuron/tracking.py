@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.result import TEST_FILE, TRAIN_FILE, Origin, Result, find_origin, read_result
+from one_neuron.result import MODEL_FILE, TEST_FILE, TRAIN_FILE, Origin, Result, find_origin, read_result
 from one_neuron.tracking_model import describe_data, log_model
 from one_neuron.tracking_store import (
     EXPERIMENT,
@@ -91,9 +91,9 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
     check_schema(store)
     from mlflow import MlflowClient
 
-    with _explaining(store), locked(store):
+    with explaining(store), locked(store):
         client = MlflowClient(store.uri, registry_uri=store.uri)
-        experiment_id = _find_experiment(client, store)
+        experiment_id = find_experiment(client, store)
         key = result.content_key
         finished, broken_off = _find_runs(client, experiment_id, key, store)
         created = not finished
@@ -105,13 +105,26 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
             finished = _find_runs(client, experiment_id, key, store)[0] or [run]
         _add_origin(client, finished[0], origin)
         for other in [*finished[1:], *broken_off]:
-            _delete_run(client, other)
+            delete_run(client, other)
         return TrackedRun(finished[0].info.run_id, key, created, store.place)
 
 
 @contextmanager
-def _explaining(store: Store) -> Iterator[None]:
-    """Turn what MLflow raises into one line."""
+def explaining(store: Store, remedy: str = f"{SAFE_IN_FILES}, run `make track` when it is back") -> Iterator[None]:
+    """Turn what MLflow raises into one line.
+
+    Parameters
+    ----------
+    store : Store
+        The one in use.
+    remedy : str
+        What the user can do about it.
+
+    Raises
+    ------
+    EnvironmentProblem
+        With the reason and the remedy.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -125,10 +138,10 @@ def _explaining(store: Store) -> Iterator[None]:
             problem = f"the tracking server '{store.place}' cannot be used ({reason})"
         else:
             problem = f"the MLflow store '{store.place}' cannot be used ({reason})"
-        raise EnvironmentProblem(f"{problem}; {SAFE_IN_FILES}, run `make track` when it is back") from error
+        raise EnvironmentProblem(f"{problem}; {remedy}") from error
 
 
-def _find_experiment(client: "MlflowClient", store: Store) -> str:
+def find_experiment(client: "MlflowClient", store: Store) -> str:
     """Return the id of our experiment; make it if it is not there."""
     from mlflow.exceptions import MlflowException
 
@@ -166,7 +179,7 @@ def _find_runs(
     return finished, broken_off
 
 
-def _delete_run(client: "MlflowClient", run: "Run") -> None:
+def delete_run(client: "MlflowClient", run: "Run") -> None:
     """Delete a run that shows what another one shows, and its model."""
     for output in run.outputs.model_outputs if run.outputs else []:
         client.delete_logged_model(output.model_id)
@@ -236,7 +249,7 @@ def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
 
 def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[str, float]) -> None:
     """Write everything that a run shows, and finish it. Doing it twice leaves the same as doing it once."""
-    from mlflow.entities import DatasetInput, InputTag, LoggedModelOutput, Metric, Param
+    from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
     run_id = run.info.run_id
     source = result.settings.data.source
@@ -252,10 +265,10 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
     client.log_batch(run_id, params=[Param(key, value) for key, value in result.params.items()], synchronous=True)
     client.log_inputs(run_id, inputs)
     last_iteration = result.costs[-1][0]
-    model_id = log_model(client, run, result)
-    linked = {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}
-    if model_id not in linked:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=last_iteration)])
+    path, example = result.folder / MODEL_FILE, result.test.X[:1]
+    model_id = log_model(
+        client, run, result.model, path=path, params=result.params, example=example, step=last_iteration
+    )
 
     # The time of every point is the start of the run: nobody knows it better, and a second attempt then adds no rows.
     start_time = run.info.start_time

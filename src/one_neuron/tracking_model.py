@@ -3,14 +3,16 @@
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from one_neuron.result import MODEL_FILE, Result
 from one_neuron.storage import CHANNELS, PreparedSet
+from one_neuron.storage import Model as StoredModel
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,8 +65,17 @@ def describe_data(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
     )
 
 
-def log_model(client: "MlflowClient", run: "Run", result: Result) -> str:
-    """Keep the model so that it loads anywhere with MLflow, once for a run.
+def log_model(
+    client: "MlflowClient",
+    run: "Run",
+    model: StoredModel,
+    *,
+    path: Path,
+    params: Mapping[str, str],
+    example: NDArray[np.uint8],
+    step: int,
+) -> str:
+    """Keep a model so that it loads anywhere with MLflow, once for a run, and link it to the run.
 
     Parameters
     ----------
@@ -72,8 +83,15 @@ def log_model(client: "MlflowClient", run: "Run", result: Result) -> str:
         Of the store.
     run : Run
         The run that shows the result.
-    result : Result
-        Its model is kept, with a picture of its test set as an example.
+    model : Model
+    path : Path
+        The file that holds the model.
+    params : mapping of str to str
+        What made it.
+    example : ndarray of shape (1, n_x), uint8
+        A picture to try it with.
+    step : int
+        The iteration after which it is as it is.
 
     Returns
     -------
@@ -83,19 +101,31 @@ def log_model(client: "MlflowClient", run: "Run", result: Result) -> str:
     experiment_id, run_id = run.info.experiment_id, run.info.run_id
     for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
         if earlier.status.value == "READY":
-            return str(earlier.model_id)
+            return _link_model(client, run, str(earlier.model_id), step)
         client.delete_logged_model(earlier.model_id)  # of an attempt that was killed
-    tags = {"one_neuron.model_sha256": result.model.sha256}
-    logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=result.params)
+    tags = {"one_neuron.model_sha256": model.sha256}
+    logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
         model_folder = Path(temporary, "model")
-        _save_model(model_folder, Path(temporary, "one_neuron"), result, logged, run_id)
+        shape = (-1, model.num_px, model.num_px, CHANNELS)
+        _save_model(model_folder, Path(temporary, "one_neuron"), path, example.reshape(shape), logged)
         client.log_model_artifacts(logged.model_id, str(model_folder))
     client.finalize_logged_model(logged.model_id, "READY")
-    return str(logged.model_id)
+    return _link_model(client, run, str(logged.model_id), step)
 
 
-def _save_model(model_folder: Path, package: Path, result: Result, logged: "LoggedModel", run_id: str) -> None:
+def _link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) -> str:
+    """Make the model an output of the run, once."""
+    from mlflow.entities import LoggedModelOutput
+
+    if model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step=step)])
+    return model_id
+
+
+def _save_model(
+    model_folder: Path, package: Path, path: Path, pictures: NDArray[np.uint8], logged: "LoggedModel"
+) -> None:
     """Write the model as MLflow keeps it: arrays, the code that uses them, signature, example and requirements."""
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import save_model
@@ -105,20 +135,22 @@ def _save_model(model_folder: Path, package: Path, result: Result, logged: "Logg
     package.mkdir()
     for name in MODEL_MODULES:
         shutil.copyfile(sources / f"{name}.py", package / f"{name}.py")
-    shape = (result.model.num_px, result.model.num_px, CHANNELS)
     save_model(
         model_folder,
         mlflow_model=Model(
-            artifact_path=logged.artifact_location, model_uuid=logged.model_id, run_id=run_id, model_id=logged.model_id
+            artifact_path=logged.artifact_location,
+            model_uuid=logged.model_id,
+            run_id=logged.source_run_id,
+            model_id=logged.model_id,
         ),
         python_model=sources / "pyfunc_model.py",
-        artifacts={"model": (result.folder / MODEL_FILE).as_uri()},
+        artifacts={"model": path.as_uri()},
         code_paths=[str(package)],
         signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *shape))]),
+            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *pictures.shape[1:]))]),
             outputs=Schema([ColSpec(DataType.double, "probability"), ColSpec(DataType.string, "class")]),
         ),
-        input_example=result.test.X[:1].reshape(-1, *shape),
+        input_example=pictures,
         # Given, not inferred: MLflow would load the model in a process of its own and ask pip.
         pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
     )

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from one_neuron import checkpoints
+from one_neuron.sweep import state
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
@@ -27,15 +28,16 @@ SCRIPTS = sorted((ROOT / "pipeline").glob("*.py"))
 
 # Each outside library has one door. Patterns are relative to src/one_neuron.
 DOORS = {
-    "hydra": ["settings.py"],
+    "hydra": ["settings.py", "sweep/plan.py", "sweep/run.py"],
     "omegaconf": ["settings.py"],
-    "yaml": ["settings.py"],
+    "yaml": ["settings.py", "sweep/data.py"],
+    "ruamel": ["promotion.py"],
     "PIL": ["images.py", "drawing/*.py"],
     "h5py": ["storage.py"],
-    "matplotlib": ["plots.py"],
-    "mlflow": ["tracking*.py", "pyfunc_model.py"],
+    "matplotlib": ["plots.py", "sweep/plots.py"],
+    "mlflow": ["tracking*.py", "pyfunc_model.py", "sweep/tracking.py", "sweep/children.py", "sweep/candidate.py"],
     "sqlalchemy": ["tracking*.py"],
-    "filelock": ["tracking*.py"],
+    "filelock": ["tracking*.py", "sweep/data.py"],
     "pandas": ["pyfunc_model.py"],
     "pooch": ["sources/catvnoncat.py"],
     "requests": ["sources/catvnoncat.py"],
@@ -196,6 +198,30 @@ def test_a_checkpoint_serves_the_code_that_made_it_alone() -> None:
     assert set(checkpoints._CODE) == computing
 
 
+def test_a_configuration_is_tried_again_when_the_code_of_its_numbers_changes() -> None:
+    """Its key holds the sources of all that its outcome is computed with; for storage stands the SHA-256 of the pixels."""
+    needed = {PACKAGE / "sweep/screening.py", PACKAGE / "sweep/folds.py"}
+    needed |= {other for path in set(needed) for other in reachable(path)}
+    computing = {path.relative_to(PACKAGE).as_posix() for path in needed if path.name != "__init__.py"}
+    # gradient_descent is there for its choice of a form; what else it does, and how to run, changes no number here
+    aside = {"block_descent.py", "gram_descent.py", "pixel_kernels.py", "stability.py"}
+    aside |= {"machine.py", "settings.py", "errors.py"}
+    assert set(state._CODE) == computing - aside
+
+
+def test_the_sweeper_is_found_by_hydra() -> None:
+    """Hydra looks into the namespace package `hydra_plugins` alone, which must have no __init__ of its own."""
+    assert not (SOURCES / "hydra_plugins" / "__init__.py").exists()
+    plugin = SOURCES / "hydra_plugins" / "one_neuron_sweeper" / "__init__.py"
+    assert {name.split(".")[0] for name in imports(plugin)} <= {
+        "hydra",
+        "omegaconf",
+        "one_neuron",
+        "typing",
+        "collections",
+    }
+
+
 def test_every_door_is_used() -> None:
     """No door leads nowhere."""
     assert set().union(*map(outside, MODULES)) == set(DOORS)
@@ -237,9 +263,9 @@ def test_a_stage_runs_the_library_of_its_own_tree(stage: str) -> None:
 
 
 def test_every_script_is_a_stage() -> None:
-    """And every stage a script, in the order of the data's journey."""
+    """And every stage a script, in the order of the data's journey; the sweep alone is none."""
     assert list(stages()) == ["draw", "prepare", "train", "evaluate", "track"]
-    assert {f"{stage}.py" for stage in stages()} <= {script.name for script in SCRIPTS}
+    assert {f"{stage}.py" for stage in stages()} == {script.name for script in SCRIPTS} - {"sweep.py"}
 
 
 @pytest.mark.parametrize("stage", stages())

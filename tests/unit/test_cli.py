@@ -2,8 +2,12 @@
 
 import json
 import os
+import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -189,6 +193,8 @@ def test_settings_prints_what_would_be_used(
         ["ui", "--port", "x"],
         ["ui", "--port", "0"],
         ["ui", "--port", "65536"],
+        ["promote", "--sweep", "a", "--run", "b"],
+        ["promote", "a"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,3 +230,108 @@ def test_the_ui_names_a_port_that_is_taken(
         port = server.getsockname()[1]
         assert main(["ui", "--port", str(port)]) == 4
     assert f"port {port} cannot be used" in capsys.readouterr().err
+
+
+class Sweeps:
+    """Stand in for the store of the sweeps: keep what is asked for, and answer with one run."""
+
+    def __init__(self, **answer: object) -> None:
+        self.asked: list[tuple[Path, str | None, str | None]] = []
+        params = {"train.learning_rate": "0.01", "form": "batch"}
+        known = {"run_id": "b" * 32, "params": params, "diverged": False, "model_sha256": "", "sweep_id": None}
+        self.answer = SimpleNamespace(**(known | answer))
+
+    def find_candidate(self, root: Path, *, sweep: str | None, run: str | None) -> SimpleNamespace:
+        """Return the run."""
+        self.asked.append((root, sweep, run))
+        return self.answer
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the current folder: a project with a committed params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(repository / "params.yaml", "params.yaml")
+    Path("dvc.yaml").touch()
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    for arguments in (["init"], ["add", "."], ["commit", "-m", "first"]):
+        subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+    return tmp_path
+
+
+def put_sweeps(monkeypatch: pytest.MonkeyPatch, **answer: object) -> Sweeps:
+    """Put one run in the place of the real store."""
+    sweeps = Sweeps(**answer)
+    module = ModuleType("one_neuron.sweep.candidate")
+    monkeypatch.setattr(module, "find_candidate", sweeps.find_candidate, raising=False)
+    monkeypatch.setitem(sys.modules, "one_neuron.sweep.candidate", module)
+    return sweeps
+
+
+@pytest.mark.parametrize(
+    ("options", "sweep", "run"), [([], None, None), (["--sweep", "s1"], "s1", None), (["--run", "r1"], None, "r1")]
+)
+def test_promote_prints_the_change_and_the_next_step(
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    sweep: str | None,
+    run: str | None,
+) -> None:
+    """The diff, then the run and `dvc repro`, with the model that will come out of it."""
+    sweeps = put_sweeps(monkeypatch, sweep_id="a" * 32, model_sha256="c" * 64)
+    assert main(["promote", *options]) == 0
+    assert sweeps.asked == [(project, sweep, run)]
+    printed = capsys.readouterr().out.splitlines()
+    changed = [line.split(" #")[0] for line in printed[2:-1] if line[0] in "+-"]
+    assert changed == ["-  learning_rate: 0.005", "+  learning_rate: 0.01"]
+    assert printed[-1] == (
+        f"Promoted run {'b' * 32} of sweep {'a' * 32}: now run `dvc repro`; the model's SHA-256 will be {'c' * 64}."
+    )
+    assert "\n  learning_rate: 0.01 # " in Path("params.yaml").read_text()
+
+
+def test_promote_a_run_without_sweep_or_model(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is said of what is not there; a second time nothing is left to do, though the change is uncommitted."""
+    put_sweeps(monkeypatch)
+    assert main(["promote"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"Promoted run {'b' * 32}: now run `dvc repro`."
+    assert main(["promote"]) == 0
+    assert capsys.readouterr().out == f"'params.yaml' holds the values of run {'b' * 32} already.\n"
+
+
+def test_promote_refuses_what_force_allows(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that diverged, and uncommitted changes."""
+    text = Path("params.yaml").read_text()
+    put_sweeps(monkeypatch, diverged=True)
+    assert main(["promote"]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"one-neuron: run {'b' * 32} diverged; choose another one, or take it all the same: --force\n"
+    )
+    assert Path("params.yaml").read_text() == text
+    Path("params.yaml").write_text(text + "# an edit\n")
+    put_sweeps(monkeypatch)
+    assert main(["promote"]) == 2
+    assert "'params.yaml' has uncommitted changes" in capsys.readouterr().err
+    assert Path("params.yaml").read_text() == text + "# an edit\n"
+    put_sweeps(monkeypatch, diverged=True)
+    assert main(["promote", "--force"]) == 0
+    assert Path("params.yaml").read_text() == text.replace("rate: 0.005", "rate: 0.01") + "# an edit\n"
+
+
+def test_promote_runs_in_the_root_of_the_project_only(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Elsewhere there is no store to look into."""
+    sweeps = put_sweeps(monkeypatch)
+    Path("dvc.yaml").unlink()
+    assert main(["promote"]) == 2
+    assert "not the root of the project" in capsys.readouterr().err
+    assert sweeps.asked == []

@@ -1,0 +1,16 @@
+"""Try many configurations: python pipeline/sweep.py -m train.learning_rate=0.001,0.01 train.num_iterations=500,2000."""
+
+import sys
+
+from one_neuron.errors import run_command
+
+
+def main() -> None:
+    """Run the sweep that the command line asks for."""
+    from one_neuron.sweep.run import run_sweep
+
+    run_sweep(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,96 @@
+"""The run whose parameters are to be promoted: the best configuration of a sweep, or any run by its id."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from one_neuron.errors import SettingsError
+from one_neuron.sweep.children import DIVERGED_AT, KIND, MODEL, PARENT, Connection, connect
+from one_neuron.sweep.tracking import BEST
+from one_neuron.tracking import explaining
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A run whose parameters can be promoted.
+
+    Parameters
+    ----------
+    run_id : str
+    params : mapping of str to str
+        As MLflow keeps them: "train.learning_rate" ...
+    diverged : bool
+    model_sha256 : str
+        Of the model that was kept; "" where there is none.
+    sweep_id : str or None
+        The sweep that it is the best of, or belongs to.
+    """
+
+    run_id: str
+    params: Mapping[str, str]
+    diverged: bool
+    model_sha256: str
+    sweep_id: str | None
+
+
+def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = None) -> Candidate:
+    """Find the best configuration of a sweep, by default of the last one, or a run by its id.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    sweep, run : str, optional
+        The id of a sweep or of any run of ours, or how it begins.
+
+    Returns
+    -------
+    Candidate
+
+    Raises
+    ------
+    SettingsError
+        If there is no such run, it is not finished, or the sweep has no best one.
+    EnvironmentProblem
+        If the store cannot be used.
+    """
+    connection = connect(root)
+    with explaining(connection.store, "run it again when it is back"):
+        parent = None
+        if run is None:
+            parent = _find_run(connection, sweep, f"tags.`{KIND}` = 'sweep'", "sweep")
+            run = parent.data.tags.get(BEST, "")
+            if not run:
+                raise SettingsError(f"the sweep {parent.info.run_id} has no best configuration; run it again first")
+        found = _find_run(connection, run, "", "run")
+    tags = found.data.tags
+    if found.info.status != "FINISHED" or tags.get(KIND) == "sweep":
+        what = "is a sweep; use --sweep" if tags.get(KIND) == "sweep" else f"is {found.info.status}, not FINISHED"
+        raise SettingsError(f"the run {found.info.run_id} {what}")
+    sweep_id = parent.info.run_id if parent else tags.get(PARENT)
+    diverged = DIVERGED_AT in tags or tags.get("one_neuron.diverged") == "true"
+    return Candidate(found.info.run_id, dict(found.data.params), diverged, tags.get(MODEL, ""), sweep_id)
+
+
+def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":
+    """Return the run whose id begins so, or the last one that finished."""
+    if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
+        raise SettingsError(f"{run_id!r} is no id of a {kind}; expected 4 to 32 letters and digits, see make ui")
+    found = connection.client.search_runs(
+        [connection.experiment_id],
+        filter_string=" AND ".join(
+            filter(None, [restriction, f"attributes.run_id LIKE '{run_id}%'" if run_id else ""])
+        ),
+        order_by=["attributes.end_time DESC"],
+        max_results=2,
+    )
+    if not found:
+        which = f"a {kind} {run_id}" if run_id else f"a {kind}"
+        raise SettingsError(f"'{connection.store.place}' has no {which}; run one: make sweep")
+    if run_id and len(found) > 1:
+        raise SettingsError(f"{run_id!r} begins the id of more than one {kind}; give more letters of it")
+    return found[0]

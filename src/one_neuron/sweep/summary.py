@@ -1,0 +1,190 @@
+"""What a sweep found out, as a table in a file and as lines on the terminal."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from one_neuron.errors import one_line
+from one_neuron.files import write_csv
+from one_neuron.result import describe_settings
+from one_neuron.settings import Settings
+from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+
+_LINES = 10
+_MEASURES = {
+    "validation_accuracy": "validation_accuracy",
+    "validation_accuracy_std": "validation_accuracy_std",
+    "validation_cost": "final_validation_cost",
+    "train_accuracy": "train_accuracy",
+    "train_cost": "final_cost",
+    "test_accuracy_for_information": "test_accuracy",
+}
+_COUNTS = ("iterations", "diverged_at")
+
+
+def list_parameters(settings: Settings) -> dict[str, object]:
+    """Return what reaches a training, by its name in params.yaml.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to int, float or str
+        "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
+    """
+    names = [name for name in describe_settings(settings) if not name.startswith("evaluate.")]
+    return {name: _value(settings, name) for name in names}
+
+
+def is_held_out(entries: Sequence[Entry]) -> bool:
+    """Tell whether pictures were held out for validation.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+
+    Returns
+    -------
+    bool
+        False without folds: then the configurations stand in the order of their training costs.
+    """
+    return any("validation_accuracy" in entry.metrics for entry in entries)
+
+
+def write_table(path: Path, entries: Sequence[Entry]) -> None:
+    """Write all configurations as a CSV file, the best first.
+
+    The columns: rank, status, reason, the parameters, the measures (fractions and costs; the test accuracy is called
+    "test_accuracy_for_information"), iterations, diverged_at, run_id, model_sha256. What is missing is an empty cell.
+
+    Parameters
+    ----------
+    path : Path
+        The file to make or replace.
+    entries : sequence of Entry
+    """
+    ranked = rank(entries)
+    parameters = [list_parameters(entry.settings) for entry in ranked]
+    names = list(dict.fromkeys(name for values in parameters for name in values))
+    header = ["rank", "status", "reason", *names, *_MEASURES, *_COUNTS, "run_id", "model_sha256"]
+    rows = [
+        [
+            place,
+            entry.status,
+            one_line(entry.reason),
+            *(values.get(name, "") for name in names),
+            *(_cell(entry.measure(name)) for name in _MEASURES.values()),
+            *(_cell(entry.measure(name), whole=True) for name in _COUNTS),
+            entry.run_id,
+            entry.model_sha256,
+        ]
+        for place, (entry, values) in enumerate(zip(ranked, parameters, strict=True), start=1)
+    ]
+    write_csv(path, header, rows)
+
+
+def _cell(value: float, *, whole: bool = False) -> float | str:
+    """Return a number for the table, "" where there is none; MLflow keeps counts as floats, too."""
+    if math.isnan(value):
+        return ""
+    return int(value) if whole else value
+
+
+def describe(entries: Sequence[Entry], *, swept: Sequence[str], place: str, sweep_id: str) -> list[str]:
+    """Return the lines that end a sweep: the best configurations, the counts, the best one and what to do with it.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        At least one.
+    swept : sequence of str
+        The parameters that were varied, such as "train.learning_rate"; empty for a single configuration.
+    place : str
+        The MLflow store, as a file or an address.
+    sweep_id : str
+        By which `one-neuron promote` finds the sweep.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = _tabulate(rank(entries)[:_LINES], swept)
+    lines += [_count(entries), _name_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    if find_best(entries):
+        lines.append(f"promote it: one-neuron promote --sweep {sweep_id}")
+    return [*lines, "compare: make ui"]
+
+
+def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
+    """Return the printed table as lines, its head first, each column as wide as its widest cell."""
+    held_out = is_held_out(shown)
+    accuracies = {"train": "train_accuracy", "test (information)": "test_accuracy"}
+    if held_out:
+        accuracies = {"validation": "validation_accuracy"} | accuracies
+    cost = "final_validation_cost" if held_out else "final_cost"
+    columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
+    columns |= {name: [_short(_value(entry.settings, name)) for entry in shown] for name in swept}
+    columns |= {head: [_percent(entry.measure(name)) for entry in shown] for head, name in accuracies.items()}
+    columns["validation cost" if held_out else "train cost"] = [_cost(entry.measure(cost)) for entry in shown]
+    if any(entry.status != FINISHED for entry in shown):
+        columns["status"] = ["" if entry.status == FINISHED else entry.status for entry in shown]
+    widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+    return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+
+
+def _count(entries: Sequence[Entry]) -> str:
+    """Say how many configurations there were, and what became of them."""
+    reused = sum(entry.reused for entry in entries)
+    diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
+    noun = "configuration" if len(entries) == 1 else "configurations"
+    return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
+
+
+def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
+    """Name the best configuration; where there is none, say what to try."""
+    best = find_best(entries)
+    if best is None:
+        return _advise(entries)
+    # In full, so that the line can be copied as overrides.
+    words = " ".join(f"{name}={_value(best.settings, name)}" for name in swept) or "the only configuration"
+    if is_held_out([best]):
+        cost = _cost(best.measure("final_validation_cost"))
+        accuracy, baseline = (
+            _percent(best.measure(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
+        )
+        return f"best: {words}, validation accuracy {accuracy} (cost {cost}; baseline {baseline}, one class for all)"
+    return f"best: {words}, training cost {_cost(best.measure('final_cost'))} (nothing was held out)"
+
+
+def _advise(entries: Sequence[Entry]) -> str:
+    """Say what to do where no configuration finished."""
+    rates = [entry.settings.train.learning_rate for entry in entries if entry.status == DIVERGED]
+    if rates:
+        return f"no configuration finished: try smaller learning rates, below train.learning_rate={min(rates)}"
+    return f"no configuration finished: {one_line(rank(entries)[0].reason)}"
+
+
+def _value(settings: Settings, name: str) -> object:
+    """Return a parameter by its name in params.yaml."""
+    section, key = name.split(".")
+    return getattr(getattr(settings, section), key)
+
+
+def _short(value: object) -> str:
+    """Return a value as wide as a table bears."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _percent(accuracy: float) -> str:
+    """Return an accuracy for people."""
+    return "-" if math.isnan(accuracy) else f"{100 * accuracy:.1f} %"
+
+
+def _cost(cost: float) -> str:
+    """Return a cost for people; that of a diverged training may have hundreds of digits."""
+    if math.isnan(cost):
+        return "-"
+    return f"{cost:.3f}" if cost < 1000 else f"{cost:.3g}"

@@ -1,0 +1,60 @@
+"""From prepared pictures and settings to a model: what the stage `train` does, and a sweep with the models it keeps."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from one_neuron.gradient_descent import TrainingResult, optimize
+from one_neuron.recording import Checkpoint
+from one_neuron.settings import TrainSettings
+from one_neuron.storage import Model, PreparedSet
+
+
+def describe_training(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
+    """Return all that a training follows from, by the words of params.yaml: parameters, source and SHA-256 of the data.
+
+    Parameters
+    ----------
+    prepared : PreparedSet
+        The training set.
+    settings : TrainSettings
+        Its threshold comes after the training and is left out.
+    """
+    values = asdict(settings)
+    del values["threshold"]
+    return {**values, "source": prepared.source, "train_sha256": prepared.sha256}
+
+
+def train_model(
+    prepared: PreparedSet,
+    settings: TrainSettings,
+    *,
+    on_progress: Callable[[int, float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Model, TrainingResult]:
+    """Train the neuron exactly: the same settings and pictures give the same bits.
+
+    Parameters
+    ----------
+    prepared : PreparedSet
+        The training set.
+    settings : TrainSettings
+    on_progress, checkpoint : optional
+        See `gradient_descent.optimize`.
+
+    Returns
+    -------
+    model : Model
+    result : TrainingResult
+    """
+    values = asdict(settings)
+    threshold = values.pop("threshold")
+    result = optimize(prepared.X, prepared.Y, **values, on_progress=on_progress, checkpoint=checkpoint)
+    model = Model(
+        parameters=result.parameters,
+        num_px=prepared.num_px,
+        classes=prepared.classes,
+        threshold=threshold,
+        trained_with={**describe_training(prepared, settings), "form": result.form},
+    )
+    return model, result

@@ -1,0 +1,107 @@
+"""Folds: stratified, as even as can be, the same for a seed everywhere."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
+
+from one_neuron.errors import DataError
+from one_neuron.sweep.folds import assign_folds
+
+
+def count(Y: NDArray[Any], assigned: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
+    """Return how many pictures of each class lie in each fold, of shape (2, folds), one by one."""
+    table = np.zeros((2, folds), np.int64)
+    for label, fold in zip(Y.tolist(), assigned.tolist(), strict=True):
+        table[int(label), fold] += 1
+    return table
+
+
+@given(
+    folds=st.integers(2, 12),
+    spare=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    seed=st.integers(0, 2**63 - 1),
+    order=st.randoms(use_true_random=False),
+)
+def test_every_fold_looks_like_the_whole(folds: int, spare: tuple[int, int], seed: int, order: Any) -> None:
+    """Within one picture for each class and in all, as even as scikit-learn's; every fold holds both classes."""
+    labels = [0] * (folds + spare[0]) + [1] * (folds + spare[1])
+    order.shuffle(labels)
+    Y = np.array(labels, np.uint8)
+    assigned = assign_folds(Y, folds=folds, seed=seed)
+    assert assigned.shape == Y.shape
+    assert assigned.dtype == np.int64
+    table = count(Y, assigned, folds)
+    assert table.min() >= 1
+    assert np.ptp(table, axis=1).max() <= 1
+    assert np.ptp(table.sum(axis=0)) <= 1
+    theirs = np.zeros(len(Y), np.int64)
+    for fold, (_, held_out) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=0).split(Y, Y)):
+        theirs[held_out] = fold
+    assert np.sort(table, axis=1).tolist() == np.sort(count(Y, theirs, folds), axis=1).tolist()
+
+
+def test_the_folds_of_a_seed_never_change() -> None:
+    """In no release of NumPy; dealt out by hand in the order of the numbers of PCG64, the first of which stand here."""
+    stream = np.random.PCG64(1).random_raw(3)
+    assert stream.tolist() == [9441442522235856127, 17532960557476522086, 2659275481604167885]
+    Y = np.array([0, 1, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0])
+    assert assign_folds(Y, folds=3, seed=1).tolist() == [0, 2, 1, 0, 1, 2, 2, 2, 0, 0, 1, 1]
+
+
+def test_another_seed_deals_otherwise_and_the_same_seed_the_same() -> None:
+    """Chance comes from the seed alone."""
+    Y = np.arange(60) % 2
+    one, again, other = (assign_folds(Y, folds=4, seed=seed) for seed in (7, 7, 8))
+    assert one.tolist() == again.tolist()
+    assert one.tolist() != other.tolist()
+
+
+def test_pictures_are_shuffled() -> None:
+    """Over many seeds each picture comes into each fold about equally often (6 standard deviations are allowed)."""
+    Y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
+    rounds = 2000
+    hits = sum((assign_folds(Y, folds=2, seed=seed) for seed in range(rounds)), np.zeros(10, np.int64))
+    assert np.abs(hits - rounds / 2).max() < 6 * (rounds / 4) ** 0.5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.float64])
+def test_labels_of_any_type_mean_the_same(dtype: type) -> None:
+    """0 and 1 as integers, truth values or floats; they are not changed."""
+    Y = np.arange(20) // 7 % 2
+    labels: NDArray[Any] = Y.astype(dtype)
+    assert assign_folds(labels, folds=3, seed=0).tolist() == assign_folds(Y, folds=3, seed=0).tolist()
+    assert labels.tolist() == Y.tolist()
+
+
+def test_one_picture_of_each_class_in_each_fold() -> None:
+    """The least that is allowed."""
+    Y = np.array([1, 0, 0, 1, 1, 0])
+    assert count(Y, assign_folds(Y, folds=3, seed=5), 3).tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("zeros", "ones", "message"),
+    [
+        (9, 3, "class 1 is 3; ask for at most 3 folds, or add pictures of that class"),
+        (2, 9, "class 0 is 2; ask for at most 2 folds, or add pictures of that class"),
+        (9, 1, "class 1 is 1; ask for no folds (0), or add pictures of that class"),
+        (0, 9, "class 0 is 0; ask for no folds (0), or add pictures of that class"),
+    ],
+)
+def test_too_few_pictures_of_a_class(zeros: int, ones: int, message: str) -> None:
+    """One line that names the class, its pictures and what would do."""
+    with pytest.raises(DataError) as caught:
+        assign_folds(np.repeat([0, 1], [zeros, ones]), folds=4, seed=0)
+    assert str(caught.value) == f"sweep.folds is 4, but the number of training pictures of {message}"
+
+
+@pytest.mark.parametrize("folds", [1, 0, -1])
+def test_fewer_than_two_folds_are_none(folds: int) -> None:
+    """Nothing would be left to train on."""
+    with pytest.raises(ValueError, match=f"folds is {folds}; expected at least 2"):
+        assign_folds(np.array([0, 1]), folds=folds, seed=0)

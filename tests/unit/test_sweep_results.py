@@ -1,0 +1,156 @@
+"""The order of a sweep's configurations: by what was held out, never by the test set."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from one_neuron.settings import Settings, check_settings
+from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+
+VALUES: dict[str, dict[str, Any]] = {
+    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
+    "data": {"source": "drawn", "num_px": 2},
+    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
+    "evaluate": {"num_mistakes": 12},
+}
+SETTINGS = check_settings(VALUES, origin="the test")
+
+
+def make_settings(**train: Any) -> Settings:
+    """Return settings with other values in the section train."""
+    return replace(SETTINGS, train=replace(SETTINGS.train, **train))
+
+
+def make_entry(
+    name: str, accuracy: float = 0.75, cost: float = 0.5, *, status: str = FINISHED, train: Any = None, **metrics: float
+) -> Entry:
+    """Return an entry that was scored on held-out pictures."""
+    scores = {"validation_accuracy": accuracy, "final_validation_cost": cost, **metrics}
+    return Entry(name, make_settings(**(train or {})), status, metrics=scores)
+
+
+def names(entries: list[Entry]) -> str:
+    """Return the run ids, in order."""
+    return " ".join(entry.run_id for entry in entries)
+
+
+def test_the_accuracy_counts_before_the_cost() -> None:
+    """The higher one, whatever the costs."""
+    entries = [make_entry("b", 0.75, 0.1), make_entry("c", 0.5, 0.01), make_entry("a", 0.8, 9.0)]
+    assert names(rank(entries)) == "a b c"
+
+
+def test_the_cost_breaks_ties() -> None:
+    """The lower validation cost; the training cost has no say beside it."""
+    entries = [make_entry("b", 0.75, 0.3, final_cost=0.1), make_entry("a", 0.75, 0.2, final_cost=0.4)]
+    assert names(rank(entries)) == "a b"
+
+
+def test_without_folds_the_training_cost_counts() -> None:
+    """The lower one, whatever the accuracy on the same pictures."""
+    entries = [
+        Entry("b", SETTINGS, FINISHED, metrics={"final_cost": 0.3, "train_accuracy": 1.0}),
+        Entry("c", SETTINGS, FINISHED, metrics={"final_cost": 0.4, "train_accuracy": 0.9}),
+        Entry("a", SETTINGS, FINISHED, metrics={"final_cost": 0.2, "train_accuracy": 0.5}),
+    ]
+    assert names(rank(entries)) == "a b c"
+
+
+def test_equals_stand_by_length_then_by_learning_rate() -> None:
+    """The shorter training, then the smaller learning rate."""
+    entries = [
+        make_entry("c", train={"num_iterations": 20, "learning_rate": 0.001}),
+        make_entry("b", train={"num_iterations": 10, "learning_rate": 0.02}),
+        make_entry("a", train={"num_iterations": 10, "learning_rate": 0.01}),
+    ]
+    assert names(rank(entries)) == "a b c"
+
+
+def test_what_diverged_stands_behind_and_what_failed_last() -> None:
+    """Whatever their numbers."""
+    entries = [
+        Entry("d", SETTINGS, FAILED, "out of memory"),
+        make_entry("c", 0.8, status=DIVERGED),
+        make_entry("a", 0.2),
+        make_entry("b", 0.9, status=DIVERGED),
+    ]
+    assert names(rank(entries)) == "a b c d"
+
+
+@pytest.mark.parametrize("metrics", [{}, {"final_cost": math.nan}, {"validation_accuracy": math.nan}])
+def test_what_has_no_number_is_never_the_best(metrics: dict[str, float]) -> None:
+    """Neither a missing one nor nan, whichever comes first."""
+    nothing = Entry("b", SETTINGS, FINISHED, metrics=metrics)
+    worst = make_entry("a", 0.0, 1e300)
+    trained = Entry("a", SETTINGS, FINISHED, metrics={"final_cost": 1e300})
+    for other in (worst, trained):
+        assert names(rank([nothing, other])) == "a b"
+        assert find_best([nothing, other]) is other
+
+
+def test_a_cost_of_nan_loses_a_tie() -> None:
+    """Though nan compares with nothing."""
+    assert names(rank([make_entry("b", 0.75, math.nan), make_entry("a", 0.75, 1e300)])) == "a b"
+
+
+ENTRIES = st.builds(
+    lambda status, accuracy, cost, train_cost, rate, count, threshold: Entry(
+        "",
+        make_settings(learning_rate=rate, num_iterations=count, threshold=threshold),
+        status,
+        metrics={} if status == FAILED else {**accuracy, "final_validation_cost": cost, "final_cost": train_cost},
+    ),
+    st.sampled_from([FINISHED, DIVERGED, FAILED]),
+    st.one_of(st.just({}), st.sampled_from([0.5, 0.75, math.nan]).map(lambda value: {"validation_accuracy": value})),
+    st.sampled_from([0.1, 0.2, math.nan]),
+    st.sampled_from([0.1, 0.2, math.nan]),
+    st.sampled_from([0.001, 0.005, 0.01]),
+    st.sampled_from([100, 200]),
+    st.sampled_from([0.4, 0.5]),
+)
+
+
+@given(
+    st.lists(ENTRIES, max_size=8, unique_by=lambda entry: str(entry.settings)).flatmap(
+        lambda entries: st.tuples(st.just(entries), st.permutations(entries))
+    )
+)
+def test_the_order_does_not_depend_on_the_order_before(pair: tuple[list[Entry], list[Entry]]) -> None:
+    """Ties and nan included: the same entries, each once, in the same order."""
+    entries, shuffled = pair
+    ranked = rank(entries)
+    assert [id(entry) for entry in rank(shuffled)] == [id(entry) for entry in ranked]
+    assert sorted(map(id, ranked)) == sorted(map(id, entries))
+    finished = [entry for entry in ranked if entry.status == FINISHED]
+    assert find_best(shuffled) is (finished[0] if finished else None)
+
+
+@given(st.lists(ENTRIES, max_size=6), st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_the_test_set_has_no_say(entries: list[Entry], accuracies: list[float]) -> None:
+    """Any test accuracy and test cost, the same order."""
+    scored = [
+        replace(entry, run_id=str(i), metrics={**entry.metrics, "test_accuracy": score, "final_test_cost": 1 - score})
+        for i, (entry, score) in enumerate(zip(entries, accuracies, strict=False))
+    ]
+    plain = [replace(entry, run_id=str(i)) for i, entry in enumerate(entries)]
+    assert names(rank(scored)) == names(rank(plain))
+
+
+def test_the_best_has_finished() -> None:
+    """What diverged or failed is not chosen, however good it looks."""
+    diverged, failed = make_entry("a", 1.0, 0.0, status=DIVERGED), Entry("b", SETTINGS, FAILED, "no space")
+    finished = make_entry("c", 0.1)
+    assert find_best([diverged, failed, finished]) is finished
+    assert find_best([diverged, failed]) is None
+    assert find_best([]) is None
+
+
+def test_a_missing_metric_is_nan() -> None:
+    """And one that is there is itself."""
+    entry = make_entry("a", 0.75)
+    assert entry.measure("validation_accuracy") == 0.75
+    assert math.isnan(entry.measure("test_accuracy"))
