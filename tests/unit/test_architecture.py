@@ -199,7 +199,7 @@ def test_a_checkpoint_serves_the_code_that_made_it_alone() -> None:
 
 
 def test_a_configuration_is_tried_again_when_the_code_of_its_numbers_changes() -> None:
-    """Its key holds the sources of all that its outcome is computed with; for storage stands the SHA-256 of the pixels."""
+    """Its key holds the sources of all that its outcome is computed with; the pixels have a SHA-256."""
     needed = {PACKAGE / "sweep/screening.py", PACKAGE / "sweep/folds.py"}
     needed |= {other for path in set(needed) for other in reachable(path)}
     computing = {path.relative_to(PACKAGE).as_posix() for path in needed if path.name != "__init__.py"}

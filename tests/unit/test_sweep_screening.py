@@ -24,7 +24,7 @@ WITHOUT_FOLDS = set(
 )
 WITH_FOLDS = WITHOUT_FOLDS | set(
     "final_validation_cost validation_accuracy validation_accuracy_std best_validation_cost best_validation_accuracy "
-    "best_iteration".split()
+    "best_iteration validation_baseline_accuracy".split()
 )
 
 
@@ -171,6 +171,7 @@ def test_every_configuration_follows_the_textbook(with_folds: bool, form: str) -
                 "best_validation_cost": min(pooled_costs),
                 "best_validation_accuracy": max(pooled),
                 "best_iteration": records[best],
+                "validation_baseline_accuracy": max(Y.mean(), 1 - Y.mean()),
             }
         expected = Outcome(tuple(records), tuple(costs), tuple(pooled_costs), tuple(pooled), measures, None, "")
         assert_close(outcome, expected)
@@ -366,6 +367,7 @@ def test_pooled_by_hand(say: Callable[..., None]) -> None:
         "best_validation_cost": 0.1,
         "best_validation_accuracy": 5 / 7,
         "best_iteration": 20,
+        "validation_baseline_accuracy": 1.0,
         "test_accuracy": 0.75,
         "final_test_cost": 0.8,
         "log10_learning_rate": -2,

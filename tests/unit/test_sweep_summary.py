@@ -37,6 +37,7 @@ GOOD = make_entry(
     num_iterations=2000,
     validation_accuracy=0.785,
     validation_accuracy_std=0.031,
+    validation_baseline_accuracy=0.655,
     final_validation_cost=0.5124,
     train_accuracy=0.935,
     final_cost=0.257441960001,
@@ -162,7 +163,7 @@ def test_the_lines_of_a_sweep() -> None:
             "                -    failed"
         ),
         "4 configurations: 3 ran, 1 reused, 1 diverged, 1 failed",
-        "best: train.learning_rate=0.005 train.num_iterations=2000, validation accuracy 78.5 % (cost 0.512)",
+        "best: train.learning_rate=0.005 train.num_iterations=2000, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)",
         "tracked: sweep c0ffee in mlflow.db",
         "promote it: one-neuron promote --sweep c0ffee",
         "compare: make ui",
@@ -210,7 +211,7 @@ def test_words_are_swept_too() -> None:
     entries = [make_entry(COURSE, validation_accuracy=0.7, final_validation_cost=0.5), GOOD]
     lines = describe(entries, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:3]] == ["drawn", "catvnoncat"]
-    assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512)"
+    assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
 
 
 def test_a_single_configuration() -> None:
@@ -220,7 +221,7 @@ def test_a_single_configuration() -> None:
         "rank  validation   train  test (information)  validation cost",
         "   1      78.5 %  93.5 %              79.0 %            0.512",
         "1 configuration: 1 ran, 0 reused, 0 diverged, 0 failed",
-        "best: the only configuration, validation accuracy 78.5 % (cost 0.512)",
+        "best: the only configuration, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)",
         "tracked: sweep c0ffee in http://host:5000",
         "promote it: one-neuron promote --sweep c0ffee",
         "compare: make ui",

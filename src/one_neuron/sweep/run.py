@@ -272,7 +272,7 @@ def _screen(configurations: Sequence[Settings], state: SweepState) -> list[Outco
     settings = [configuration.train for configuration in configurations]
     folds = _assign_folds(train, state.sweep)
     try:
-        with sweep_bar(1000, f"training {len(settings):,} configurations, thousandths") as show:
+        with sweep_bar(100, f"training {len(settings):,} configurations, percent") as show:
             outcomes = screen(
                 train.X,
                 train.Y,
@@ -280,7 +280,7 @@ def _screen(configurations: Sequence[Settings], state: SweepState) -> list[Outco
                 test.Y,
                 settings,
                 folds=folds,
-                on_progress=lambda done, total: show(1000 * done // total, ""),
+                on_progress=lambda done, total: show(100 * done // total, ""),
             )
     except (MemoryError, OneNeuronError) as error:
         reason = one_line(error) or "out of memory; try fewer configurations or folds at once"

@@ -155,7 +155,7 @@ def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
         accuracy, baseline = (
             _percent(best.measure(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
         )
-        return f"best: {words}, validation accuracy {accuracy} (cost {cost}; baseline {baseline}, one class for all)"
+        return f"best: {words}, validation accuracy {accuracy} (cost {cost}, baseline {baseline})"
     return f"best: {words}, training cost {_cost(best.measure('final_cost'))} (nothing was held out)"
 
 
