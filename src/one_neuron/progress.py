@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 QUIET_SECONDS = 2  # what is done by then needs no bar
 LINE_SECONDS = 10
+_SWEEP_BAR = "{desc}: {n_fmt} of {total_fmt} |{bar}| {elapsed}, {remaining} left{postfix}"
 
 
 @contextmanager
@@ -50,7 +51,9 @@ def sweep_bar(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
     if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI"):
         from tqdm import tqdm
 
-        with tqdm(total=total, desc=what, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True) as bar:
+        with tqdm(
+            total=total, desc=what, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, bar_format=_SWEEP_BAR
+        ) as bar:
 
             def show(done: int, note: str = "") -> None:
                 bar.set_postfix_str(note, refresh=False)

@@ -163,8 +163,10 @@ def test_the_lines_of_a_sweep() -> None:
             "                -    failed"
         ),
         "4 configurations: 3 ran, 1 reused, 1 diverged, 1 failed",
-        "best: train.learning_rate=0.005 train.num_iterations=2000, "
-        "validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)",
+        (
+            "best: train.learning_rate=0.005 train.num_iterations=2000, "
+            "validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
+        ),
         "tracked: sweep c0ffee in mlflow.db",
         "promote it: one-neuron promote --sweep c0ffee",
         "compare: make ui",

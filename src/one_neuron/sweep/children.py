@@ -98,6 +98,7 @@ class Children:
         self.seconds = 0.0  # spent on training in this process
         self.connection, self.looked = connection, since
         self._new: set[str] = set()  # ids of the runs written here
+        self._before: set[str] | None = None
         self._wanted: dict[str, Settings] = {}
         self._contexts: dict[str, str] = {}
 
@@ -131,6 +132,10 @@ class Children:
     def finished(self) -> set[str]:
         """The content keys of what need not be run again."""
         return {key for key, entry in self.entries.items() if entry.status != FAILED}
+
+    def begin(self) -> None:
+        """From now on, what turns up is new: jobs may run in other processes."""
+        self._before = self.finished
 
     def look_again(self) -> None:
         """Take in what other processes have written; takes the lock."""
@@ -182,7 +187,7 @@ class Children:
             status=tags.get(STATUS, FINISHED),
             reason=tags.get(REASON, ""),
             metrics=dict(run.data.metrics),
-            reused=True,
+            reused=self._before is None or key in self._before,
             model_sha256=tags.get(MODEL, ""),
         )
 

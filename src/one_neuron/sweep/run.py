@@ -74,6 +74,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         _assign_folds(load_data(files)[0], plan.sweep)  # too few pictures for the folds: before anything is trained
     parent_id = open_sweep(connection, children, plan)
     clock.note("looking up")
+    children.begin()
     total, reused = len(plan.configurations), len(children.finished)
     held_out = f"{plan.sweep.folds} folds" if plan.sweep.folds else "nothing held out"
     print(f"{total:,} configurations, {held_out}; {reused:,} are there already", flush=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SWEEP_KEY = "one_neuron.sweep_key"
 CONTEXTS = "one_neuron.contexts"
 COMMAND = "one_neuron.command"
+COMMITTED = "one_neuron.committed_sweep"
 BEST = "one_neuron.best_run"
 MOST_CURVES = 200  # in a plot; each of an earlier sweep has to be asked for
 MAX_TAG = 5000  # characters
@@ -77,9 +78,14 @@ def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
         filter_string=f"tags.`{SWEEP_KEY}` = '{sweep_key}'",
         order_by=["attributes.start_time ASC"],
     )
-    run = same[0] if same else _find_extended(connection, children, keys, contexts)
+    run = same[0] if same else _find_extended(connection, children, plan)
     short = ",".join(sorted(context[:_LETTERS] for context in contexts))
-    tags = {SWEEP_KEY: sweep_key, CONTEXTS: short[:MAX_TAG], COMMAND: plan.command[:MAX_TAG]}
+    tags = {
+        SWEEP_KEY: sweep_key,
+        CONTEXTS: short[:MAX_TAG],
+        COMMAND: plan.command[:MAX_TAG],
+        COMMITTED: _committed(plan),
+    }
     tags["mlflow.note.content"] = _write_note(plan)
     if run is None:
         tags |= {KIND: "sweep", "mlflow.user": connection.origin.user, **SOURCE}
@@ -92,19 +98,22 @@ def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
     return str(run.info.run_id)
 
 
-def _find_extended(connection: Connection, children: Children, keys: set[str], contexts: set[str]) -> "Run | None":
-    """Return the largest sweep whose configurations are all asked for."""
+def _find_extended(connection: Connection, children: Children, plan: Plan) -> "Run | None":
+    """Return the largest sweep whose configurations are all asked for, of the same file where they come from one."""
     from mlflow.exceptions import MlflowException
 
     for parent_id, tried in sorted(children.parents.items(), key=lambda item: (-len(item[1]), item[0])):
-        if not parent_id or not tried <= keys:
+        if not parent_id or not tried <= children.wanted:
             continue
         try:
             run = connection.client.get_run(parent_id)
         except MlflowException:
             continue
-        known = run.data.tags.get(CONTEXTS, "").split(",")
-        if run.info.lifecycle_stage == "active" and set(known) <= {context[:_LETTERS] for context in contexts}:
+        known = set(run.data.tags.get(CONTEXTS, "").split(","))
+        same = run.data.tags.get(COMMITTED) == _committed(plan) and known <= {
+            key[:_LETTERS] for key in children.contexts
+        }
+        if run.info.lifecycle_stage == "active" and same:
             return run
     return None
 
@@ -292,12 +301,16 @@ def _log_data(connection: Connection, parent_id: str, data: Mapping[str, DataFil
         connection.client.log_inputs(parent_id, inputs)
 
 
+def _committed(plan: Plan) -> str:
+    """Return "sweep=NAME" where the grid is a file of conf/sweep, else ""."""
+    return next((text for text in plan.overrides if text.startswith("sweep=")), "")
+
+
 def _name(plan: Plan) -> str:
     """Return a name that tells what is tried."""
-    committed = next((text for text in plan.overrides if text.startswith("sweep=")), "")
     words = " x ".join(key.partition(".")[2] for key in plan.swept)
     source = plan.configurations[0].data.source
-    return " ".join(filter(None, [committed, source, words or "one configuration"]))
+    return " ".join(filter(None, [_committed(plan), source, words or "one configuration"]))
 
 
 def _write_note(plan: Plan) -> str:
