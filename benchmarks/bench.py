@@ -40,6 +40,7 @@ from report import (
     threads_of,
     write_section,
 )
+from sweeps import time_sweeps
 
 from one_neuron.batch_descent import optimize_many, split_columns
 from one_neuron.gradient_descent import GRAM_LIMIT, choose_form, optimize
@@ -251,6 +252,7 @@ SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Table], str]] = {
     "stream": (time_stream, "half a minute, as many GB of disk as --gigabytes, at least 3 rounds"),
     "stage": (time_stage, "15 seconds, at least 10 rounds"),
     "growth": (time_growth, "2 minutes, at most 3 rounds"),
+    "sweeps": (time_sweeps, "15 minutes, at most 3 rounds"),
 }
 
 

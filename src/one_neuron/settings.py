@@ -187,7 +187,7 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
             values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _does_not_fit(overrides, error) from error
     assert isinstance(values, dict)
     return {str(section): keys for section, keys in values.items()}

@@ -21,18 +21,22 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, code: int = 0, **variables: str) -> str:
-        """Run a command there, check its exit code, and return all that it printed."""
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the variables of a command there: this environment's programs, and no store but its own."""
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
         }
         for name in ("MLFLOW_TRACKING_URI", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
+        return environment | variables
+
+    def run(self, *command: str, code: int = 0, **variables: str) -> str:
+        """Run a command there, check its exit code, and return all that it printed."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment | variables,
+            env=self.environment(**variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -46,6 +50,19 @@ class Project:
     def stage(self, name: str, code: int = 0, **variables: str) -> str:
         """Run the script of one stage as DVC does."""
         return self.run(sys.executable, f"pipeline/{name}.py", code=code, PYTHONPATH="src", **variables)
+
+    def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
+        """Start a command there, in a process group of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(**variables),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def edit(self, name: str, old: str, new: str) -> None:
         """Replace a text that must be there."""
@@ -64,9 +81,8 @@ class Project:
         return [dict(zip(("id", "status", "artifacts", "learning_rate"), row, strict=True)) for row in rows]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """Return a copy of what git tracks, or would, in a folder with a space in its name."""
+def make_project(folder: Path) -> Project:
+    """Copy what git tracks, or would, into a folder and commit it there."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -74,7 +90,6 @@ def project(tmp_path: Path) -> Project:
         text=True,
         check=True,
     ).stdout
-    folder = tmp_path / "one neuron"
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file() and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -88,3 +103,9 @@ def project(tmp_path: Path) -> Project:
     copy.run("git", "add", "--all")
     copy.run("git", "commit", "--quiet", "--message", "start")
     return copy
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """Return a small copy of the project in a folder with a space in its name."""
+    return make_project(tmp_path / "one neuron")

@@ -1,8 +1,9 @@
-"""A bar on a terminal, silence elsewhere."""
+"""A bar on a terminal; elsewhere silence, or a line now and then where a sweep takes long."""
 
 import io
 import sys
 import time
+from collections.abc import Iterable
 
 import pytest
 
@@ -51,3 +52,70 @@ def test_pipes_and_ci_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert show_all(monkeypatch, io.StringIO()) == ""
     monkeypatch.setenv("CI", "true")
     assert show_all(monkeypatch, Terminal()) == ""
+
+
+# --- a sweep -------------------------------------------------------------------------
+
+
+def watch_sweep(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, steps: Iterable[tuple[float, int, str]]
+) -> list[str]:
+    """Let a sweep of 1,200 show how far it is at some seconds after its start; return the lines on `stream`."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.sweep_bar(1200, "configurations recorded") as show:
+        for seconds, done, note in steps:
+            clock[0] = 1000.0 + seconds
+            show(done, note)
+    return stream.getvalue().splitlines() if stream else []
+
+
+def test_a_log_gets_a_line_of_a_sweep_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How far, the best, and the time left: the rest at the mean speed so far."""
+    steps = [(0.5, 10, "a"), (10, 300, "best so far 80.0%"), (19.9, 500, "b"), (25, 1000, ""), (34, 1200, "c")]
+    assert progress.LINE_SECONDS == 10
+    assert watch_sweep(monkeypatch, io.StringIO(), steps) == [
+        "configurations recorded: 300 of 1,200, best so far 80.0%, 30 s left",
+        "configurations recorded: 1,000 of 1,200, 5 s left",
+    ]
+
+
+def test_a_terminal_under_ci_is_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bars make long logs."""
+    monkeypatch.setenv("CI", "true")
+    assert watch_sweep(monkeypatch, Terminal(), [(12, 600, "")]) == ["configurations recorded: 600 of 1,200, 12 s left"]
+
+
+def test_a_sweep_that_is_soon_done_or_has_not_begun_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line before ten seconds, and none without anything done; without stderr there is nobody to tell."""
+    monkeypatch.delenv("CI", raising=False)
+    assert watch_sweep(monkeypatch, io.StringIO(), [(3, 600, "a"), (9.9, 1200, "b")]) == []
+    assert watch_sweep(monkeypatch, io.StringIO(), [(30, 0, "a")]) == []
+    assert watch_sweep(monkeypatch, None, [(30, 600, "a")]) == []
+
+
+def test_a_terminal_sees_a_bar_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is counted, how many of all, and the best so far."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.sweep_bar(40, "configurations recorded") as show:
+        for done in (10, 30):
+            time.sleep(0.11)  # the bar is drawn anew ten times a second
+            show(done, f"best so far {done}%")
+        seen = terminal.getvalue()
+    assert "configurations recorded: 30 of 40 " in seen
+    assert " left, best so far 30%" in seen
+    assert terminal.getvalue().endswith("\r")  # the bar is gone when all is done
+
+
+def test_a_short_sweep_needs_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of quiet on a terminal, too."""
+    monkeypatch.delenv("CI", raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.sweep_bar(40, "configurations recorded") as show:
+        show(30, "best")
+    assert terminal.getvalue().strip() == ""

@@ -11,7 +11,17 @@ import pytest
 import yaml
 
 from one_neuron.errors import SettingsError
-from one_neuron.settings import Settings, check_settings, compose_settings, load_settings
+from one_neuron.settings import (
+    KEYS,
+    Settings,
+    SweepSettings,
+    check_key,
+    check_settings,
+    check_sweep_settings,
+    compose_settings,
+    compose_values,
+    load_settings,
+)
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 600, "num_test": 200},
@@ -157,6 +167,8 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
         ),
         pytest.param(replace_value("num_iterations", "9" * 5000), "is not readable as YAML", id="5,000 digits"),
         pytest.param(replace_value("learning_rate", '!!float "x"'), "is not readable as YAML", id="wrong tag"),
+        pytest.param(replace_value("learning_rate", "!!float"), "is not readable as YAML", id="bare tag"),
+        pytest.param(replace_value("num_iterations", "!!int"), "is not readable as YAML", id="bare tag of an integer"),
         pytest.param(replace_value("learning_rate", "!!bool x"), "is not readable as YAML", id="odd truth"),
         pytest.param(
             replace_value("learning_rate", "${nowhere}"), "is '${nowhere}' (text); expected", id="interpolation"
@@ -294,3 +306,101 @@ def test_settings_are_frozen() -> None:
     assert isinstance(settings, Settings)
     with pytest.raises(AttributeError):
         settings.train.learning_rate = 5.0  # type: ignore[misc]
+
+
+# --- the section `sweep` -------------------------------------------------------------
+
+SWEEP = {"folds": 5, "seed": 1, "keep_models": 1}
+
+
+def test_settings_of_a_sweep() -> None:
+    """Whole numbers, however they are written."""
+    found = check_sweep_settings({"folds": 1e1, "seed": 2**63 - 1, "keep_models": 0}, origin="here")
+    assert found == SweepSettings(folds=10, seed=2**63 - 1, keep_models=0)
+    assert {type(value) for value in asdict(found).values()} == {int}
+
+
+@pytest.mark.parametrize(("key", "most"), [("folds", 1000), ("seed", 2**63 - 1), ("keep_models", 1000)])
+def test_the_ends_of_a_range_of_a_sweep(key: str, most: int) -> None:
+    """Both ends are allowed, one step beyond is not; nor is half a step, text or nothing."""
+    for value in (0, most):
+        assert asdict(check_sweep_settings({**SWEEP, key: value}, origin="here"))[key] == value
+    for wrong in (-1, most + 1, 2.5, "5", None, True, math.nan, [5]):
+        with pytest.raises(SettingsError) as caught:
+            check_sweep_settings({**SWEEP, key: wrong}, origin="here")
+        assert str(caught.value).startswith(f"here: sweep.{key} is {wrong!r}")
+        assert str(caught.value).endswith(f"expected a whole number from 0 to {most:,}")
+
+
+def test_one_fold_is_none() -> None:
+    """It would hold out all pictures; two are the least."""
+    with pytest.raises(SettingsError) as caught:
+        check_sweep_settings({**SWEEP, "folds": 1}, origin="here")
+    assert str(caught.value) == "here: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000"
+    assert check_sweep_settings({**SWEEP, "folds": 2}, origin="here").folds == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({**SWEEP, "fold": 3}, "here: unknown key 'sweep.fold' with the value 3; did you mean 'sweep.folds'?"),
+        ({"folds": 5, "seed": 1}, "here: the key 'sweep.keep_models' is missing; add it"),
+        (5, "here: 'sweep' is 5; expected the keys folds, seed, keep_models"),
+        (None, "here: 'sweep' is None; expected the keys folds, seed, keep_models"),
+    ],
+)
+def test_a_wrong_section_of_a_sweep_is_named(values: object, message: str) -> None:
+    """Key and value."""
+    with pytest.raises(SettingsError) as caught:
+        check_sweep_settings(values, origin="here")
+    assert str(caught.value) == message
+
+
+def test_all_keys_with_their_types() -> None:
+    """One for each value of params.yaml."""
+    flat = {f"{section}.{key}": type(value) for section, keys in VALUES.items() for key, value in keys.items()}
+    assert flat == KEYS
+
+
+def test_a_known_key_passes_and_another_is_named() -> None:
+    """With what was meant."""
+    check_key("train.learning_rate", list(KEYS))
+    with pytest.raises(SettingsError) as caught:
+        check_key("train.treshold", list(KEYS))
+    assert str(caught.value) == "the command line: unknown key 'train.treshold'; did you mean 'train.threshold'?"
+
+
+def test_composed_values_are_plain_and_unchecked(project: Path) -> None:
+    """Sections as YAML gives them, and `sweep`; nothing of Hydra's own."""
+    values = compose_values(["train.learning_rate=-1", "train.num_iterations=abc", "sweep.folds=7"])
+    assert {key: section for key, section in values.items() if key != "sweep"} == {
+        **VALUES,
+        "train": {**VALUES["train"], "learning_rate": -1, "num_iterations": "abc"},
+    }
+    assert values["sweep"] == {**SWEEP, "folds": 7, "params": {}}
+    assert {type(section) for section in values.values()} == {dict}
+
+
+def test_composing_reads_what_is_committed(project: Path) -> None:
+    """The grid of a sweep, as text; an interpolation is worked out."""
+    values = compose_values(["sweep=course", "train.tolerance=${train.threshold}"])
+    committed = yaml.safe_load((project / "conf/sweep/course.yaml").read_text(encoding="utf-8"))
+    assert values["sweep"]["params"] == committed["params"]
+    assert values["train"]["tolerance"] == 0.5
+
+
+@pytest.mark.parametrize("override", ["sweep=nothing", "sweep=null", "sweep=5"])
+def test_what_cannot_be_composed_is_refused(project: Path, override: str) -> None:
+    """In one line, with the override, without the places that Hydra searched."""
+    with pytest.raises(SettingsError) as caught:
+        compose_values([override])
+    assert str(caught.value).startswith(f"'{override}' does not fit: ")
+    assert str(project) not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_configuration_says_how_to_get_it_back(project: Path) -> None:
+    """Git has it."""
+    (project / "conf/config.yaml").unlink()
+    with pytest.raises(SettingsError, match=r"^'conf/config.yaml' is missing; restore it: git checkout conf$"):
+        compose_values([])

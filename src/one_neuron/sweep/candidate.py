@@ -89,7 +89,7 @@ def _find_run(connection: Connection, run_id: str | None, restriction: str, kind
         max_results=2,
     )
     if not found:
-        which = f"a {kind} {run_id}" if run_id else f"a {kind}"
+        which = f"{kind} {run_id}" if run_id else kind
         raise SettingsError(f"'{connection.store.place}' has no {which}; run one: make sweep")
     if run_id and len(found) > 1:
         raise SettingsError(f"{run_id!r} begins the id of more than one {kind}; give more letters of it")

@@ -89,8 +89,12 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
             "nothing to try; name values (train.learning_rate=0.001,0.01) or a committed sweep (sweep=grid)"
         )
     swept = [key for key, override in asked.items() if override.is_sweep_override()]
-    for key in asked:
+    for key, override in asked.items():
         check_key(key, [*_KEYS, "sweep"])
+        if swept and key not in swept and "${" in str(override.input_line):
+            raise SettingsError(
+                f"{override.input_line!r} refers to another value; where values are swept, write it out"
+            )
     values = compose_values(_texts({key: override for key, override in asked.items() if key not in swept}))
     how = {key: value for key, value in values.pop("sweep").items() if key != "params"}
     sweep = check_sweep_settings(how, origin=COMMAND_LINE)
@@ -107,7 +111,7 @@ def _read_committed(typed: Mapping[str, "Override"]) -> dict[str, "Override"]:
     """Return the overrides of the file of conf/sweep that is asked for."""
     if "sweep" not in typed:
         return {}
-    if typed["sweep"].is_sweep_override():
+    if typed["sweep"].is_sweep_override() or isinstance(typed["sweep"].value(), list):
         raise SettingsError(f"'{typed['sweep'].input_line}' names several files; run one after the other")
     params = compose_values(_texts({"sweep": typed["sweep"]}))["sweep"].get("params")
     if not isinstance(params, Mapping):
@@ -211,7 +215,14 @@ def _list_values(override: "Override") -> list[Any]:
         raise SettingsError(
             f"{override.input_line!r} is no list of values; use geomspace(LEAST,MOST,COUNT), range or choice"
         )
-    values = itertools.islice(override.sweep_iterator(), MOST_CONFIGURATIONS + 1)
+    from hydra.errors import HydraException
+
+    try:
+        values = list(itertools.islice(override.sweep_iterator(), MOST_CONFIGURATIONS + 1))
+    except (HydraException, ValueError) as error:
+        raise SettingsError(f"{override.input_line!r} does not fit: {one_line(error)}") from error
+    if not values:
+        raise SettingsError(f"{override.input_line!r} holds no values")
     return [getattr(value, "text", value) for value in values]  # what stands in quotes is an object of Hydra's
 
 

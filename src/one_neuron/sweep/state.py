@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -71,8 +72,9 @@ class SweepState:
         folder = self.root / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("*.json"):
-            if time.time() - old.stat().st_mtime > _ABANDONED_DAYS * 86400:
-                old.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if time.time() - old.stat().st_mtime > _ABANDONED_DAYS * 86400:
+                    old.unlink()
         handle, name = tempfile.mkstemp(dir=folder, suffix=".json")
         values = asdict(self) | {"finished": sorted(self.finished)}
         with os.fdopen(handle, "w", encoding="utf-8") as stream:

@@ -155,7 +155,10 @@ def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
         accuracy, baseline = (
             _percent(best.measure(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
         )
-        return f"best: {words}, validation accuracy {accuracy} (cost {cost}, baseline {baseline})"
+        line = f"best: {words}, validation accuracy {accuracy} (cost {cost}, baseline {baseline})"
+        # Promoting it is then no gain over a program that always says the same.
+        useless = best.measure("validation_accuracy") <= best.measure("validation_baseline_accuracy")
+        return f"{line}: NO BETTER than one class for all" if useless else line
     return f"best: {words}, training cost {_cost(best.measure('final_cost'))} (nothing was held out)"
 
 

@@ -1,6 +1,5 @@
 """The MLflow run of a sweep: found again when the same command runs again, and the way from it to its best."""
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,7 @@ from one_neuron.sweep.children import (
 from one_neuron.sweep.data import DataFiles, load_data
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
-from one_neuron.sweep.results import FINISHED, Entry, find_best, rank
+from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
 from one_neuron.tracking import delete_run, explaining
 from one_neuron.tracking_model import describe_data, log_model
@@ -216,7 +215,7 @@ def close_sweep(
             client.log_batch(
                 parent_id,
                 metrics=[Metric(key, value, now, 0) for key, value in numbers.items()],
-                params=[Param(key, value) for key, value in _shared_params(plan).items()],
+                params=[Param("sweep.folds", str(plan.sweep.folds)), Param("sweep.seed", str(plan.sweep.seed))],
                 tags=[RunTag(BEST, best.run_id)] if best else [],
                 synchronous=True,
             )
@@ -263,24 +262,16 @@ def _find_curves(connection: Connection, children: Children) -> list[tuple[Entry
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:
-    """Return the numbers of a sweep as a whole."""
-    numbers = {"configurations": float(len(entries))}
-    for status in ("finished", "diverged", "failed"):
-        numbers[status] = float(sum(entry.status == status for entry in entries))
+    """Return the numbers of a sweep as a whole; `best_*` of a single run mean something else."""
+    numbers = {"num_configurations": float(len(entries))}
+    for status in (FINISHED, DIVERGED, FAILED):
+        numbers[f"num_{status}"] = float(sum(entry.status == status for entry in entries))
     if best is not None:
-        names = ("validation_accuracy", "final_validation_cost", "train_accuracy", "final_cost")
-        numbers |= {f"best_{name}": best.metrics[name] for name in names if name in best.metrics}
-        numbers["test_accuracy_of_the_best"] = best.measure("test_accuracy")  # not the best test accuracy
-        numbers["best_learning_rate"] = best.settings.train.learning_rate
-        numbers["best_num_iterations"] = best.settings.train.num_iterations
+        names = ("validation_accuracy", "final_validation_cost", "train_accuracy", "test_accuracy", "final_cost")
+        numbers |= {f"chosen_{name}": best.metrics[name] for name in names if name in best.metrics}
+        train = best.settings.train
+        numbers |= {"chosen_learning_rate": train.learning_rate, "chosen_num_iterations": float(train.num_iterations)}
     return numbers
-
-
-def _shared_params(plan: Plan) -> dict[str, str]:
-    """Return the parameters that all configurations share."""
-    params = {key: value for key, value in describe_settings(plan.configurations[0]).items() if key not in plan.swept}
-    params = {key: value for key, value in params.items() if not key.startswith("evaluate.")}
-    return params | {"sweep.folds": json.dumps(plan.sweep.folds), "sweep.seed": json.dumps(plan.sweep.seed)}
 
 
 def _log_data(connection: Connection, parent_id: str, data: Mapping[str, DataFiles]) -> None:
@@ -320,8 +311,11 @@ def _write_note(plan: Plan) -> str:
         if plan.sweep.folds
         else "Nothing was held out (sweep.folds = 0): the best is the one with the lowest training cost."
     )
+    # No parameters of the run: MLflow cannot take back one that a larger grid sweeps.
+    shared = describe_settings(plan.configurations[0]).items()
+    words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
     return (
-        f"{len(plan.configurations)} configurations. {chosen} Test accuracy is for information and has no say.\n\n"
-        f"```\n{plan.command}\n```\n\nTo promote the best: `one-neuron promote --sweep <this run's id>`, then "
-        "`dvc repro`. What is finished is not run again.\n"
+        f"{len(plan.configurations)} configurations, all with {words}. {chosen} Test accuracy is for information and "
+        f"has no say.\n\n```\n{plan.command}\n```\n\nTo promote the best: `one-neuron promote --sweep <this run's id>`, "
+        "then `dvc repro`. What is finished is not run again.\n"
     )

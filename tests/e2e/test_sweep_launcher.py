@@ -1,0 +1,58 @@
+"""Any Hydra launcher will do: here one that starts a process of its own for each job, as those for clusters do."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from tests.e2e.conftest import Project
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+LAUNCHER = """
+import json, subprocess, sys
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+
+JOB = "import json, sys; from one_neuron.sweep.run import run_job; print(json.dumps(run_job(json.loads(sys.argv[1]))))"
+
+
+class ProcessLauncher(Launcher):
+    def setup(self, *, hydra_context, task_function, config):
+        self.config = config
+
+    def launch(self, job_overrides, initial_job_idx):
+        jobs, returns = [], []
+        for (override,) in job_overrides:
+            values = json.dumps({"batch": int(override.removeprefix("+batch="))})
+            jobs.append(subprocess.Popen([sys.executable, "-c", JOB, values], stdout=subprocess.PIPE))
+        for job in jobs:
+            out, _ = job.communicate()
+            assert job.returncode == 0
+            returns.append(JobReturn(overrides=[], status=JobStatus.COMPLETED, _return_value=json.loads(out)))
+        return returns
+"""
+
+
+def test_jobs_in_processes_of_their_own(project: Project) -> None:
+    """Two batches at the same moment: all children under one parent, each counted as new, then as reused."""
+    plugin = project.folder / "src/hydra_plugins/process_launcher/__init__.py"
+    plugin.parent.mkdir()
+    plugin.write_text(LAUNCHER, encoding="utf-8")
+    group = project.folder / "conf/hydra/launcher/process.yaml"
+    group.parent.mkdir()
+    group.write_text("_target_: hydra_plugins.process_launcher.ProcessLauncher\n", encoding="utf-8")
+    sweep = ["python", "pipeline/sweep.py", "-m", "hydra/launcher=process"]
+    sweep += ["data.num_px=8,12", "train.learning_rate=0.001,0.005,0.01", "train.num_iterations=20,40"]
+    shown = project.run(*sweep, PYTHONPATH="src")
+    assert "12 configurations: 12 ran, 0 reused, 0 diverged, 0 failed" in shown
+    with closing(sqlite3.connect(project.folder / "mlflow.db")) as store:
+        parents = store.execute(
+            "SELECT value, count(*) FROM tags WHERE key = 'mlflow.parentRunId' GROUP BY value"
+        ).fetchall()
+        kinds = store.execute(
+            "SELECT value, count(*) FROM tags WHERE key = 'one_neuron.kind' GROUP BY value"
+        ).fetchall()
+    assert [number for _, number in parents] == [12]
+    assert sorted(kinds) == [("configuration", 12), ("sweep", 1)]
+    assert "12 configurations: 0 ran, 12 reused, 0 diverged, 0 failed" in project.run(*sweep, PYTHONPATH="src")

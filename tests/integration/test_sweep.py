@@ -1,0 +1,848 @@
+"""The runs of a sweep in a real MLflow store: each configuration once, one parent, and the way to the best."""
+
+import csv
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from one_neuron.errors import SettingsError
+from one_neuron.settings import Settings, SweepSettings, check_settings
+from one_neuron.storage import Model, PreparedSet, save_prepared
+from one_neuron.sweep.candidate import Candidate, find_candidate
+from one_neuron.sweep.children import Children, Connection, connect
+from one_neuron.sweep.data import DataFiles, name_data
+from one_neuron.sweep.plan import Plan
+from one_neuron.sweep.screening import Outcome
+from one_neuron.sweep.state import find_keys
+from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.tracking_store import ensure_store
+from one_neuron.training import train_model
+
+pytestmark = [
+    pytest.mark.integration,
+    # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+]
+
+VALUES: dict[str, dict[str, Any]] = {
+    "draw": {"seed": 1, "num_train": 12, "num_test": 7},
+    "data": {"source": "drawn", "num_px": 4},
+    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
+    "evaluate": {"num_mistakes": 12},
+}
+SETTINGS = check_settings(VALUES, origin="the test")
+SWEEP = SweepSettings(folds=3, seed=1, keep_models=1)
+RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
+MakePrepared = Callable[..., PreparedSet]
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_", "DVC_")):
+            monkeypatch.delenv(name)
+    # None of these may lead a run astray.
+    monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+
+
+@pytest.fixture(scope="session")
+def fresh_sweep_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make one store, to be copied."""
+    root = tmp_path_factory.mktemp("store")
+    ensure_store(root)
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, fresh_sweep_store: Path, make_prepared: MakePrepared) -> Path:
+    """Return a repository with prepared pictures and an empty store."""
+    shutil.copy(fresh_sweep_store, tmp_path)
+    for name, m in (("train", 12), ("test", 7)):
+        save_prepared(tmp_path / f"data/prepared/{name}.h5", make_prepared(m, 4, seed=m, source="drawn"))
+    return tmp_path
+
+
+@pytest.fixture
+def connection(root: Path) -> Connection:
+    """Return the way to the store."""
+    return connect(root)
+
+
+def files_of(root: Path, make: MakePrepared) -> DataFiles:
+    """Return the prepared pictures of `root`, with their digests."""
+    digests = [make(m, 4, seed=m, source="drawn").sha256 for m in (12, 7)]
+    return DataFiles(root / "data/prepared/train.h5", root / "data/prepared/test.h5", *digests)
+
+
+@pytest.fixture
+def files(root: Path, make_prepared: MakePrepared) -> DataFiles:
+    """Return the prepared pictures."""
+    return files_of(root, make_prepared)
+
+
+def configure(rate: float = 0.005, number: int = 200, **train: Any) -> Settings:
+    """Return settings with other values in the section train."""
+    return replace(SETTINGS, train=replace(SETTINGS.train, learning_rate=rate, num_iterations=number, **train))
+
+
+def plan_of(configurations: Sequence[Settings], *swept: str, command: str = "python pipeline/sweep.py -m ...") -> Plan:
+    """Return a plan."""
+    return Plan(configurations, swept, SWEEP, command, ())
+
+
+def outcome_of(settings: Settings, *, accuracy: float = 0.75, records: int = 3, **changes: Any) -> Outcome:
+    """Return what might have come out."""
+    last = settings.train.num_iterations
+    costs = tuple(0.7 / (1 + i) for i in range(records))
+    values: dict[str, Any] = {
+        "iterations": tuple(round(i * last / (records - 1)) for i in range(records)),
+        "train_costs": costs,
+        "validation_costs": tuple(cost + 0.1 for cost in costs),
+        "validation_accuracies": (accuracy,) * records,
+        "measures": {
+            "iterations": float(last),
+            "final_cost": costs[-1],
+            "train_accuracy": 0.9,
+            "test_accuracy": 0.6,
+            "validation_accuracy": accuracy,
+            "final_validation_cost": costs[-1] + 0.1,
+            "log10_learning_rate": math.log10(settings.train.learning_rate),
+            "diverged": 0.0,
+        },
+        "diverged_at": None,
+        "reason": "",
+    }
+    return Outcome(**{**values, **changes})
+
+
+class Sweeper:
+    """A process that asks for some configurations."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        files: DataFiles,
+        configurations: Sequence[Settings],
+        *,
+        swept: Sequence[str] = (RATE,),
+        overrides: Sequence[str] = (),
+    ):
+        self.connection, self.files = connection, files
+        self.plan = replace(plan_of(configurations, *swept), overrides=overrides)
+        self.children = Children(connection)
+        self.keys = [find_keys(settings, files, SWEEP)[0] for settings in configurations]
+        for settings in configurations:
+            self.children.want(settings, *find_keys(settings, files, SWEEP))
+        self.parent_id = open_sweep(connection, self.children, self.plan)
+
+    def record(self, *outcomes: Outcome | str, first: int = 0) -> None:
+        """Write the outcomes of the configurations from `first` on."""
+        pairs = list(zip(self.keys[first:], outcomes, strict=False))
+        self.children.record(self.parent_id, pairs, sweep=SWEEP, swept=self.plan.swept)
+
+    def record_all(self, *accuracies: float) -> None:
+        """Write an outcome for each configuration."""
+        configurations = self.plan.configurations
+        values = accuracies or (0.75,) * len(configurations)
+        self.record(*(outcome_of(each, accuracy=value) for each, value in zip(configurations, values, strict=True)))
+
+    def close(self) -> None:
+        """End the sweep."""
+        close_sweep(self.connection, self.children, self.parent_id, self.plan, {name_data(SETTINGS): self.files})
+
+
+def _interrupt(*_: object) -> None:
+    """Stand in for Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+Start = Callable[..., Sweeper]
+
+
+@pytest.fixture
+def start(connection: Connection, files: DataFiles) -> Start:
+    """Return a function that starts a sweep over some configurations."""
+
+    def begin(*configurations: Settings, **options: Any) -> Sweeper:
+        return Sweeper(connection, files, configurations, **options)
+
+    return begin
+
+
+def runs_of(connection: Connection, kind: str | None = None) -> list[Any]:
+    """Return all runs that are not deleted, oldest first."""
+    runs = connection.client.search_runs([connection.experiment_id], order_by=["attributes.start_time ASC"])
+    return [run for run in runs if kind in (None, run.data.tags["one_neuron.kind"])]
+
+
+def history(connection: Connection, run_id: str, name: str) -> list[tuple[int, float]]:
+    """Return the points of a metric."""
+    return sorted((point.step, point.value) for point in connection.client.get_metric_history(run_id, name))
+
+
+# --- children ------------------------------------------------------------------------
+
+
+def test_what_a_child_shows(start: Start, connection: Connection) -> None:
+    """Parameters, tags, metrics, a name; and its parent."""
+    settings = configure(0.01, 2000)
+    sweep = start(settings, configure(0.02), swept=(RATE, ITERATIONS))
+    outcome = outcome_of(settings)
+    sweep.record(outcome)
+    (run,) = runs_of(connection, "configuration")
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == "learning_rate=0.01 num_iterations=2000"
+    assert run.data.params == {
+        "draw.seed": "1",
+        "draw.num_train": "12",
+        "draw.num_test": "7",
+        "data.source": "drawn",
+        "data.num_px": "4",
+        "train.learning_rate": "0.01",
+        "train.num_iterations": "2000",
+        "train.record_every": "100",
+        "train.tolerance": "0.0",
+        "train.threshold": "0.5",
+        "sweep.folds": "3",
+        "sweep.seed": "1",
+    }
+    assert run.data.metrics == pytest.approx(
+        {**outcome.measures, "cost": outcome.train_costs[-1], "validation_cost": outcome.validation_costs[-1]}
+    )
+    assert run.data.metrics["log10_learning_rate"] == -2
+    key, context = find_keys(settings, sweep.files, SWEEP)
+    expected = {
+        "mlflow.parentRunId": sweep.parent_id,
+        "mlflow.source.name": "pipeline/sweep.py",
+        "mlflow.user": connection.origin.user,
+        "one_neuron.kind": "configuration",
+        "one_neuron.content_key": key,
+        "one_neuron.context": context,
+        "one_neuron.status": "finished",
+        "one_neuron.reason": "",
+    }
+    assert {name: run.data.tags.get(name) for name in expected} == expected
+    assert not {"one_neuron.diverged", "one_neuron.diverged_at", "one_neuron.model_sha256"} & set(run.data.tags)
+
+
+def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Connection) -> None:
+    """Evenly spread; a short one is whole; every measure stands at the last iteration."""
+    long, short = configure(0.01, 2000), configure(0.02, 200)
+    sweep = start(long, short)
+    outcomes = outcome_of(long, records=101), outcome_of(short, records=21)
+    sweep.record(*outcomes)
+    for key, outcome in zip(sweep.keys, outcomes, strict=True):
+        run_id = sweep.children.entries[key].run_id
+        curve = history(connection, run_id, "cost")
+        whole = list(zip(outcome.iterations, outcome.train_costs, strict=True))
+        assert len(curve) == min(21, len(whole))
+        assert set(curve) <= set(whole)
+        assert (curve[0], curve[-1]) == (whole[0], whole[-1])
+        gaps = np.diff([step for step, _ in curve])
+        assert gaps.max() - gaps.min() <= 2000 / 100  # one record
+        assert [step for step, _ in history(connection, run_id, "validation_cost")] == [step for step, _ in curve]
+        assert history(connection, run_id, "train_accuracy") == [(whole[-1][0], 0.9)]
+
+
+def test_a_child_of_a_single_configuration_has_a_name(connection: Connection, files: DataFiles) -> None:
+    """Where nothing is swept there is nothing to tell apart."""
+    settings = configure()
+    children = Children(connection)
+    key, context = find_keys(settings, files, SWEEP)
+    children.want(settings, key, context)
+    parent_id = open_sweep(connection, children, plan_of([settings]))
+    children.record(parent_id, [(key, outcome_of(settings))], sweep=SWEEP, swept=())
+    (child,), (parent,) = (runs_of(connection, kind) for kind in ("configuration", "sweep"))
+    assert (child.info.run_name, parent.info.run_name) == ("configuration", "drawn one configuration")
+
+
+def test_a_diverged_child_is_finished_and_says_so(start: Start, connection: Connection) -> None:
+    """It is not tried again; what is not finite is no point of its curve."""
+    settings = configure(5.0)
+    outcome = outcome_of(
+        settings,
+        train_costs=(0.69, 5.0, math.nan),
+        validation_costs=(0.69, math.inf, math.nan),
+        diverged_at=100,
+        reason="a cost is not finite; first at iteration 100",
+        measures={"diverged": 1.0, "diverged_at": 100.0, "log10_learning_rate": math.log10(5)},
+    )
+    sweep = start(settings, configure())
+    sweep.record(outcome)
+    (run,) = runs_of(connection, "configuration")
+    tags = run.data.tags
+    assert run.info.status == "FINISHED"
+    assert (tags["one_neuron.status"], tags["one_neuron.diverged"]) == ("diverged", "true")
+    assert (tags["one_neuron.diverged_at"], tags["one_neuron.reason"]) == ("100", outcome.reason)
+    assert history(connection, run.info.run_id, "cost") == [(0, 0.69), (100, 5.0)]
+    assert history(connection, run.info.run_id, "validation_cost") == [(0, 0.69)]
+    again = start(settings, configure())
+    entry = again.children.entries[again.keys[0]]
+    assert again.children.finished == {again.keys[0]}
+    assert (entry.status, entry.reason, entry.reused) == ("diverged", outcome.reason, True)
+
+
+def test_a_failed_child_is_tried_again_in_the_same_run(start: Start, connection: Connection) -> None:
+    """It says why it failed; then it is as if nothing had been."""
+    settings = configure()
+    sweep = start(settings)
+    sweep.record("out of memory; try fewer")
+    (run,) = runs_of(connection, "configuration")
+    assert run.info.status == "FAILED"
+    assert (run.data.tags["one_neuron.status"], run.data.tags["one_neuron.reason"]) == (
+        "failed",
+        "out of memory; try fewer",
+    )
+    assert run.data.metrics == {}
+    assert sweep.children.entries[sweep.keys[0]].status == "failed"
+    again = start(settings)
+    assert again.children.finished == set()
+    again.record_all(0.5)
+    (completed,) = runs_of(connection, "configuration")
+    assert completed.info.run_id == run.info.run_id == again.children.entries[again.keys[0]].run_id
+    assert completed.info.status == "FINISHED"
+    assert (completed.data.tags["one_neuron.status"], completed.data.tags["one_neuron.reason"]) == ("finished", "")
+    assert completed.data.metrics["validation_accuracy"] == 0.5
+
+
+def test_a_failed_child_is_tried_again_by_the_same_process(start: Start, connection: Connection) -> None:
+    """Where a grid of Hydra's own sweeper names a configuration twice: still one run."""
+    settings = configure()
+    sweep = start(settings)
+    sweep.record("out of memory")
+    sweep.record_all()
+    (run,) = runs_of(connection, "configuration")
+    assert run.info.status == "FINISHED"
+
+
+def test_a_run_that_was_broken_off_is_completed(start: Start, connection: Connection) -> None:
+    """Killed while its metrics were written: the same run, each point once."""
+    settings = configure(0.01, 2000)
+    sweep = start(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(connection.client), "set_terminated", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            sweep.record_all()
+    (broken,) = runs_of(connection, "configuration")
+    assert broken.info.status == "RUNNING"
+    again = start(settings)
+    assert again.children.finished == set()
+    again.record_all()
+    (run,) = runs_of(connection, "configuration")
+    assert (run.info.run_id, run.info.status) == (broken.info.run_id, "FINISHED")
+    assert [step for step, _ in history(connection, run.info.run_id, "cost")] == [0, 1000, 2000]
+    assert len(history(connection, run.info.run_id, "train_accuracy")) == 1
+
+
+def test_recording_twice_writes_nothing(start: Start, connection: Connection) -> None:
+    """Neither in the same process nor in another, whatever it says came out."""
+    configurations = [configure(rate) for rate in (0.1, 0.2, 0.3)]
+    sweep = start(*configurations)
+    sweep.record_all()
+    before = [(run.info.run_id, run.info.end_time, run.data.metrics) for run in runs_of(connection, "configuration")]
+    sweep.record_all(0.1, 0.1, 0.1)
+    other = start(*configurations)
+    assert other.children.finished == set(other.keys)
+    other.record_all(0.2, 0.2, 0.2)
+    after = [(run.info.run_id, run.info.end_time, run.data.metrics) for run in runs_of(connection, "configuration")]
+    assert after == before
+    assert len(before) == 3
+    assert {entry.reused for entry in sweep.children.entries.values()} == {False}
+    assert {entry.reused for entry in other.children.entries.values()} == {True}
+    assert {entry.metrics["validation_accuracy"] for entry in other.children.entries.values()} == {0.75}
+
+
+def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection, files: DataFiles) -> None:
+    """By turns, with the same grid: each finds what the other has written meanwhile."""
+    configurations = [configure(rate / 100) for rate in range(1, 7)]
+    one, other = (Sweeper(connection, files, configurations) for _ in range(2))
+    assert one.parent_id == other.parent_id
+    for first in range(0, 6, 2):
+        one.record(*map(outcome_of, configurations[first : first + 2]), first=first)
+        other.record(*map(outcome_of, configurations[first : first + 4]), first=first)
+    runs = runs_of(connection, "configuration")
+    assert sorted(run.data.tags["one_neuron.content_key"] for run in runs) == sorted(one.keys)
+    one.children.look_again()
+    ids = [{key: entry.run_id for key, entry in each.children.entries.items()} for each in (one, other)]
+    assert ids[0] == ids[1]
+    assert set(ids[0]) == set(one.keys)
+    reused = [sum(entry.reused for entry in each.children.entries.values()) for each in (one, other)]
+    assert sum(reused) == 6
+
+
+def test_what_failed_here_can_be_finished_by_another(connection: Connection, files: DataFiles) -> None:
+    """One runs out of memory, the other does not: one run, which both see as finished."""
+    settings = configure()
+    one, other = (Sweeper(connection, files, [settings]) for _ in range(2))
+    one.record("out of memory")
+    other.record_all()
+    one.children.look_again()
+    (run,) = runs_of(connection, "configuration")
+    assert run.info.status == "FINISHED"
+    assert one.children.entries[one.keys[0]].status == "finished"
+
+
+def test_progress_is_told_every_few_dozen(start: Start) -> None:
+    """The lock is given back in between."""
+    configurations = [configure(rate / 100) for rate in range(1, 53)]
+    sweep = start(*configurations)
+    told: list[int] = []
+    pairs: list[tuple[str, Outcome | str]] = [
+        (key, outcome_of(each)) for key, each in zip(sweep.keys, configurations, strict=True)
+    ]
+    sweep.children.record(
+        sweep.parent_id,
+        pairs,
+        sweep=SWEEP,
+        swept=(RATE,),
+        on_progress=lambda: told.append(len(sweep.children.finished)),
+    )
+    assert told == [50, 52]
+
+
+# --- parents -------------------------------------------------------------------------
+
+
+def test_what_a_parent_shows_while_it_runs(start: Start, connection: Connection) -> None:
+    """Command, description, name."""
+    sweep = start(configure(0.1), configure(0.2), swept=(RATE,))
+    (run,) = runs_of(connection, "sweep")
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (sweep.parent_id, "RUNNING", "drawn learning_rate")
+    assert run.data.tags["one_neuron.command"] == sweep.plan.command
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("2 configurations, all with draw.seed=1, ")
+    assert "The best is chosen by 3-fold cross-validation" in note
+    assert sweep.plan.command in note
+
+
+def test_the_same_grid_is_the_same_sweep(start: Start, connection: Connection) -> None:
+    """In whatever order, finished or not, and after an interruption."""
+    one, two = configure(0.1), configure(0.2)
+    first = start(one, two)
+    abandon_sweep(connection, first.parent_id)
+    assert connection.client.get_run(first.parent_id).info.status == "KILLED"
+    second = start(two, one)
+    assert second.parent_id == first.parent_id
+    assert connection.client.get_run(first.parent_id).info.status == "RUNNING"
+    second.record_all()
+    second.close()
+    assert start(one, two).parent_id == first.parent_id
+    assert len(runs_of(connection, "sweep")) == 1
+
+
+def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -> None:
+    """All of the old one is asked for: the same run, and the new grid is found again, too."""
+    small = [configure(0.1), configure(0.2)]
+    first = start(*small)
+    first.record_all()
+    first.close()
+    second = start(*small, configure(0.3))
+    assert second.parent_id == first.parent_id
+    assert second.children.finished == set(first.keys)
+    second.record_all()
+    second.close()
+    assert start(*small, configure(0.3)).parent_id == first.parent_id
+    assert len(runs_of(connection, "sweep")) == 1
+    assert len(runs_of(connection, "configuration")) == 3
+    assert connection.client.get_run(first.parent_id).data.metrics["num_configurations"] == 3
+
+
+def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
+    """A typed grid that happens to hold one of a committed file extends it no more than another file does."""
+    small, large = [configure(0.1)], [configure(0.1), configure(0.2)]
+    first = start(*small, overrides=("data.num_px=4", "sweep=course"))
+    first.record_all()
+    assert start(*large).parent_id != first.parent_id
+    assert start(*large, configure(0.3), overrides=("sweep=grid",)).parent_id != first.parent_id
+    edited = start(*large, configure(0.4), overrides=("sweep=course", "data.num_px=4"))
+    assert edited.parent_id == first.parent_id
+
+
+def test_an_extended_sweep_does_not_show_a_shared_value_that_is_swept_by_now(
+    start: Start, connection: Connection
+) -> None:
+    """What was the same for all at first is not among the parameters of the whole."""
+    small = [configure(rate, 200) for rate in (0.1, 0.2)]
+    first = start(*small)
+    first.record_all()
+    first.close()
+    second = start(*small, *(configure(rate, 400) for rate in (0.1, 0.2)), swept=(RATE, ITERATIONS))
+    second.record_all()
+    second.close()
+    shown = connection.client.get_run(second.parent_id)
+    assert second.parent_id == first.parent_id
+    assert ITERATIONS not in shown.data.params
+    assert ITERATIONS not in shown.data.tags["mlflow.note.content"].partition("```")[0]
+
+
+def test_a_smaller_or_another_grid_is_a_new_sweep(start: Start, connection: Connection) -> None:
+    """Its configurations that are there already stay with their own sweep and count as reused."""
+    first = start(configure(0.1), configure(0.2))
+    first.record_all()
+    first.close()
+    subset, another = start(configure(0.1)), start(configure(0.1), configure(0.3))
+    assert len({first.parent_id, subset.parent_id, another.parent_id}) == 3
+    assert subset.children.finished == another.children.finished == {first.keys[0]}
+    parents = {run.data.tags["mlflow.parentRunId"] for run in runs_of(connection, "configuration")}
+    assert parents == {first.parent_id}
+
+
+def test_the_larger_of_two_sweeps_is_extended(start: Start) -> None:
+    """As little as possible is left to do beside it."""
+    small = start(configure(0.1), configure(0.2))
+    small.record_all()
+    large = start(*(configure(rate) for rate in (0.3, 0.4, 0.5)))
+    large.record_all()
+    assert start(*(configure(rate / 10) for rate in range(1, 7))).parent_id == large.parent_id
+
+
+def test_other_folds_are_another_sweep(connection: Connection, files: DataFiles, start: Start) -> None:
+    """They cannot be compared."""
+    first = start(configure(0.1))
+    first.record_all()
+    children, other = Children(connection), replace(SWEEP, folds=4)
+    for rate in (0.1, 0.2):
+        children.want(configure(rate), *find_keys(configure(rate), files, other))
+    plan = replace(plan_of([configure(0.1), configure(0.2)], RATE), sweep=other)
+    assert open_sweep(connection, children, plan) != first.parent_id
+    assert children.finished == set()
+
+
+def test_children_of_a_deleted_sweep_are_adopted(start: Start, connection: Connection) -> None:
+    """They are not trained again, and show up below the new one."""
+    configurations = [configure(0.1), configure(0.2)]
+    first = start(*configurations)
+    first.record_all()
+    first.close()
+    connection.client.delete_run(first.parent_id)
+    second = start(*configurations)
+    assert second.parent_id != first.parent_id
+    assert second.children.finished == set(second.keys)
+    children = runs_of(connection, "configuration")
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {second.parent_id}
+    assert {run.info.run_id for run in children} == {entry.run_id for entry in first.children.entries.values()}
+
+
+def test_a_deleted_child_is_tried_again(start: Start, connection: Connection) -> None:
+    """In a run of its own."""
+    sweep = start(configure(0.1), configure(0.2))
+    sweep.record_all()
+    connection.client.delete_run(sweep.children.entries[sweep.keys[0]].run_id)
+    again = start(configure(0.1), configure(0.2))
+    assert again.children.finished == {sweep.keys[1]}
+    again.record_all()
+    assert len(runs_of(connection, "configuration")) == 2
+
+
+# --- the end of a sweep --------------------------------------------------------------
+
+
+def read_artifacts(connection: Connection, run_id: str) -> dict[str, bytes]:
+    """Return the files of a run."""
+    folder = Path(connection.client.download_artifacts(run_id, ""))
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_a_sweep_shows_in_the_end(start: Start, connection: Connection) -> None:
+    """Files, numbers, shared parameters, data sets, and a tag that names the best."""
+    configurations = [configure(rate, number) for rate in (0.1, 0.2) for number in (100, 200)]
+    sweep = start(*configurations, configure(5.0, 100), configure(6.0, 100), swept=(RATE, ITERATIONS))
+    sweep.record(
+        *(outcome_of(each, accuracy=value) for each, value in zip(configurations, (0.5, 0.7, 0.9, 0.8), strict=True)),
+        outcome_of(configure(5.0, 100), accuracy=1.0, diverged_at=50, reason="too large"),
+        "out of memory",
+    )
+    sweep.close()
+    run = connection.client.get_run(sweep.parent_id)
+    best = sweep.children.entries[sweep.keys[2]]
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["one_neuron.best_run"] == best.run_id
+    assert run.data.metrics == pytest.approx(
+        {
+            "num_configurations": 6,
+            "num_finished": 4,
+            "num_diverged": 1,
+            "num_failed": 1,
+            "chosen_validation_accuracy": 0.9,
+            "chosen_final_validation_cost": best.metrics["final_validation_cost"],
+            "chosen_train_accuracy": 0.9,
+            "chosen_final_cost": best.metrics["final_cost"],
+            "chosen_test_accuracy": 0.6,
+            "chosen_learning_rate": 0.2,
+            "chosen_num_iterations": 100,
+        }
+    )
+    assert run.data.params == {"sweep.folds": "3", "sweep.seed": "1"}
+    assert "data.source=drawn" in run.data.tags["mlflow.note.content"]
+    assert not {RATE, ITERATIONS, "evaluate.num_mistakes"} & set(run.data.params)
+    kept = read_artifacts(connection, sweep.parent_id)
+    assert set(kept) == {"configurations.csv", "heat_map.png", "accuracies.png", "curves.png", "command.txt"}
+    assert {kept[name][:8] for name in kept if name.endswith(".png")} == {b"\x89PNG\r\n\x1a\n"}
+    assert kept["command.txt"].decode() == f"{sweep.plan.command}\n"
+    rows = list(csv.DictReader(kept["configurations.csv"].decode().splitlines()))
+    assert [row["status"] for row in rows] == ["finished"] * 4 + ["diverged", "failed"]
+    assert (rows[0]["run_id"], rows[0][RATE], rows[0][ITERATIONS]) == (best.run_id, "0.2", "100")
+    assert run.inputs is not None
+    inputs = {item.dataset.name: item for item in run.inputs.dataset_inputs}
+    assert {name: [tag.value for tag in item.tags] for name, item in inputs.items()} == {
+        "drawn-train": ["training"],
+        "drawn-test": ["testing"],
+    }
+    assert inputs["drawn-train"].dataset.digest == sweep.files.train_sha256[:32]
+
+
+def test_closing_again_changes_what_is_new_only(start: Start, connection: Connection) -> None:
+    """The same command once more: the same run, its data sets once, the best one by then."""
+    configurations = [configure(0.1), configure(0.2)]
+    for _ in range(2):
+        sweep = start(*configurations)
+        sweep.record_all(0.5, 0.6)
+        sweep.close()
+    run = connection.client.get_run(sweep.parent_id)
+    assert run.inputs is not None
+    assert len(run.inputs.dataset_inputs) == 2
+    larger = start(*configurations, configure(0.3))
+    larger.record(outcome_of(configure(0.3), accuracy=0.9), first=2)
+    larger.close()
+    run = connection.client.get_run(sweep.parent_id)
+    assert run.data.tags["one_neuron.best_run"] == larger.children.entries[larger.keys[2]].run_id
+    assert run.data.metrics["chosen_learning_rate"] == 0.3
+    rows = list(csv.DictReader(read_artifacts(connection, sweep.parent_id)["configurations.csv"].decode().splitlines()))
+    assert [row[RATE] for row in rows] == ["0.3", "0.2", "0.1"]
+
+
+def test_a_sweep_without_a_best_has_no_tag(start: Start, connection: Connection) -> None:
+    """All failed; it ends all the same."""
+    sweep = start(configure(0.1), configure(0.2))
+    sweep.record("no", "no")
+    sweep.close()
+    run = connection.client.get_run(sweep.parent_id)
+    assert run.info.status == "FINISHED"
+    assert "one_neuron.best_run" not in run.data.tags
+    assert run.data.metrics == {"num_configurations": 2, "num_finished": 0, "num_diverged": 0, "num_failed": 2}
+
+
+def test_later_doubles_are_deleted(start: Start, connection: Connection) -> None:
+    """Machines without a common lock can make them; the first one stays."""
+    sweep = start(configure(0.1))
+    sweep.record_all()
+    first = connection.client.get_run(sweep.children.entries[sweep.keys[0]].run_id)
+    double = connection.client.create_run(connection.experiment_id, tags=dict(first.data.tags))
+    connection.client.set_terminated(double.info.run_id)
+    again = start(configure(0.1))
+    assert again.children.entries[again.keys[0]].run_id == first.info.run_id
+    again.close()
+    assert [run.info.run_id for run in runs_of(connection, "configuration")] == [first.info.run_id]
+
+
+# --- models --------------------------------------------------------------------------
+
+LOAD = """
+import sys
+import numpy as np
+import mlflow
+uri, pictures = sys.argv[1:]
+X = np.load(pictures)
+predicted = mlflow.pyfunc.load_model(uri).predict(X)
+np.save("probability.npy", predicted["probability"].to_numpy())
+"""
+
+
+def test_the_best_keeps_its_model_once(
+    start: Start, connection: Connection, make_prepared: MakePrepared, tmp_path: Path
+) -> None:
+    """Trained again exactly; MLflow loads it in another process, and the run shows what the exact model scores."""
+    train, test = make_prepared(12, 4, seed=12, source="drawn"), make_prepared(7, 4, seed=7, source="drawn")
+    trained: list[Settings] = []
+
+    def exactly(settings: Settings) -> tuple[Model, PreparedSet, PreparedSet]:
+        trained.append(settings)
+        return train_model(train, settings.train)[0], train, test
+
+    best = configure(0.2, threshold=0.4)
+    sweep = start(configure(0.1), best, configure(9.0))
+    sweep.record(
+        outcome_of(configure(0.1), accuracy=0.5),
+        outcome_of(best, accuracy=0.9),
+        outcome_of(configure(9.0), accuracy=1.0, diverged_at=100, reason="too large"),
+    )
+    at_once = start(configure(0.1), best, configure(9.0))
+    for process in (sweep, at_once):
+        keep_models(connection, process.children, 1, exactly)
+    assert trained == [best, best]  # neither knows of the other, and yet there is one model in the end
+    keep_models(connection, start(configure(0.1), best, configure(9.0)).children, 1, exactly)
+    assert trained == [best, best]
+    expected, result = train_model(train, best.train)
+    entry = sweep.children.entries[sweep.keys[1]]
+    assert entry.model_sha256 == expected.sha256
+    run = connection.client.get_run(entry.run_id)
+    assert run.data.tags["one_neuron.model_sha256"] == expected.sha256
+    (model,) = connection.client.search_logged_models([connection.experiment_id])
+    assert run.outputs is not None
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert (model.source_run_id, model.status.value) == (entry.run_id, "READY")
+    scored = {}
+    for name, prepared in (("train", train), ("test", test)):
+        z = prepared.X / 255 @ expected.parameters.w + expected.parameters.b
+        scored[f"exact_{name}_accuracy"] = float(np.mean((1 / (1 + np.exp(-z)) > 0.4) == prepared.Y))
+        scored[f"exact_{name}_cost"] = float(np.mean(np.logaddexp(0, z) - prepared.Y * z))
+    assert {name: run.data.metrics[name] for name in scored} == pytest.approx(scored, abs=1e-12)
+    assert len(history(connection, entry.run_id, "exact_train_cost")) == 1
+    assert run.data.metrics["exact_train_cost"] == pytest.approx(result.costs[-1], abs=1e-15)
+    np.save(tmp_path / "X.npy", test.X.reshape(-1, 4, 4, 3))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, f"models:/{model.model_id}", "X.npy"],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": connection.store.uri, "MLFLOW_RUN_ID": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    z = test.X / 255 @ expected.parameters.w + expected.parameters.b
+    assert np.load(tmp_path / "probability.npy") == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-12)
+
+
+def test_no_model_is_kept_where_none_is_wanted_or_finished(start: Start, connection: Connection) -> None:
+    """keep_models: 0, and a sweep in which all diverged."""
+
+    def exactly(settings: Settings) -> tuple[Model, PreparedSet, PreparedSet]:
+        raise AssertionError(settings)
+
+    sweep = start(configure(0.1), configure(9.0))
+    sweep.record(outcome_of(configure(0.1)), outcome_of(configure(9.0), diverged_at=100, reason="too large"))
+    keep_models(connection, sweep.children, 0, exactly)
+    bad = start(configure(9.0))
+    keep_models(connection, bad.children, 5, exactly)
+    assert connection.client.search_logged_models([connection.experiment_id]) == []
+
+
+# --- the candidate -------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_sweeps(start: Start) -> tuple[Sweeper, Sweeper]:
+    """Return two sweeps that are finished, the later one with a diverged configuration."""
+    first = start(configure(0.1), configure(0.2))
+    first.record_all(0.5, 0.9)
+    first.close()
+    second = start(configure(0.3), configure(9.0))
+    second.record(
+        outcome_of(configure(0.3), accuracy=0.6),
+        outcome_of(configure(9.0), accuracy=1.0, diverged_at=100, reason="too large"),
+    )
+    second.close()
+    return first, second
+
+
+def id_of(sweep: Sweeper, number: int) -> str:
+    """Return the id of a configuration's run."""
+    return sweep.children.entries[sweep.keys[number]].run_id
+
+
+def test_the_candidate_is_the_best_of_the_last_sweep(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:
+    """With its parameters, as MLflow keeps them."""
+    _, second = two_sweeps
+    found = find_candidate(root)
+    assert isinstance(found, Candidate)
+    assert (found.run_id, found.sweep_id) == (id_of(second, 0), second.parent_id)
+    assert (found.diverged, found.model_sha256) == (False, "")
+    assert (found.params[RATE], found.params[ITERATIONS], found.params["data.source"]) == ("0.3", "200", "drawn")
+
+
+def test_the_sweep_that_ran_last_is_the_last(root: Path, two_sweeps: tuple[Sweeper, Sweeper], start: Start) -> None:
+    """Even where it began earlier; one that still runs is none."""
+    again = start(configure(0.1), configure(0.2))
+    assert find_candidate(root).sweep_id == two_sweeps[1].parent_id
+    again.close()
+    assert find_candidate(root).sweep_id == two_sweeps[0].parent_id
+
+
+@pytest.mark.parametrize("length", [32, 12])
+def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
+    """Whole, or how it begins."""
+    first, _ = two_sweeps
+    found = find_candidate(root, sweep=first.parent_id[:length])
+    assert (found.run_id, found.sweep_id) == (id_of(first, 1), first.parent_id)
+
+
+@pytest.mark.parametrize("length", [32, 12])
+def test_a_run_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
+    """Any configuration, not the best alone; one that diverged says so."""
+    first, second = two_sweeps
+    found = find_candidate(root, run=id_of(first, 0)[:length])
+    assert (found.run_id, found.params[RATE], found.sweep_id) == (id_of(first, 0), "0.1", first.parent_id)
+    assert found.diverged is False
+    assert find_candidate(root, run=id_of(second, 1)[:length]).diverged is True
+
+
+def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connection: Connection) -> None:
+    """More letters are needed."""
+    sweep = start(configure(0.1), configure(0.2))
+    with pytest.MonkeyPatch.context() as patch:
+        from mlflow.store.tracking import sqlalchemy_store
+
+        ids = iter(["abcdef" + "0" * 26, "abcdef" + "1" * 26])
+        patch.setattr(sqlalchemy_store.uuid, "uuid4", lambda: type("Id", (), {"hex": next(ids)}))
+        sweep.record_all()
+    assert find_candidate(root, run="abcdef0").params[RATE] == "0.1"
+    with pytest.raises(SettingsError) as caught:
+        find_candidate(root, run="abcdef")
+    assert str(caught.value) == "'abcdef' begins the id of more than one run; give more letters of it"
+
+
+@pytest.mark.parametrize("text", ["abc", "", "../../etc", "a b c d", "abcd%", "abcd'", "----"])
+@pytest.mark.parametrize("kind", ["sweep", "run"])
+def test_what_is_no_id_is_refused(root: Path, text: str, kind: str) -> None:
+    """Nothing is looked up."""
+    with pytest.raises(SettingsError) as caught:
+        find_candidate(root, **{kind: text})
+    assert str(caught.value) == f"{text!r} is no id of a {kind}; expected 4 to 32 letters and digits, see make ui"
+
+
+def test_an_unknown_id_is_refused(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:
+    """A run is no sweep, a sweep no run to promote, and an empty store has none of both."""
+    first, _ = two_sweeps
+    with pytest.raises(SettingsError, match=r"has no sweep zzzz; run one: make sweep$"):
+        find_candidate(root, sweep="zzzz")
+    with pytest.raises(SettingsError, match=r"has no run zzzz; run one: make sweep$"):
+        find_candidate(root, run="zzzz")
+    with pytest.raises(SettingsError, match=rf"has no sweep {id_of(first, 0)}; run one: make sweep$"):
+        find_candidate(root, sweep=id_of(first, 0))
+    with pytest.raises(SettingsError, match=rf"^the run {first.parent_id} is a sweep; use --sweep$"):
+        find_candidate(root, run=first.parent_id)
+
+
+def test_an_empty_store_has_no_candidate(root: Path) -> None:
+    """The message says how to get one."""
+    with pytest.raises(SettingsError, match=r"mlflow.db' has no sweep; run one: make sweep$"):
+        find_candidate(root)
+
+
+def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: Connection) -> None:
+    """A failed configuration, a sweep that was interrupted, a best one that was deleted."""
+    sweep = start(configure(0.1), configure(0.2))
+    sweep.record(outcome_of(configure(0.1)), "out of memory")
+    abandon_sweep(connection, sweep.parent_id)
+    with pytest.raises(SettingsError, match=rf"^the run {id_of(sweep, 1)} is FAILED, not FINISHED$"):
+        find_candidate(root, run=id_of(sweep, 1))
+    no_best = rf"^the sweep {sweep.parent_id} has no best configuration; run it again first$"
+    for asked in (None, sweep.parent_id):
+        with pytest.raises(SettingsError, match=no_best):
+            find_candidate(root, sweep=asked)
+    again = start(configure(0.1), configure(0.2))
+    again.close()
+    connection.client.delete_run(id_of(sweep, 0))
+    with pytest.raises(SettingsError, match=rf"has no run {id_of(sweep, 0)}"):
+        find_candidate(root)
