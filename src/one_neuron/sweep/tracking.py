@@ -316,6 +316,6 @@ def _write_note(plan: Plan) -> str:
     words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
     return (
         f"{len(plan.configurations)} configurations, all with {words}. {chosen} Test accuracy is for information and "
-        f"has no say.\n\n```\n{plan.command}\n```\n\nTo promote the best: `one-neuron promote --sweep <this run's id>`, "
+        f"has no say.\n\n```\n{plan.command}\n```\n\nPromote the best: `one-neuron promote --sweep <this run's id>`, "
         "then `dvc repro`. What is finished is not run again.\n"
     )
