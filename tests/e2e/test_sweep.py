@@ -161,10 +161,10 @@ def test_a_sweep_killed_ten_times_is_completed_by_the_same_command(project: Proj
     length = time.monotonic() - started
     forget_data(project)
     chance = random.Random(1)
-    # Six moments before anything is recorded, one in each sixth of that time; three while there is something to record,
-    # and one when only the summary is missing.
+    # Six moments until the first run is recorded, one in each sixth of that time; three while there is something
+    # to record, and one when only the summary is missing.
     moments = [0.6 * length * (part + chance.random()) / 6 for part in range(6)]
-    targets = [60] * 6 + sorted(chance.sample(range(10, 58), 3)) + [60]
+    targets = [1] * 6 + sorted(chance.sample(range(10, 58), 3)) + [60]
     killed, counts = 0, []
     for moment, target in zip(moments + [120.0] * 4, targets, strict=True):
         process = start(project, *GRID)

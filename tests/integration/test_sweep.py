@@ -463,6 +463,7 @@ def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
     small, large = [configure(0.1)], [configure(0.1), configure(0.2)]
     first = start(*small, overrides=("data.num_px=4", "sweep=course"))
     first.record_all()
+    first.close()
     assert start(*large).parent_id != first.parent_id
     assert start(*large, configure(0.3), overrides=("sweep=grid",)).parent_id != first.parent_id
     edited = start(*large, configure(0.4), overrides=("sweep=course", "data.num_px=4"))
@@ -502,8 +503,10 @@ def test_the_larger_of_two_sweeps_is_extended(start: Start) -> None:
     """As little as possible is left to do beside it."""
     small = start(configure(0.1), configure(0.2))
     small.record_all()
+    small.close()
     large = start(*(configure(rate) for rate in (0.3, 0.4, 0.5)))
     large.record_all()
+    large.close()
     assert start(*(configure(rate / 10) for rate in range(1, 7))).parent_id == large.parent_id
 
 

@@ -247,7 +247,7 @@ class Children:
             name = " ".join(f"{name.partition('.')[2]}={params[name]}" for name in swept if name in params)
             run = client.create_run(self.connection.experiment_id, run_name=name or "configuration", tags=tags)
             tags = {}  # in one go: each call waits for the disk
-        params |= {"sweep.folds": str(sweep.folds), "sweep.seed": str(sweep.seed)}
+        params |= describe_folds(sweep)
         # The time of every point is the start of the run: a second attempt then adds no rows.
         points = [Metric(name, value, run.info.start_time, step) for name, value, step in list_points(outcome)]
         client.log_batch(
@@ -279,6 +279,17 @@ class Children:
             return tags | {STATUS: FINISHED, REASON: ""}
         diverged = {"one_neuron.diverged": "true", DIVERGED_AT: str(outcome.diverged_at)}
         return tags | {STATUS: DIVERGED, REASON: outcome.reason} | diverged
+
+
+def describe_folds(sweep: SweepSettings) -> dict[str, str]:
+    """Return the parameters of a run that say what was held out; without folds their seed is none.
+
+    Parameters
+    ----------
+    sweep : SweepSettings
+    """
+    seed = {"sweep.seed": str(sweep.seed)} if sweep.folds else {}
+    return {"sweep.folds": str(sweep.folds)} | seed
 
 
 def list_points(outcome: Outcome | str) -> list[tuple[str, float, int]]:

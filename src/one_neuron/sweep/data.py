@@ -83,6 +83,8 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     lock_file = root / LOCK_FILE
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_file):  # DVC lets one process work at a time, and gives up soon
+        for left in (root / CACHE).glob(".making-*"):  # by one that was killed
+            shutil.rmtree(left, ignore_errors=True)
         for settings in configurations:
             name = name_data(settings)
             if name in found:

@@ -21,6 +21,7 @@ from one_neuron.sweep.children import (
     SOURCE,
     Children,
     Connection,
+    describe_folds,
 )
 from one_neuron.sweep.data import DataFiles, load_data
 from one_neuron.sweep.plan import Plan
@@ -112,7 +113,8 @@ def _find_extended(connection: Connection, children: Children, plan: Plan) -> "R
         same = run.data.tags.get(COMMITTED) == _committed(plan) and known <= {
             key[:_LETTERS] for key in children.contexts
         }
-        if run.info.lifecycle_stage == "active" and same:
+        # One that is still at work, or was broken off, may have been asked for more than it shows.
+        if run.info.lifecycle_stage == "active" and run.info.status == "FINISHED" and same:
             return run
     return None
 
@@ -215,7 +217,7 @@ def close_sweep(
             client.log_batch(
                 parent_id,
                 metrics=[Metric(key, value, now, 0) for key, value in numbers.items()],
-                params=[Param("sweep.folds", str(plan.sweep.folds)), Param("sweep.seed", str(plan.sweep.seed))],
+                params=[Param(key, value) for key, value in describe_folds(plan.sweep).items()],
                 tags=[RunTag(BEST, best.run_id)] if best else [],
                 synchronous=True,
             )
