@@ -36,7 +36,7 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
 
 
 @contextmanager
-def sweep_bar(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
+def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[int, str], None]]:
     """Give a function that shows how far a sweep is: show(done, note).
 
     A bar on a terminal; elsewhere a line on stderr every ten seconds.
@@ -47,12 +47,20 @@ def sweep_bar(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
         How many things there will be.
     what : str
         What is counted.
+    already : int
+        How many are there before anything is done.
     """
     if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI"):
         from tqdm import tqdm
 
         with tqdm(
-            total=total, desc=what, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, bar_format=_SWEEP_BAR
+            total=total,
+            initial=already,
+            desc=what,
+            delay=QUIET_SECONDS,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=_SWEEP_BAR,
         ) as bar:
 
             def show(done: int, note: str = "") -> None:
@@ -66,8 +74,8 @@ def sweep_bar(total: int, what: str) -> Iterator[Callable[[int, str], None]]:
     def tell(done: int, note: str = "") -> None:
         nonlocal told
         now = time.monotonic()
-        if sys.stderr is not None and now - told >= LINE_SECONDS and done:
-            told, left = now, (now - started) / done * (total - done)
+        if sys.stderr is not None and now - told >= LINE_SECONDS and done > already:
+            told, left = now, (now - started) / (done - already) * (total - done)
             comma = ", " if note else ""
             print(f"{what}: {done:,} of {total:,}{comma}{note}, {left:.0f} s left", file=sys.stderr)
 

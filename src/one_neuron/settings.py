@@ -181,13 +181,14 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     if not (CONF_FOLDER / "config.yaml").is_file():
         raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
     try:
         with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
             values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
         raise _does_not_fit(overrides, error) from error
     assert isinstance(values, dict)
     return {str(section): keys for section, keys in values.items()}

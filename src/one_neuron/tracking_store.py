@@ -261,7 +261,7 @@ def prepare_mlflow() -> None:
     import mlflow  # noqa: F401  (its import sets up the loggers that are silenced here)
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said by us, in one line
 
 
 def _make_database(store: Store, path: Path) -> None:

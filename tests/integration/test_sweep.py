@@ -470,6 +470,18 @@ def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
     assert edited.parent_id == first.parent_id
 
 
+def test_a_sweep_that_reused_others_is_left_alone(start: Start) -> None:
+    """Its own children are not all that it was asked for: a grid that holds them may still be another one."""
+    for rates in ((0.1, 0.2), (0.2, 0.3)):
+        sweep = start(*map(configure, rates))
+        sweep.record(
+            *(outcome_of(configure(rate)) for rate in rates if rate != 0.2 or 0.1 in rates), first=rates[0] == 0.2
+        )
+        sweep.close()
+    third = start(configure(0.3), configure(0.4))
+    assert third.parent_id != sweep.parent_id
+
+
 def test_an_extended_sweep_does_not_show_a_shared_value_that_is_swept_by_now(
     start: Start, connection: Connection
 ) -> None:
@@ -840,7 +852,7 @@ def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: C
     abandon_sweep(connection, sweep.parent_id)
     with pytest.raises(SettingsError, match=rf"^the run {id_of(sweep, 1)} is FAILED, not FINISHED$"):
         find_candidate(root, run=id_of(sweep, 1))
-    no_best = rf"^the sweep {sweep.parent_id} has no best configuration; run it again first$"
+    no_best = rf"^the sweep {sweep.parent_id} is KILLED, not FINISHED; run its command again, or name a configuration"
     for asked in (None, sweep.parent_id):
         with pytest.raises(SettingsError, match=no_best):
             find_candidate(root, sweep=asked)

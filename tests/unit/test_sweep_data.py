@@ -116,7 +116,7 @@ def test_the_pictures_of_params_yaml_are_dvcs(programs: Programs, root: Path) ->
     found = prepare_data(configurations, root)
     assert list(found) == [name_data(OWN)]
     (call,) = programs.calls
-    assert call["command"][1:] == ["-m", "dvc", "repro", "--quiet", "prepare"]
+    assert call["command"][1:] == ["-m", "dvc", "repro", "prepare"]
     assert (call["cwd"], call["env"]["DVC_NO_ANALYTICS"]) == (root, "1")
     files = found[name_data(OWN)]
     assert (files.train, files.test) == (root / "data/prepared/train.h5", root / "data/prepared/test.h5")
@@ -149,7 +149,7 @@ def test_dvc_is_asked_at_every_start(programs: Programs, root: Path) -> None:
         (
             "WARNING: old\nERROR: Unable to acquire lock.   Wait.\nmore\n",
             EnvironmentProblem,
-            "`dvc repro prepare` failed (ERROR: Unable to acquire lock. Wait.); run `dvc repro prepare` to see more",
+            "another DVC command is at work here; run the sweep again when it is done",
         ),
         ("Traceback\nValueError: x\n\n", EnvironmentProblem, "`dvc repro prepare` failed (ValueError: x); run"),
         ("", EnvironmentProblem, "`dvc repro prepare` failed (it said nothing); run"),

@@ -67,7 +67,6 @@ def make_state(root: Path, **changes: Any) -> SweepState:
     values: dict[str, Any] = {
         "root": root,
         "parent_id": "a" * 32,
-        "since": 1_700_000_000_123,
         "finished": frozenset({"b" * 64, "c" * 64}),
         "swept": ("train.learning_rate", "train.num_iterations"),
         "sweep": SWEEP,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
@@ -48,4 +49,7 @@ class VectorizedSweeper(Sweeper):
         values = {section: OmegaConf.to_container(self.config[section], resolve=True) for section in sections}
         jobs = [[f"+batch={number}"] for number in range(pack_jobs(arguments, values))]
         returns = self.launcher.launch(jobs, initial_job_idx=0) if jobs else []
-        return [done.return_value for done in returns]  # where a job failed, this raises its error
+        for done in returns:
+            if done.status == JobStatus.FAILED:
+                raise done._return_value  # as it is; `return_value` would print a page first
+        return [done.return_value for done in returns]

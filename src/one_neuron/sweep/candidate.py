@@ -63,6 +63,11 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
         parent = None
         if run is None:
             parent = _find_run(connection, sweep, f"tags.`{KIND}` = 'sweep'", "sweep")
+            if parent.info.status != "FINISHED":
+                raise SettingsError(
+                    f"the sweep {parent.info.run_id} is {parent.info.status}, not FINISHED; run its command "
+                    "again, or name a configuration: --run ID"
+                )
             run = parent.data.tags.get(BEST, "")
             if not run:
                 raise SettingsError(f"the sweep {parent.info.run_id} has no best configuration; run it again first")

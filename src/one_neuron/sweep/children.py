@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from one_neuron.result import Origin, describe_settings, find_origin
 from one_neuron.settings import Settings, SweepSettings
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
+from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking import ABANDONED_SECONDS, CONTENT_KEY, explaining, find_experiment
 from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow
@@ -85,18 +85,18 @@ class Children:
     Parameters
     ----------
     connection : Connection
-    since : int
-        Milliseconds since 1970: runs older than that are none of ours. 0 looks at all.
     """
 
-    def __init__(self, connection: Connection, *, since: int = 0) -> None:
+    def __init__(self, connection: Connection) -> None:
         self.entries: dict[str, Entry] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.parents: dict[str, set[str]] = {}  # of each parent run the keys of its children, wanted or not
         self._broken_off: dict[str, Run] = {}
         self._doubles: dict[str, list[Run]] = {}
         self.seconds = 0.0  # spent on training in this process
-        self.connection, self.looked = connection, since
+        self.connection = connection
+        self.best: Entry | None = None  # of the entries
+        self._looked: dict[str, int] = {}  # when a context was looked up last, in milliseconds since 1970
         self._new: set[str] = set()  # ids of the runs written here
         self._before: set[str] | None = None
         self._wanted: dict[str, Settings] = {}
@@ -146,9 +146,10 @@ class Children:
         """Take in what is in the store and was not there at the last look. The lock must be held."""
         store, client = self.connection.store, self.connection.client
         margin = _CLOCK_MS[store.database is not None]
-        since, self.looked = max(0, self.looked - margin), int(1000 * time.time())
+        now = int(1000 * time.time())
         for context in sorted(set(self._contexts.values())):
-            filters = f"tags.`{CONTEXT}` = '{context}' AND attributes.start_time >= {since}"
+            since = self._looked.get(context, 0) - margin
+            filters = f"tags.`{CONTEXT}` = '{context}' AND attributes.start_time >= {max(0, since)}"
             token = None
             while True:
                 page = client.search_runs(
@@ -163,6 +164,7 @@ class Children:
                 token = page.token
                 if not token:
                     break
+            self._looked[context] = now
 
     def _take_in(self, run: "Run") -> None:
         """Note a run of the store."""
@@ -181,7 +183,7 @@ class Children:
             self._doubles.setdefault(key, []).append(run)
             return
         tags = run.data.tags
-        self.entries[key] = Entry(
+        entry = Entry(
             run_id=run.info.run_id,
             settings=self._wanted[key],
             status=tags.get(STATUS, FINISHED),
@@ -190,6 +192,7 @@ class Children:
             reused=self._before is None or key in self._before,
             model_sha256=tags.get(MODEL, ""),
         )
+        self._keep(key, entry)
 
     def record(
         self,
@@ -265,7 +268,12 @@ class Children:
         client.set_terminated(entry.run_id, "FAILED" if entry.status == FAILED else "FINISHED")
         if entry.status != FAILED:
             self._new.add(entry.run_id)
+        self._keep(key, entry)
+
+    def _keep(self, key: str, entry: Entry) -> None:
+        """Note what became of a configuration."""
         self.entries[key] = entry
+        self.best = find_best(filter(None, [self.best, entry]))
 
     def _tags_of(self, key: str, outcome: Outcome | str) -> dict[str, str]:
         """Return the tags that say what came out, what it can be compared with, and who made it."""

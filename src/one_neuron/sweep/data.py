@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ def load_data(files: DataFiles) -> tuple[PreparedSet, PreparedSet]:
     return _load(files.train), _load(files.test)
 
 
-@cache
+@lru_cache(maxsize=4)  # jobs come ordered by their pictures
 def _load(path: Path) -> PreparedSet:
     """Load a prepared set."""
     return load_prepared(path)
@@ -138,7 +138,7 @@ def _describe(folder: Path) -> DataFiles:
 
 def _run_dvc(root: Path) -> None:
     """Let DVC prepare the pictures of params.yaml."""
-    command = [sys.executable, "-m", "dvc", "repro", "--quiet", "prepare"]
+    command = [sys.executable, "-m", "dvc", "repro", "prepare"]
     done = _run(command, root, {"DVC_NO_ANALYTICS": "1"})
     if done.returncode:
         code = re.search(r"exited with (\d+)", done.stderr)
@@ -201,4 +201,6 @@ def _raise_what_it_said(stderr: str, code: str, otherwise: str) -> None:
     if ours:
         raise _ERRORS.get(code, EnvironmentProblem)(ours)
     said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "it said nothing")
+    if "acquire lock" in said:
+        raise EnvironmentProblem("another DVC command is at work here; run the sweep again when it is done")
     raise EnvironmentProblem(f"{otherwise} ({one_line(said)}); run `dvc repro prepare` to see more")

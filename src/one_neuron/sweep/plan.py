@@ -1,6 +1,7 @@
 """What a sweep is asked to try: Hydra's sweep syntax turned into checked configurations, without composing each."""
 
 import itertools
+import json
 import math
 import re
 import shlex
@@ -95,7 +96,10 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
             raise SettingsError(
                 f"{override.input_line!r} refers to another value; where values are swept, write it out"
             )
-    values = compose_values(_texts({key: override for key, override in asked.items() if key not in swept}))
+        if key not in swept and isinstance(override.value(), list):
+            raise SettingsError(f"{override.input_line!r} is a list; write the values without brackets: {key}=1,2")
+    fixed_ones = {key: override for key, override in asked.items() if key not in swept}
+    values = compose_values(_texts(hydras | fixed_ones))
     how = {key: value for key, value in values.pop("sweep").items() if key != "params"}
     sweep = check_sweep_settings(how, origin=COMMAND_LINE)
     configurations = expand(_texts(asked), values)
@@ -104,7 +108,11 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
             f"'{asked[swept[0]].input_line}' holds several values; to try them all add -m: "
             f"{shlex.join(['python', 'pipeline/sweep.py', '-m', *arguments])}"
         )
-    return Plan(configurations, swept, sweep, command, _texts(hydras | asked))
+    # Written out: Hydra reads params.yaml again, which may be edited meanwhile.
+    fixed = asdict(check_settings(values, origin=COMMAND_LINE))
+    rest = [(key, *key.split(".")) for key in KEYS if key in _KEYS and key not in asked]
+    written = [f"{key}={json.dumps(fixed[section][name])}" for key, section, name in rest]
+    return Plan(configurations, swept, sweep, command, [*_texts(hydras | asked), *written])
 
 
 def _read_committed(typed: Mapping[str, "Override"]) -> dict[str, "Override"]:
@@ -113,7 +121,9 @@ def _read_committed(typed: Mapping[str, "Override"]) -> dict[str, "Override"]:
         return {}
     if typed["sweep"].is_sweep_override() or isinstance(typed["sweep"].value(), list):
         raise SettingsError(f"'{typed['sweep'].input_line}' names several files; run one after the other")
-    params = compose_values(_texts({"sweep": typed["sweep"]}))["sweep"].get("params")
+    section = compose_values(_texts({"sweep": typed["sweep"]}))["sweep"]
+    params = section.pop("params", None)
+    check_sweep_settings(section, origin=str(typed["sweep"].input_line))  # a misspelt `params` is named
     if not isinstance(params, Mapping):
         raise SettingsError(f"'{typed['sweep'].input_line}': params is {params!r}; expected lines KEY: VALUES")
     return _parse([f"{key}={value}" for key, value in params.items()])
@@ -178,10 +188,11 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
 
 def _write_out(argument: str) -> str:
     """Replace geomspace by its numbers. Hydra has nothing like it, and takes no functions of others."""
-    match = _GEOMSPACE.fullmatch("".join(argument.split())) if "geomspace" in argument else None
-    if match is None:
+    if "geomspace(" not in argument:
         return argument
-    key, *texts = match.groups()
+    key = argument.partition("=")[0].strip()
+    match = _GEOMSPACE.fullmatch("".join(argument.split()))
+    texts = match.groups()[1:] if match else ("", "", "")
     try:
         least, most, count = float(texts[0]), float(texts[1]), int(texts[2])
         fits = 0 < least < math.inf and 0 < most < math.inf and 2 <= count <= MOST_CONFIGURATIONS

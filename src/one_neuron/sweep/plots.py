@@ -317,6 +317,9 @@ def _draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
     test_label = "test (for information, not used to choose)"
     _draw_accuracy(axes, shown, "test_accuracy", color="0.7", linestyle="--", label=test_label)
     _draw_unfinished(axes, shown)
+    rates = {entry.settings.train.learning_rate for entry in entries}
+    if len(rates) == 1:
+        axes.set_xlim(min(rates) / 2, 2 * min(rates))  # matplotlib has no idea how wide a single point is
     _draw_chosen(axes, find_best(entries), held_out=held_out)
     title = "Accuracy at each learning_rate" + ("" if held_out else f" ({_NOTHING_HELD_OUT})")
     if len(shown) < len(entries):

@@ -61,22 +61,24 @@ def rank(entries: Iterable[Entry]) -> list[Entry]:
     -------
     list of Entry
     """
-
-    def key(entry: Entry) -> tuple[float | str, ...]:
-        train = entry.settings.train
-        if "validation_accuracy" in entry.metrics:
-            objective: tuple[float, ...] = (
-                -entry.measure("validation_accuracy"),
-                entry.measure("final_validation_cost"),
-            )
-        else:
-            objective = (0.0, entry.measure("final_cost"))
-        objective = tuple(math.inf if math.isnan(value) else value for value in objective)
-        return (_ORDER.index(entry.status), *objective, train.num_iterations, train.learning_rate, str(entry.settings))
-
-    return sorted(entries, key=key)
+    return sorted(entries, key=_key)
 
 
 def find_best(entries: Iterable[Entry]) -> Entry | None:
-    """Return the best finished entry; None if there is none."""
-    return next((entry for entry in rank(entries) if entry.status == FINISHED), None)
+    """Return the best finished entry; None if there is none.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+    """
+    return min((entry for entry in entries if entry.status == FINISHED), key=_key, default=None)
+
+
+def _key(entry: Entry) -> tuple[float | str, ...]:
+    """Return what the order follows from."""
+    train = entry.settings.train
+    objective = (0.0, entry.measure("final_cost"))
+    if "validation_accuracy" in entry.metrics:
+        objective = (-entry.measure("validation_accuracy"), entry.measure("final_validation_cost"))
+    numbers = [math.inf if math.isnan(value) else value for value in objective]
+    return (_ORDER.index(entry.status), *numbers, train.num_iterations, train.learning_rate, str(entry.settings))

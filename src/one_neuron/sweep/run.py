@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         Before anything is trained, if a value, the pictures or the store do not fit; at the end, if a configuration
         failed.
     """
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_intermixed_args(arguments)
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
         raise SettingsError(f"'{root}' is not the root of the project; go there and run it again")
@@ -68,8 +69,12 @@ def run_sweep(arguments: Sequence[str]) -> None:
         data = preparing.result()
     children = Children(connection)
     clock.note("start")
-    for settings in plan.configurations:
-        children.want(settings, *find_keys(settings, data[name_data(settings)], plan.sweep))
+    keys = {find_keys(settings, data[name_data(settings)], plan.sweep): settings for settings in plan.configurations}
+    for (key, context), settings in keys.items():
+        children.want(settings, key, context)
+    plan = replace(
+        plan, configurations=list(keys.values())
+    )  # draw.seed changes nothing for pictures that are not drawn
     for files in data.values():
         _assign_folds(load_data(files)[0], plan.sweep)  # too few pictures for the folds: before anything is trained
     parent_id = open_sweep(connection, children, plan)
@@ -127,7 +132,7 @@ def run_job(config: Any) -> float | None:
         values = {section: dict(config[section]) for section in config if section != "sweep"}
         configurations = [check_settings(values, origin="the sweep")]
     if state_file not in _CHILDREN:  # another process than the one that started the sweep
-        _CHILDREN[state_file] = Children(connect(state.root), since=state.since)
+        _CHILDREN[state_file] = Children(connect(state.root))
     children = _CHILDREN[state_file]
     keys = []
     for settings in configurations:
@@ -143,7 +148,7 @@ def run_job(config: Any) -> float | None:
         started = time.monotonic()
         outcomes = _screen(list(missing.values()), state)
         children.seconds += time.monotonic() - started
-        with sweep_bar(state.total, "configurations recorded") as show:
+        with sweep_bar(state.total, "configurations recorded", already=len(children.finished)) as show:
             children.record(
                 state.parent_id,
                 list(zip(missing, outcomes, strict=True)),
@@ -230,7 +235,6 @@ def _sharing(plan: Plan, children: Children, parent_id: str, data: Mapping[str, 
     state = SweepState(
         root=children.connection.root,
         parent_id=parent_id,
-        since=children.looked,
         finished=frozenset(children.finished),
         swept=plan.swept,
         sweep=plan.sweep,
@@ -251,13 +255,14 @@ def _start_hydra(plan: Plan, root: Path, *, multirun: bool) -> None:
     """Hand over to Hydra, which asks the sweeper, which asks the launcher, which calls `run_job`."""
     import hydra
     from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [arguments[0], *(["--multirun"] if multirun else []), *plan.overrides]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come to us instead of being printed
     try:
         hydra.main(config_path=str(root / CONF_FOLDER), config_name="config", version_base="1.3")(run_job)()
-    except HydraException as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError(f"Hydra cannot run this: {one_line(error)}") from error
     finally:
         sys.argv = arguments
@@ -296,7 +301,7 @@ def _assign_folds(train: PreparedSet, sweep: SweepSettings) -> NDArray[np.int64]
 
 def _describe_best(children: Children) -> str:
     """Return the best so far, for the progress bar."""
-    best = find_best(children.entries.values())
+    best = children.best
     if best is None:
         return ""
     accuracy = best.metrics.get("validation_accuracy")

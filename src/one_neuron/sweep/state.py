@@ -18,16 +18,21 @@ from one_neuron.sweep.data import DataFiles, name_data
 FOLDER = Path(".one-neuron/sweeps")
 VARIABLE = "ONE_NEURON_SWEEP"  # names the file to the jobs, which a launcher may run in other processes
 _ABANDONED_DAYS = 30
-# The code that a number in a sweep depends on, from the package's folder: after an edit all is tried again.
+# The code that a number or a kept model depends on, from the package's folder: after an edit all is tried again.
 _CODE = (
     "batch_descent.py",
+    "block_descent.py",
     "gradient_descent.py",
+    "gram_descent.py",
     "metrics.py",
     "neuron.py",
+    "pixel_kernels.py",
     "portable.py",
     "recording.py",
+    "stability.py",
     "sweep/folds.py",
     "sweep/screening.py",
+    "training.py",
 )
 
 
@@ -41,10 +46,8 @@ class SweepState:
         The repository.
     parent_id : str
         The MLflow run of the sweep.
-    since : int
-        Milliseconds since 1970: what was in the store by then is known.
     finished : frozenset of str
-        The content keys that were finished by then.
+        The content keys that were finished when it began.
     swept : sequence of str
         The keys with more than one value.
     sweep : SweepSettings
@@ -56,7 +59,6 @@ class SweepState:
 
     root: Path
     parent_id: str
-    since: int
     finished: frozenset[str]
     swept: Sequence[str]
     sweep: SweepSettings

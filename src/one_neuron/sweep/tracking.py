@@ -36,13 +36,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 SWEEP_KEY = "one_neuron.sweep_key"
-CONTEXTS = "one_neuron.contexts"
+TOTAL = "one_neuron.num_configurations"
 COMMAND = "one_neuron.command"
 COMMITTED = "one_neuron.committed_sweep"
 BEST = "one_neuron.best_run"
 MOST_CURVES = 200  # in a plot; each of an earlier sweep has to be asked for
 MAX_TAG = 5000  # characters
-_LETTERS = 12  # of a context, enough to tell them apart
 
 
 def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
@@ -71,7 +70,7 @@ def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
 
 def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
     """Return the id of the sweep's run; make it if there is none."""
-    client, keys, contexts = connection.client, children.wanted, children.contexts
+    client, keys = connection.client, children.wanted
     sweep_key = sha256("\n".join(sorted(keys)).encode("ascii")).hexdigest()
     same = client.search_runs(
         [connection.experiment_id],
@@ -79,10 +78,9 @@ def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
         order_by=["attributes.start_time ASC"],
     )
     run = same[0] if same else _find_extended(connection, children, plan)
-    short = ",".join(sorted(context[:_LETTERS] for context in contexts))
     tags = {
         SWEEP_KEY: sweep_key,
-        CONTEXTS: short[:MAX_TAG],
+        TOTAL: str(len(keys)),
         COMMAND: plan.command[:MAX_TAG],
         COMMITTED: _committed(plan),
     }
@@ -109,12 +107,9 @@ def _find_extended(connection: Connection, children: Children, plan: Plan) -> "R
             run = connection.client.get_run(parent_id)
         except MlflowException:
             continue
-        known = set(run.data.tags.get(CONTEXTS, "").split(","))
-        same = run.data.tags.get(COMMITTED) == _committed(plan) and known <= {
-            key[:_LETTERS] for key in children.contexts
-        }
-        # One that is still at work, or was broken off, may have been asked for more than it shows.
-        if run.info.lifecycle_stage == "active" and run.info.status == "FINISHED" and same:
+        # Its children are all that it was asked for: nothing was reused, and it was not broken off.
+        whole = run.info.status == "FINISHED" and run.data.tags.get(TOTAL) == str(len(tried))
+        if run.info.lifecycle_stage == "active" and whole and run.data.tags.get(COMMITTED) == _committed(plan):
             return run
     return None
 
