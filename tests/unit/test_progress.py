@@ -81,6 +81,19 @@ def test_a_log_gets_a_line_of_a_sweep_every_ten_seconds(monkeypatch: pytest.Monk
     ]
 
 
+def test_what_was_there_before_took_no_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Half was there: 500 more in ten seconds leave 49,500 to go, 990 s and not ten."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with progress.sweep_bar(100_000, "configurations recorded", already=50_000) as show:
+        clock[0] = 10.0
+        show(50_000, "")
+        show(50_500, "")
+    assert capsys.readouterr().err == "configurations recorded: 50,500 of 100,000, 990 s left\n"
+
+
 def test_a_terminal_under_ci_is_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bars make long logs."""
     monkeypatch.setenv("CI", "true")

@@ -405,3 +405,25 @@ def test_a_mistake_in_params_yaml_is_named_as_such() -> None:
     )
     with pytest.raises(SettingsError, match=r"^params.yaml: data.num_px is 0"):
         plan_of(f"{RATE}=0.1,0.2")
+
+
+def test_later_edits_of_params_yaml_do_not_reach_the_jobs(tmp_path: Path) -> None:
+    """Hydra reads the file again when it starts; what was planned is written out."""
+    plan = plan_of(f"{RATE}=0.1,0.2")
+    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(text.replace("threshold: 0.5", "threshold: 0.4"), encoding="utf-8")
+    again = plan_of(*plan.overrides)
+    assert {settings.train.threshold for settings in again.configurations} == {0.5}
+    assert {settings.train.threshold for settings in plan_of(f"{RATE}=0.1,0.2").configurations} == {0.4}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("parms:\n  train.learning_rate: 1,2\n", "unknown key 'sweep.parms'"), ("a: [1\n", "does not fit: while parsing")],
+)
+def test_a_file_of_a_sweep_with_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
+    """A misspelt key, or no YAML."""
+    (tmp_path / "conf/sweep/mine.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SettingsError, match=said) as caught:
+        plan_of("sweep=mine")
+    assert "sweep=mine" in str(caught.value)

@@ -119,11 +119,6 @@ class Children:
         return set(self._wanted)
 
     @property
-    def contexts(self) -> set[str]:
-        """The contexts of all that is asked for."""
-        return set(self._contexts.values())
-
-    @property
     def doubles(self) -> list["Run"]:
         """Later runs of the same configurations, which only machines without a common lock can make."""
         return [run for runs in self._doubles.values() for run in runs]
