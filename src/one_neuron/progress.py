@@ -20,7 +20,7 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
     num_iterations : int
         How many iterations there will be.
     """
-    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("CI"):
+    if not _is_watched():
         yield None
         return
     from tqdm import tqdm
@@ -50,7 +50,7 @@ def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[
     already : int
         How many are there before anything is done.
     """
-    if sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI"):
+    if _is_watched():
         from tqdm import tqdm
 
         with tqdm(
@@ -80,3 +80,8 @@ def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[
             print(f"{what}: {done:,} of {total:,}{comma}{note}, {left:.0f} s left", file=sys.stderr)
 
     yield tell
+
+
+def _is_watched() -> bool:
+    """Say whether somebody looks at a terminal; bars make long logs."""
+    return sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI")

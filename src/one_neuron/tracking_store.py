@@ -26,6 +26,7 @@ LOCK_SECONDS = 300  # a record takes well under a second: whoever holds the lock
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 SAFE_IN_FILES = "the results are safe in the files"
+AGAIN = "run `make track`, or the same sweep again"
 
 # MLflow's own defaults let a call to a dead server hang for 4 to 20 minutes.
 DEFAULTS = {
@@ -148,12 +149,12 @@ def locked(store: Store) -> Iterator[None]:
     except Timeout as error:
         raise EnvironmentProblem(
             f"'{store.lock_file}' has been held by another process for {LOCK_SECONDS} s; "
-            f"{SAFE_IN_FILES}, end that process and run `make track`"
+            f"{SAFE_IN_FILES}, end that process and {AGAIN}"
         ) from error
     except (OSError, NotImplementedError) as error:
         raise EnvironmentProblem(
             f"'{store.lock_file}' cannot be locked ({one_line(error)}); {SAFE_IN_FILES}, "
-            "make that folder writable and run `make track`"
+            f"make that folder writable and {AGAIN}"
         ) from error
     try:
         yield
@@ -174,7 +175,7 @@ def check_database(path: Path) -> str:
     EnvironmentProblem
         If it is something else.
     """
-    remedy = f"move it away and run `make track` ({SAFE_IN_FILES})"
+    remedy = f"move it away and {AGAIN} ({SAFE_IN_FILES})"
     if not path.is_file():
         raise EnvironmentProblem(f"'{path}' is not a file, so it cannot be the MLflow store; {remedy}")
     if path.stat().st_size == 0:
@@ -224,7 +225,7 @@ def _follow_move(store: Store, path: Path) -> None:
     except sqlite3.Error as error:
         raise EnvironmentProblem(
             f"'{path}' was moved here and cannot be brought up to date ({one_line(error)}); {SAFE_IN_FILES}, "
-            "move it away and run `make track`"
+            f"move it away and {AGAIN}"
         ) from error
 
 
@@ -284,7 +285,7 @@ def _make_database(store: Store, path: Path) -> None:
     except (OSError, SQLAlchemyError, MlflowException) as error:
         raise EnvironmentProblem(
             f"the MLflow store '{path}' cannot be made ({short_reason(error)}); "
-            f"{SAFE_IN_FILES}, make room or give permission and run `make track`"
+            f"{SAFE_IN_FILES}, make room or give permission and {AGAIN}"
         ) from error
 
 

@@ -45,8 +45,8 @@ class VectorizedSweeper(Sweeper):
         from one_neuron.sweep.run import pack_jobs
 
         assert self.config is not None  # Hydra calls setup first
-        sections = ("draw", "data", "train", "evaluate")
-        values = {section: OmegaConf.to_container(self.config[section], resolve=True) for section in sections}
+        sections = [section for section in self.config if section not in ("hydra", "sweep")]
+        values = {str(section): OmegaConf.to_container(self.config[section], resolve=True) for section in sections}
         jobs = [[f"+batch={number}"] for number in range(pack_jobs(arguments, values))]
         returns = self.launcher.launch(jobs, initial_job_idx=0) if jobs else []
         for done in returns:

@@ -72,9 +72,8 @@ def run_sweep(arguments: Sequence[str]) -> None:
     keys = {find_keys(settings, data[name_data(settings)], plan.sweep): settings for settings in plan.configurations}
     for (key, context), settings in keys.items():
         children.want(settings, key, context)
-    plan = replace(
-        plan, configurations=list(keys.values())
-    )  # draw.seed changes nothing for pictures that are not drawn
+    # draw.seed changes nothing for pictures that are not drawn: one configuration for each key
+    plan = replace(plan, configurations=list(keys.values()))
     for files in data.values():
         _assign_folds(load_data(files)[0], plan.sweep)  # too few pictures for the folds: before anything is trained
     parent_id = open_sweep(connection, children, plan)

@@ -47,7 +47,7 @@ MAX_TAG = 5000  # characters
 def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
     """Look up what is there, and find the sweep's run: of the same grid, or one that this grid extends, or a new one.
 
-    A grid extends a sweep when it asks for all that the sweep has tried.
+    A grid extends a finished sweep that reused nothing when it asks for all of its configurations.
 
     Parameters
     ----------
