@@ -6,8 +6,10 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to get when the parent ends
 
 
@@ -65,6 +67,26 @@ def _prepare_to_be_ended() -> None:
     signal.signal(signal.SIGTERM, _terminate)
     if sys.platform == "linux" and "DVC_STAGE" in os.environ:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait until the block is done: a database must not be left in the middle of a write.
+
+    Blocks should take seconds at most. In other threads than the main one nothing changes: Python never stops them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda *what: came.append(what[0])) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:

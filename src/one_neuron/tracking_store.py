@@ -9,12 +9,12 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.errors import EnvironmentProblem, holding_signals, one_line
 
 EXPERIMENT = "one-neuron"
 DATABASE = "mlflow.db"
@@ -160,6 +160,15 @@ def locked(store: Store) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def undisturbed(store: Store) -> AbstractContextManager[None]:
+    """Let Ctrl-C and SIGTERM wait while MLflow works on our own file.
+
+    Where one breaks into a transaction, SQLAlchemy may keep it open, and this process then waits for itself. A server
+    looks after its own database, and may take minutes to answer.
+    """
+    return holding_signals() if store.database is not None else nullcontext()
 
 
 def check_database(path: Path) -> str:

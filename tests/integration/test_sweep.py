@@ -1,9 +1,11 @@
 """The runs of a sweep in a real MLflow store: each configuration once, one parent, and the way to the best."""
 
 import csv
+import itertools
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from one_neuron.errors import SettingsError
 from one_neuron.settings import Settings, SweepSettings, check_settings
@@ -26,6 +30,7 @@ from one_neuron.sweep.state import find_keys
 from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.tracking_store import ensure_store
 from one_neuron.training import train_model
+from tests.values import DATA, HDF5
 
 pytestmark = [
     pytest.mark.integration,
@@ -36,7 +41,8 @@ pytestmark = [
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 12, "num_test": 7},
-    "data": {"source": "drawn", "num_px": 4},
+    "data": {**DATA, "num_px": 4},
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
@@ -412,6 +418,29 @@ def test_progress_is_told_every_few_dozen(start: Start) -> None:
 
 
 # --- parents -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", [1, 9, 17, 25, 40])
+def test_ctrl_c_while_mlflow_writes_leaves_the_store_usable(
+    moment: int, start: Start, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits until the run is written: in the middle of a transaction it could keep the file locked for us, too."""
+    sweep, told = start(configure(0.001), configure(0.01)), itertools.count(1)
+
+    def interrupt(*_: object) -> None:
+        if next(told) == moment:
+            signal.raise_signal(signal.SIGINT)
+
+    event.listen(Engine, "after_cursor_execute", interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sweep.record_all()
+    finally:
+        event.remove(Engine, "after_cursor_execute", interrupt)
+    assert next(told) > moment
+    abandon_sweep(connection, sweep.parent_id)
+    assert connection.client.get_run(sweep.parent_id).info.status == "KILLED"
+    assert {run.info.status for run in runs_of(connection, "configuration")} <= {"FINISHED"}
 
 
 def test_what_a_parent_shows_while_it_runs(start: Start, connection: Connection) -> None:

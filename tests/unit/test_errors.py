@@ -1,6 +1,7 @@
 """Exit codes and messages: one line for what a user can cause, a traceback for what only a programmer can."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from one_neuron.errors import (
     EnvironmentProblem,
     OneNeuronError,
     SettingsError,
+    holding_signals,
     one_line,
     report_error,
     run_command,
@@ -186,3 +188,39 @@ def test_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python has no stdout when it was started with `>&-`."""
     monkeypatch.setattr(sys, "stdout", None)
     assert run_command(lambda: None) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_can_wait_for_the_end_of_a_block(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    """All of the block is done first, then the command ends as it would have; the handlers are the old ones again."""
+    done: list[str] = []
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    def command() -> None:
+        with holding_signals():
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+            done.append("block")
+        done.append("more")
+
+    try:
+        assert run_command(command) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+        assert signal.getsignal(signal.SIGINT) == before[0]
+    finally:
+        signal.signal(signal.SIGTERM, before[1])
+    assert done == ["block"]
+    assert capsys.readouterr().err.count("nothing half-written") == 1
+
+
+def test_signals_wait_in_any_thread() -> None:
+    """Only the main thread may handle signals."""
+    done: list[str] = []
+
+    def work() -> None:
+        with holding_signals():
+            done.append("block")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == ["block"]

@@ -16,7 +16,7 @@ from one_neuron.settings import Settings, SweepSettings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking import ABANDONED_SECONDS, CONTENT_KEY, explaining, find_experiment
-from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow
+from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -134,7 +134,8 @@ class Children:
 
     def look_again(self) -> None:
         """Take in what other processes have written; takes the lock."""
-        with explaining(self.connection.store, REMEDY), locked(self.connection.store):
+        store = self.connection.store
+        with explaining(store, REMEDY), locked(store), undisturbed(store):
             self.look()
 
     def look(self) -> None:
@@ -223,11 +224,13 @@ class Children:
             if start:
                 time.sleep(_PAUSE_SECONDS)
             with explaining(self.connection.store, REMEDY), locked(self.connection.store):
-                self.look()
+                with undisturbed(self.connection.store):
+                    self.look()
                 finished = self.finished
                 for key, outcome in chunk:
                     if key not in finished:
-                        self._write(parent_id, key, outcome, sweep, swept)
+                        with undisturbed(self.connection.store):
+                            self._write(parent_id, key, outcome, sweep, swept)
             if on_progress is not None:
                 on_progress()
 

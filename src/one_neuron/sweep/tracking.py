@@ -30,7 +30,7 @@ from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_bes
 from one_neuron.sweep.summary import write_table
 from one_neuron.tracking import delete_run, explaining
 from one_neuron.tracking_model import describe_data, log_model
-from one_neuron.tracking_store import locked
+from one_neuron.tracking_store import locked, undisturbed
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -151,7 +151,8 @@ def keep_models(
     for key, entry in children.entries.items():
         if entry.run_id in best and not entry.model_sha256:
             model, training, test = train(entry.settings)
-            with explaining(connection.store, REMEDY), locked(connection.store):
+            store = connection.store
+            with explaining(store, REMEDY), locked(store), undisturbed(store):
                 _log_model(connection, entry, model, training, test)
             children.entries[key] = replace(entry, model_sha256=model.sha256)
 
@@ -203,7 +204,8 @@ def close_sweep(
         plot_accuracies(folder / "accuracies.png", entries)
         plot_curves(folder / "curves.png", _find_curves(connection, children))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
-        with explaining(connection.store, REMEDY), locked(connection.store):
+        store = connection.store
+        with explaining(store, REMEDY), locked(store), undisturbed(store):
             for run in children.doubles:
                 delete_run(client, run)
             client.log_artifacts(parent_id, str(folder))
@@ -229,7 +231,7 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
     parent_id : str
         The run of the sweep.
     """
-    with explaining(connection.store, REMEDY):
+    with explaining(connection.store, REMEDY), undisturbed(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
 
 
@@ -247,7 +249,7 @@ def _find_curves(connection: Connection, children: Children) -> list[tuple[Entry
     best = find_best(children.entries.values())
     shown += [(key, entry) for key, entry in children.entries.items() if entry is best and (key, entry) not in shown]
     curves = []
-    with explaining(connection.store, REMEDY):
+    with explaining(connection.store, REMEDY), undisturbed(connection.store):
         for key, entry in shown:
             curve = children.curves.get(key)
             if curve is None:
