@@ -13,7 +13,7 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro test test-fast setup check format sweep track ui bench lock clean
+.PHONY: help repro test test-fast setup check format fuzz sweep track ui bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ check: setup ## Format, lint and type checks, and the import rules
 format: setup ## Format the sources and mend what the linter can mend
 	@ruff format .
 	@ruff check --fix .
+
+fuzz: setup ## Read files damaged at random for two minutes (SECONDS=120, SEED=1): none may do harm
+	@PYTHONPATH=src python scripts/fuzz.py --seconds "$(or $(SECONDS),120)" --seed "$(or $(SEED),1)"
 
 sweep: setup ## Try the configurations of conf/sweep/grid.yaml, or SWEEP=course, SWEEP=fine
 	@python pipeline/sweep.py -m sweep="$(or $(SWEEP),grid)"

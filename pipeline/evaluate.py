@@ -44,6 +44,7 @@ def main() -> None:
     rate = float(model.trained_with["learning_rate"])
     plots.plot_costs(folder / "costs.png", read_costs(folder / "costs.csv"), learning_rate=rate)
     plots.plot_weights(folder / "weights.png", model)
+    plots.plot_classes(folder / "classes.png", train, test)
     plots.plot_examples(folder / "examples.png", train)
     mistakes = find_mistakes(A, test.Y, threshold=model.threshold)[:num_mistakes]
     plots.plot_mistakes(folder / "mistakes.png", test, A, mistakes)

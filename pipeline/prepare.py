@@ -1,4 +1,4 @@
-"""Stage `prepare`: pictures -> data/prepared/train.h5 and test.h5, one row of pixels each."""
+"""Stage `prepare`: pictures -> data/prepared/train.h5 and test.h5, one row of pixels each, and metrics/prepare.json."""
 
 import sys
 
@@ -6,16 +6,26 @@ from one_neuron.errors import run_command
 
 
 def main() -> None:
-    """Load, resize and flatten the pictures of the source that params.yaml names."""
+    """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
     from pathlib import Path
 
+    from one_neuron.data_report import describe_data, warn
+    from one_neuron.files import write_json
+    from one_neuron.row_cache import trim_rows
     from one_neuron.settings import load_settings
     from one_neuron.sources import load_source
     from one_neuron.storage import save_prepared
 
-    train, test = load_source(load_settings().data, Path("data/drawn"))
-    save_prepared(Path("data/prepared/train.h5"), train)
-    save_prepared(Path("data/prepared/test.h5"), test)
+    settings = load_settings()
+    loaded = load_source(settings.data, settings.hdf5, drawn=Path("data/drawn"))
+    save_prepared(Path("data/prepared/train.h5"), loaded.train)
+    save_prepared(Path("data/prepared/test.h5"), loaded.test)
+    report = describe_data(
+        loaded.train, loaded.test, classes=loaded.classes, skipped=loaded.skipped, ignored=loaded.ignored
+    )
+    write_json(Path("metrics/prepare.json"), report)
+    trim_rows()
+    warn(report)
 
 
 if __name__ == "__main__":

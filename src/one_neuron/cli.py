@@ -14,6 +14,7 @@ from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_
 from one_neuron.files import read_json
 
 MODEL = Path("models/model.h5")
+_SHOWN_CLASSES = 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +99,7 @@ def run_predict(options: argparse.Namespace) -> int:
             continue
         for path in paths:
             try:
-                picture = load_picture(path, model.num_px)
+                picture = load_picture(path, model.num_px, resize=model.resize, decode=model.decode)
             except DataError as error:
                 code = report_error(error)
                 continue
@@ -146,45 +147,70 @@ def _find_root() -> Path:
 
 def run_report(_: argparse.Namespace) -> None:
     """Print a short table of the last result."""
-    train, evaluated = read_json(Path("metrics/train.json")), read_json(Path("metrics/evaluate.json"))
-    for name, value in _report_rows(train, evaluated):
+    metrics = (read_json(Path("metrics", f"{stage}.json")) for stage in ("prepare", "train", "evaluate"))
+    for name, value in _report_rows(*metrics):
         print(f"  {name:<18}{value}")
 
 
-def _report_rows(train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
     """Return names and values of the table."""
     try:
         test_m = evaluated["test"]["m"]
-        rows = [
+        return [
             (
                 "source",
                 f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
             ),
+            *_data_rows(prepared),
             ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
+            *_warning_rows(train),
             ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
             ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
             (
                 "baseline",
                 f"{evaluated['baseline_accuracy']:8.3%}  (always the class that is more frequent in the test set)",
             ),
-            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png"),
+            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
             ("compare runs", "make ui"),
         ]
-        if train["diverged"]:
-            advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
-            rows.insert(2, ("diverged", f"yes: the last costs lie above the first; {advice}"))
-        return rows
     except (KeyError, TypeError) as error:
         raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
 
 
+def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row that says that training went wrong."""
+    if not train["diverged"]:
+        return []
+    advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
+    return [("diverged", f"yes: the last costs lie above the first; {advice}")]
+
+
+def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows that say what the pictures are, and what is wrong with them."""
+    classes = sorted(prepared["classes"], key=lambda one: -one["label"])  # the one that is looked for comes first
+    counts = [f"{one['name']} {one['train']:,} + {one['test']:,}" for one in classes]
+    more = f" and {len(counts) - _SHOWN_CLASSES:,} more" if len(counts) > _SHOWN_CLASSES else ""
+    rows = [("classes", ", ".join(counts[:_SHOWN_CLASSES]) + more)]
+    for name, meaning in (
+        ("skipped", "pictures that cannot be read"),
+        ("copies", "test pictures that are in the training set, too"),
+        ("contradictions", "pictures with the pixels of another one and the other label"),
+    ):
+        count = prepared[f"num_{name}"]
+        if count:
+            rows.append((name, f"{count:,}  ({meaning}; metrics/prepare.json names them)"))
+    return rows
+
+
 def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
+    from one_neuron.data_place import check_place
     from one_neuron.pixel_file import memory_bound
     from one_neuron.settings import compose_settings, load_settings
 
     memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
     settings = compose_settings(options.overrides) if options.overrides else load_settings()
+    check_place(settings.data)
     for section, values in asdict(settings).items():
         for key, value in values.items():
             print(f"{section}.{key} = {value}")

@@ -1,6 +1,7 @@
 """What can go wrong through no fault of the program, and how a command says so: one line and an exit code."""
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -85,8 +86,8 @@ def holding_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
@@ -108,6 +109,7 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
     # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     _prepare_to_be_ended()
     try:
         code = command() or 0

@@ -5,14 +5,40 @@ All text has a fixed length: HDF5 crashes or hangs on a damaged file with text o
 
 import hashlib
 import json
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from one_neuron.errors import DataError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+RESIZES = ("stretch", "crop", "pad")  # how a picture is brought to num_px x num_px
+DECODES = ("exact", "fast")  # how it is read
+
+
+@dataclass(frozen=True)
+class Header:
+    """What prepared sets and models have in common.
+
+    Parameters
+    ----------
+    num_px : int
+        Height and width of the pictures.
+    classes : (str, str)
+        The names of label 0 and label 1.
+    resize, decode : str
+        How pictures are treated: one of RESIZES, one of DECODES.
+    sha256 : str
+        Of the content, 64 hexadecimal digits.
+    """
+
+    num_px: int
+    classes: tuple[str, str]
+    resize: str
+    decode: str
+    sha256: str
 
 
 class Shaped(Protocol):
@@ -43,9 +69,7 @@ def new_digest(kind: str, fields: Mapping[str, Any], *arrays: Shaped) -> "hashli
     return hashlib.sha256(json.dumps([kind, FORMAT_VERSION, fields, shapes], sort_keys=True).encode("ascii"))
 
 
-def write_header(
-    attributes: MutableMapping[str, Any], kind: str, *, num_px: int, classes: Sequence[str], sha256: str
-) -> None:
+def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header) -> None:
     """Write what every file of ours carries.
 
     Parameters
@@ -54,22 +78,19 @@ def write_header(
         Of an open HDF5 file.
     kind : str
         "prepared" or "model".
-    num_px : int
-        Height and width of the pictures.
-    classes : (str, str)
-        The names of label 0 and label 1.
-    sha256 : str
-        Of the content, 64 hexadecimal digits.
+    header : Header
     """
     attributes["format"] = np.bytes_(f"one-neuron {kind}")
     attributes["format_version"] = FORMAT_VERSION
-    attributes["num_px"] = num_px
-    attributes["classes"] = np.bytes_(json.dumps(list(classes)))
-    attributes["sha256"] = np.bytes_(sha256)
+    attributes["num_px"] = header.num_px
+    attributes["classes"] = np.bytes_(json.dumps(list(header.classes)))
+    attributes["resize"] = np.bytes_(header.resize)
+    attributes["decode"] = np.bytes_(header.decode)
+    attributes["sha256"] = np.bytes_(header.sha256)
 
 
-def read_header(attributes: Mapping[str, Any], kind: str) -> tuple[int, tuple[str, str], str]:
-    """Check kind and version; return num_px, classes and the SHA-256 that was written.
+def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
+    """Check kind and version; return what the file says about its content.
 
     Raises
     ------
@@ -88,7 +109,22 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> tuple[int, tuple[st
     num_px = int(read_attribute(attributes, "num_px", int))
     if num_px < 1:
         raise DataError(f"its num_px is {num_px}; expected at least 1")
-    return num_px, (classes[0], classes[1]), str(read_attribute(attributes, "sha256", str))
+    resize, decode = (str(read_attribute(attributes, key, str)) for key in ("resize", "decode"))
+    check_treatment(resize, decode)
+    return Header(num_px, (classes[0], classes[1]), resize, decode, str(read_attribute(attributes, "sha256", str)))
+
+
+def check_treatment(resize: str, decode: str) -> None:
+    """Check that both are known words.
+
+    Raises
+    ------
+    DataError
+        If one is not.
+    """
+    for key, value, known in (("resize", resize, RESIZES), ("decode", decode, DECODES)):
+        if value not in known:
+            raise DataError(f"its {key} is {value!r}; expected {' or '.join(known)}")
 
 
 def read_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -1,57 +1,80 @@
-"""A picture in any format becomes num_px x num_px RGB pixels, by one path for training and prediction (Pillow)."""
+"""A picture in any format becomes num_px x num_px RGB pixels, by one path for training and prediction (Pillow).
 
+Files come from anywhere. What a header claims is checked before memory or time is spent on it, and metadata are read
+here as far as they count (how to turn the picture upright), because Pillow takes them at their word.
+"""
+
+import ctypes
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    IcoImagePlugin,
-    Image,
-    ImageOps,
-    Jpeg2KImagePlugin,
-    JpegImagePlugin,
-    PcxImagePlugin,
-    PngImagePlugin,
-    PpmImagePlugin,
-    TgaImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from one_neuron.errors import DataError, one_line
+from one_neuron.picture_boxes import Box, cut_strips, find_square, find_stored_box, fit, turn_size
+from one_neuron.picture_tags import check_tags, find_orientation
 
 Pixels = NDArray[np.uint8]
 
-# The formats that are read: what Pillow decodes by itself (EPS, for one, would start Ghostscript). They are imported
-# by name because Pillow's own registration on first use is not safe with several threads.
-_PLUGINS = (
-    AvifImagePlugin.AvifImageFile,
-    BmpImagePlugin.BmpImageFile,
-    GifImagePlugin.GifImageFile,
-    IcoImagePlugin.IcoImageFile,
-    JpegImagePlugin.JpegImageFile,
-    Jpeg2KImagePlugin.Jpeg2KImageFile,
-    PcxImagePlugin.PcxImageFile,
-    PngImagePlugin.PngImageFile,
-    PpmImagePlugin.PpmImageFile,
-    TgaImagePlugin.TgaImageFile,
-    TiffImagePlugin.TiffImageFile,
-    WebPImagePlugin.WebPImageFile,
+MAX_PIXELS = 64_000_000  # checked in the header, before anything is decoded: 256 MB in Pillow's memory
+MAX_SIDE = 1_000_000  # resizing takes 32 bytes for each pixel of a side
+MAX_BYTES = 9 * MAX_PIXELS  # eight bytes a pixel at most, and room for metadata
+BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
+SUFFIXES = frozenset(".bmp .gif .jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp".split())
+
+
+class _Jpeg(JpegImageFile):
+    """A JPEG whose EXIF data Pillow leaves alone: a megabyte of them can claim gigabytes."""
+
+    def _read_dpi_from_exif(self) -> None:
+        """Dots per inch do not count."""
+
+
+# The formats that are read, by how their files begin. Opened by name: Pillow's own search knows many more, and its
+# registration on first use is not safe with several threads.
+_BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
+    (re.compile(rb"BM"), BmpImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImageFile),
+    (re.compile(rb"\xff\xd8\xff"), _Jpeg),  # and MPO, which is a JPEG with more pictures behind it
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
 )
-FORMATS = tuple(plugin.format for plugin in _PLUGINS)
-SUFFIXES = frozenset(
-    ".avif .bmp .gif .ico .jpg .jpeg .jpe .jfif .jp2 .mpo .pcx .png .pgm .ppm .pbm .tga .tif .tiff .webp".split()
-)
-MAX_PIXELS = 64_000_000  # checked in the header, before anything is decoded: 192 MB as RGB
-BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent
+FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
+
+_MAX_RUN_PIXELS = 8_000_000  # Pillow decodes these in Python
+_STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
 _DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
+_SHALLOW_GREYS = {"L;2": 85, "L;4": 17}  # what one step becomes in eight bits
+_MAX_SCANS = 100  # a progressive JPEG has some ten; each one costs a pass over all pixels
+_TURN_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def load_picture(path: Path, num_px: int) -> Pixels:
+def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: str = "exact") -> Pixels:
     """Read a picture file, upright, as RGB pixels of the size that the neuron sees.
 
     Parameters
@@ -60,6 +83,8 @@ def load_picture(path: Path, num_px: int) -> Pixels:
         A picture of any size and mode in one of FORMATS; of an animation the first frame counts.
     num_px : int
         Height and width of the result, at least 1.
+    resize, decode : str
+        As for `read_picture`.
 
     Returns
     -------
@@ -68,34 +93,120 @@ def load_picture(path: Path, num_px: int) -> Pixels:
     Raises
     ------
     DataError
-        If the file is missing, no picture, damaged or larger than MAX_PIXELS; the message names it.
+        If the file is missing, no picture, damaged or larger than MAX_PIXELS; the message begins with its path.
+    """
+    with open_picture(path) as stream:
+        try:
+            return read_picture(stream, num_px, resize=resize, decode=decode)
+        except DataError as error:
+            raise DataError(f"'{path}' {error}") from error
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that may be a picture; named pipes and devices are neither waited for nor touched.
+
+    Parameters
+    ----------
+    path : Path
+        Links are followed.
+
+    Yields
+    ------
+    BinaryIO
+        Seekable.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, it is not a regular one, is empty or may not be read; the message begins with the
+        path.
     """
     try:
-        if not path.is_file():
-            reason = "is not a file" if path.exists() else "does not exist"
-            raise DataError(f"{reason}; name a picture")
-        with Image.open(path, formats=FORMATS) as image:
-            _check_size(image)
-            return resize_picture(_to_rgb(ImageOps.exif_transpose(image)), num_px)
-    except DataError as error:
-        raise DataError(f"'{path}' {error}") from error
+        _check_kind(path.stat())  # opening a pipe wakes whoever waits at its other end; opening some devices acts
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        reason = "is a link to nothing" if path.is_symlink() else "does not exist"
+        raise DataError(f"'{path}' {reason}; name a picture") from error
     except PermissionError as error:
         raise DataError(f"'{path}' may not be read (permission denied)") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"'{path}' is not a picture that can be read; known are {', '.join(FORMATS)}") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"'{path}' has more than {MAX_PIXELS:,} pixels; make it smaller") from error
-    except MemoryError:
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read ({error.strerror})") from error
+    except (DataError, ValueError) as error:  # ValueError: a NUL character in the name
+        raise DataError(f"'{path}' {error}; name a picture") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        try:
+            _check_kind(os.fstat(descriptor))  # it may have been exchanged meanwhile
+        except DataError as error:
+            raise DataError(f"'{path}' {error}; name a picture") from error
+        yield stream
+
+
+def _check_kind(status: os.stat_result) -> None:
+    """Refuse what is not a regular file with something in it."""
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        raise DataError(f"is {kinds.get(stat.S_IFMT(status.st_mode), 'a device')}, not a file")
+    if status.st_size == 0:
+        raise DataError("is empty (0 bytes)")
+
+
+def read_picture(stream: BinaryIO, num_px: int, *, resize: str = "stretch", decode: str = "exact") -> Pixels:
+    """Read an open picture; as `load_picture`, for files and bytes alike. Many threads may do so at once.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        A whole picture file, seekable; where it stands does not matter.
+    num_px : int
+        Height and width of the result, at least 1.
+    resize : {"stretch", "crop", "pad"}
+        What becomes of a picture that is not square; see `resize_picture`.
+    decode : {"exact", "fast"}
+        "fast" reads a large JPEG at a half, a quarter or an eighth of its size, never below what is needed.
+
+    Returns
+    -------
+    ndarray of shape (num_px, num_px, 3), uint8
+
+    Raises
+    ------
+    DataError
+        If it is no picture, damaged or too large. The message lacks the name of the picture: put it in front.
+    """
+    try:
+        with _open_image(stream) as image:
+            # Pillow itself turns a TIFF.
+            orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info)
+            if decode == "fast":
+                # The mode stays as it is; the size is that before the picture is turned, as is that of the target.
+                image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
+            image.load()
+            return _to_pixels(image, orientation, num_px, resize)
+    except (DataError, MemoryError):
         raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"has far more than {MAX_PIXELS:,} pixels; make the picture smaller") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"'{path}' cannot be read ({error.strerror})") from error
+            raise DataError(f"cannot be read ({error.strerror})") from error
         # Pillow's decoders raise nearly anything on a damaged file.
-        raise DataError(f"'{path}' is damaged ({one_line(error)}); replace or remove it") from error
+        raise DataError(_damaged(one_line(error) or type(error).__name__)) from error
 
 
-def resize_picture(image: Image.Image, num_px: int) -> Pixels:
-    """Stretch an RGB picture to num_px x num_px, as the course did; bicubic, every pixel of the original counts.
+def count_pixels(stream: BinaryIO) -> int:
+    """Return how many pixels the header of an open picture claims; 0 where `read_picture` would refuse it."""
+    try:
+        with _open_image(stream) as image:
+            return image.width * image.height
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow raises nearly anything on a damaged file
+        return 0
+
+
+def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
+    """Bring an RGB picture to num_px x num_px; bicubic, every pixel of the original counts.
 
     Parameters
     ----------
@@ -103,19 +214,21 @@ def resize_picture(image: Image.Image, num_px: int) -> Pixels:
         Mode RGB.
     num_px : int
         Height and width of the result, at least 1.
+    resize : {"stretch", "crop", "pad"}
+        "stretch" distorts, as the course did. "crop" takes the largest square from the middle (an odd pixel is left
+        out at the right or at the bottom) and stretches that. "pad" keeps the whole picture and its aspect, in the
+        middle of a BACKGROUND (an odd pixel of which lies at the right or at the bottom); at least one pixel stays.
 
     Returns
     -------
     ndarray of shape (num_px, num_px, 3), uint8
     """
-    if image.size != (num_px, num_px):
-        image = image.resize((num_px, num_px), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)
+    return _to_pixels(image, 1, num_px, resize)
 
 
-def resize_pixels(pixels: Pixels, num_px: int) -> Pixels:
+def resize_pixels(pixels: Pixels, num_px: int, *, resize: str = "stretch") -> Pixels:
     """Resize pixels of shape (height, width, 3), uint8, as `resize_picture`."""
-    return resize_picture(Image.fromarray(pixels), num_px)
+    return resize_picture(Image.fromarray(pixels), num_px, resize)
 
 
 def flatten_pictures(pictures: Pixels) -> Pixels:
@@ -123,41 +236,160 @@ def flatten_pictures(pictures: Pixels) -> Pixels:
     return pictures.reshape(len(pictures), -1)
 
 
-def _check_size(image: Image.Image) -> None:
-    """Refuse a picture whose header claims too many pixels."""
-    if image.width * image.height > MAX_PIXELS:
+def encode_picture(pixels: Pixels) -> bytes:
+    """Return pixels of shape (height, width, 3), uint8, as the bytes of a PNG file, which keeps every one of them."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _damaged(reason: str) -> str:
+    """Say what is wrong with a file that begins as a picture does."""
+    return f"is damaged ({reason}); replace or remove it"
+
+
+def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
+    """Read the header of a picture and refuse what it would be too dear to decode."""
+    size = stream.seek(0, os.SEEK_END)
+    if size > MAX_BYTES:
+        raise DataError(f"has {size:,} bytes; at most {MAX_BYTES:,} are read: make the picture smaller")
+    stream.seek(0)
+    beginning = stream.read(16)
+    reader = next((reader for pattern, reader in _BEGINNINGS if pattern.match(beginning)), None)
+    if reader is None:
+        reason = "is not a picture that can be read" if size else "is empty (0 bytes)"
+        raise DataError(f"{reason}; known are {', '.join(FORMATS)}")
+    if reader is TiffImageFile:
+        check_tags(stream, size)
+        _silence_libtiff()
+    stream.seek(0)
+    image = reader(stream)
+    width, height = image.size
+    if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise DataError(
-            f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read: make the picture smaller"
+            f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are read, and {MAX_SIDE:,} a side: "
+            "make the picture smaller"
         )
+    _check_passes(image, stream)
+    if isinstance(image, PngImageFile) and isinstance(image.info.get("transparency"), int):
+        # Pillow scales the greys, and not the one that is transparent.
+        image.info["transparency"] *= _SHALLOW_GREYS.get(str(image.tile[0].args), 1)
+    return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB with 8 bits a channel; Pillow's own conversion turns 16-bit pictures white."""
-    if image.mode in _DEEP_MODES:
-        image = Image.fromarray(_to_eight_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        image = Image.alpha_composite(below, image)
-    return image.convert("RGB")
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to stderr on its own; what is wrong with a file, we say. It is Pillow's own copy."""
+    for library in Path(str(PIL.__file__)).parents[1].glob("pillow.libs/libtiff-*"):
+        ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
 
 
-def _to_eight_bits(values: NDArray[np.generic]) -> Pixels:
-    """Scale deep grey values to [0, 255]: 16-bit integers by 65535, floats in [0, 1] by 1; values up to 255 stay.
+def _check_passes(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
+    """Refuse a small file that would be decoded for minutes: scans of a JPEG, runs of a BMP, strips of a TIFF."""
+    area = image.width * image.height
+    if isinstance(image, BmpImageFile) and image.tile[0].codec_name == "bmp_rle" and area > _MAX_RUN_PIXELS:
+        raise DataError(f"is a BMP in runs of more than {_MAX_RUN_PIXELS:,} pixels; save it in another format")
+    if image.info.get("progressive"):
+        stream.seek(0)
+        scans = stream.read().count(b"\xff\xda")  # in the data themselves, FF is followed by 00
+        stream.seek(0)
+        if scans * area > _MAX_SCANS * MAX_PIXELS:
+            raise DataError(_damaged(f"it has {scans} scans of {image.width} x {image.height} pixels"))
+    if isinstance(image, TiffImageFile):
+        # Strips do not overlap, but each of up to six colours may have its own.
+        covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (tile.extents for tile in image.tile) if box)
+        tile = int(image.tag_v2.get(322, 1)) * int(image.tag_v2.get(323, 1))
+        if covered > 8 * area or tile > MAX_PIXELS // 4:
+            raise DataError(_damaged("its strips or tiles are far larger than the picture"))
+
+
+def _to_pixels(image: Image.Image, orientation: int, num_px: int, resize: str) -> Pixels:
+    """Turn upright, convert to RGB and bring to size."""
+    size = turn_size(image.size, orientation)
+    box = find_square(size) if resize == "crop" else (0, 0, *size)
+    target = fit(size, num_px) if resize == "pad" else (num_px, num_px)
+    small = _shrink(image, orientation, box, target)
+    if resize == "pad":
+        square = Image.new("RGB", (num_px, num_px), BACKGROUND)
+        square.paste(small, ((num_px - target[0]) // 2, (num_px - target[1]) // 2))
+        small = square
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, int]) -> Image.Image:
+    """Bring a box of the upright picture to the size `target`; a large one in strips, beside which little is in memory.
+
+    Resizing makes one side short after the other. Of a large picture the longer one is the first, so that what is half
+    done is small; else Pillow chooses.
+    """
+    depth = _Depth(image) if image.mode in _DEEP_MODES else None
+
+    def cut(strip: Box) -> Image.Image:
+        part = _to_rgb(image.crop(find_stored_box(strip, image.size, orientation)), depth)
+        return part.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else part
+
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width * height <= _STRIP_PIXELS:
+        return cut(box).resize(target, Image.Resampling.BICUBIC)
+    tall = height > width
+    half_done = Image.new("RGB", (width, target[1]) if tall else (target[0], height))
+    for strip in cut_strips(box, _STRIP_PIXELS, across=tall):
+        part = cut(strip)
+        size = (part.width, target[1]) if tall else (target[0], part.height)
+        place = (strip[0] - box[0], 0) if tall else (0, strip[1] - box[1])
+        half_done.paste(part.resize(size, Image.Resampling.BICUBIC), place)
+    return half_done.resize(target, Image.Resampling.BICUBIC)
+
+
+class _Depth:
+    """How the grey values of a picture with more than eight bits become eight; Pillow's own way turns them white.
+
+    Parameters
+    ----------
+    image : Image
+        Loaded, of one of _DEEP_MODES. Sixteen bits are scaled by 65535 (twelve in a TIFF by 4095), floats and wider
+        numbers by the first of 1 (floats only), 255 and 65535 that none of them exceeds.
 
     Raises
     ------
     DataError
         If the values fit none of these ranges.
     """
-    wide = values.astype(np.float64)
-    least, most = float(wide.min()), float(wide.max())
-    if not (np.isfinite(wide).all() and least >= 0 and most <= 65535):
-        raise DataError(f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535")
-    if values.dtype.newbyteorder("=") == np.uint16 or most > 255:
-        scale = 255 / 65535
-    elif values.dtype.kind == "f" and most <= 1:
-        scale = 255.0
-    else:
-        scale = 1.0
-    return np.rint(wide * scale).astype(np.uint8)
+
+    def __init__(self, image: Image.Image) -> None:
+        extremes = []
+        for strip in cut_strips((0, 0, *image.size), _STRIP_PIXELS):
+            values = np.asarray(image.crop(strip))
+            extremes.append((values.min(), values.max()))
+        least, most = float(np.min(extremes)), float(np.max(extremes))
+        if not (least >= 0 and most <= 65535):  # neither holds for nan
+            raise DataError(f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535")
+        tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+        if image.mode.startswith("I;16"):
+            self._white = 4095 if tags.get(258) == (12,) else 65535
+        else:
+            self._white = 1 if image.mode == "F" and most <= 1 else 255 if most <= 255 else 65535
+        self._inverted = tags.get(262) == 0  # white is zero
+        self._transparent = image.info.get("transparency")
+
+    def to_eight_bits(self, image: Image.Image) -> Image.Image:
+        """Return a part of the picture in mode L."""
+        values = np.asarray(image)
+        scaled = values.astype(np.float64) * (255 / self._white)
+        grey = np.rint(255 - scaled if self._inverted else scaled).astype(np.uint8)
+        if self._transparent is not None:
+            grey[values == self._transparent] = BACKGROUND[0]
+        return Image.fromarray(grey)
+
+
+def _to_rgb(image: Image.Image, depth: _Depth | None) -> Image.Image:
+    """Convert any mode to RGB with 8 bits a channel, over BACKGROUND."""
+    if depth is not None:
+        return depth.to_eight_bits(image).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        image = Image.alpha_composite(below, image)
+    return image.convert("RGB")

@@ -12,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from one_neuron.errors import one_line
 from one_neuron.files import replacing
+from one_neuron.pixel_file import row_blocks
 from one_neuron.storage import Model, PreparedSet
 
 _EXAMPLES_IN_A_ROW = 8
+_LONGEST_CLASS = 60  # letters of a name that still fit over a row of pictures
 _DPI = 100
 
 
@@ -112,6 +115,39 @@ def plot_examples(path: Path, prepared: PreparedSet) -> None:
     )
 
 
+def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
+    """Draw each class in a row: the mean of its training pictures, and some of them.
+
+    The examples are evenly spaced over the class, in the order of the training set. Its pixels are read once, a block
+    at a time in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The PNG file to make.
+    train, test : PreparedSet
+        Of the test set, only the labels are asked for.
+    """
+    means = _mean_pictures(train)
+    with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 3.4) as figure:
+        for part, label in zip(figure.subfigures(2, 1, squeeze=False).flat, (1, 0), strict=True):
+            rows = np.flatnonzero(train.Y == label)
+            name = one_line(_plain(train.classes[label]))
+            name = name if len(name) <= _LONGEST_CLASS else f"{name[: _LONGEST_CLASS - 1]}\N{HORIZONTAL ELLIPSIS}"
+            counts = f"{len(rows):,} in the training set, {np.count_nonzero(test.Y == label):,} in the test set"
+            part.suptitle(f"{name}: {counts}", fontsize=10, parse_math=False)
+            grid = part.subplots(1, _EXAMPLES_IN_A_ROW + 1)
+            for axes in grid:
+                axes.set_axis_off()
+            count = min(_EXAMPLES_IN_A_ROW, len(rows))
+            if count:
+                grid[0].imshow(_as_picture(means[label], train.num_px))
+                grid[0].set_title("mean", fontsize=8)
+            chosen = rows[np.arange(count) * len(rows) // max(count, 1)]
+            for axes, pixels in zip(grid[1:], train.X[chosen], strict=False):
+                axes.imshow(_as_picture(pixels, train.num_px))
+
+
 def plot_mistakes(path: Path, prepared: PreparedSet, A: NDArray[np.float64], mistakes: NDArray[np.int64]) -> None:
     """Draw the worst misses with their names and the probability of label 1.
 
@@ -146,9 +182,28 @@ def _plot_pictures(
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
-            axes.imshow(prepared.X[i].reshape(prepared.num_px, prepared.num_px, -1))
+            axes.imshow(_as_picture(prepared.X[i], prepared.num_px))
             # A picture's name is text, not matplotlib's mathematics.
             axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
+
+
+def _mean_pictures(prepared: PreparedSet) -> NDArray[np.uint8]:
+    """Return the mean pixels of each label, rounded, of shape (2, n_x); black for a label without pictures."""
+    sums = np.zeros((2, prepared.X.shape[1]), np.int64)  # whole numbers: the same however they are added up
+    start = 0
+    for block in row_blocks(prepared.X):
+        labels = prepared.Y[start : start + len(block)]
+        for label in (0, 1):
+            sums[label] += block[labels == label].sum(axis=0, dtype=np.int64)
+        start += len(block)
+    counts = np.maximum(np.bincount(prepared.Y, minlength=2), 1)[:, np.newaxis]
+    means: NDArray[np.uint8] = ((2 * sums + counts) // (2 * counts)).astype(np.uint8)
+    return means
+
+
+def _as_picture(pixels: NDArray[np.uint8], num_px: int) -> NDArray[np.uint8]:
+    """Return one row of pixels as a picture of shape (num_px, num_px, 3)."""
+    return pixels.reshape(num_px, num_px, -1)
 
 
 def _plain(text: str) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 QUIET_SECONDS = 2  # what is done by then needs no bar
 LINE_SECONDS = 10
+_PICTURES_BAR = "{desc}: {n_fmt} of {total_fmt} |{bar}| {elapsed}, {remaining} left, {rate_fmt}"
 _SWEEP_BAR = "{desc}: {n_fmt} of {total_fmt} |{bar}| {elapsed}, {remaining} left{postfix}"
 
 
@@ -78,6 +79,46 @@ def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[
             told, left = now, (now - started) / (done - already) * (total - done)
             comma = ", " if note else ""
             print(f"{what}: {done:,} of {total:,}{comma}{note}, {left:.0f} s left", file=sys.stderr)
+
+    yield tell
+
+
+@contextmanager
+def pictures_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """Give a function that shows how many pictures are decoded, how many a second, and the time left: show(done).
+
+    A bar on a terminal; elsewhere a line on stderr every ten seconds, with the speed since the last one: those that
+    were decoded before pass in no time.
+
+    Parameters
+    ----------
+    total : int
+        How many pictures there are.
+    """
+    if _is_watched():
+        from tqdm import tqdm
+
+        with tqdm(
+            total=total,
+            desc="pictures",
+            unit=" pictures",
+            delay=QUIET_SECONDS,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format=_PICTURES_BAR,
+        ) as bar:
+            yield lambda done: bar.update(done - bar.n)
+        return
+    told, before = time.monotonic(), 0
+
+    def tell(done: int) -> None:
+        nonlocal told, before
+        now = time.monotonic()
+        if sys.stderr is not None and now - told >= LINE_SECONDS and done > before:
+            rate = (done - before) / (now - told)
+            told, before = now, done
+            left = (total - done) / rate
+            print(f"pictures: {done:,} of {total:,}, {rate:,.0f} a second, {left:,.0f} s left", file=sys.stderr)
 
     yield tell
 

@@ -53,7 +53,7 @@ def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> st
     new = _replace_values(old, changes, path)
     with replacing(path) as temporary:
         temporary.write_bytes(new.encode("utf-8"))
-        if not _holds(temporary, meant):  # also where the anchor of one value is another value's alias
+        if not _holds(temporary, meant):
             raise _not_alone(path, changes)
     return _unified_diff(old, new, path.name)
 

@@ -8,6 +8,7 @@ References
 https://mlflow.org/docs/latest/ml/model/models-from-code/
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from one_neuron.errors import DataError
+from one_neuron.images import flatten_pictures, read_picture
 from one_neuron.neuron import predict, predict_probability
 from one_neuron.storage import load_model
 
 
 class OneNeuronModel(PythonModel):
-    """Pictures in, probability and class out."""
+    """Picture files in, probability and class out."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the artifact `model`.
@@ -36,7 +39,7 @@ class OneNeuronModel(PythonModel):
     def predict(
         self,
         context: PythonModelContext,  # noqa: ARG002  (MLflow fixes the signature)
-        model_input: np.ndarray,
+        model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
         """Return the probability of label 1 and the class that it means.
@@ -45,8 +48,9 @@ class OneNeuronModel(PythonModel):
         ----------
         context : PythonModelContext
             Not used.
-        model_input : ndarray of shape (m, num_px, num_px, 3), uint8
-            RGB pictures.
+        model_input : DataFrame with m rows
+            `picture` (bytes): whole files in any format that training reads, of any size. They go the way that the
+            pictures of the training set went.
         params : dict, optional
             Not used.
 
@@ -54,11 +58,27 @@ class OneNeuronModel(PythonModel):
         -------
         DataFrame with m rows
             `probability` (float64, in [0, 1]) and `class` (str).
+
+        Raises
+        ------
+        DataError
+            If a picture cannot be read; the message names its row, counted from 0.
         """
-        pixels = model_input.reshape(len(model_input), -1)
-        probability = predict_probability(pixels, self._model.parameters)
-        labels = predict(pixels, self._model.parameters, threshold=self._model.threshold)
-        return pd.DataFrame({"probability": probability, "class": [self._model.classes[label] for label in labels]})
+        model = self._model
+        pictures = np.empty((len(model_input), model.num_px, model.num_px, 3), dtype=np.uint8)
+        for row, content in enumerate(model_input["picture"]):
+            if not isinstance(content, bytes | bytearray):  # MLflow lets text and None through
+                raise DataError(f"the picture in row {row} is {content!r:.40}; expected the bytes of a file")
+            try:
+                pictures[row] = read_picture(
+                    io.BytesIO(content), model.num_px, resize=model.resize, decode=model.decode
+                )
+            except DataError as error:
+                raise DataError(f"the picture in row {row} {error}") from error
+        pixels = flatten_pictures(pictures)
+        probability = predict_probability(pixels, model.parameters)
+        labels = predict(pixels, model.parameters, threshold=model.threshold)
+        return pd.DataFrame({"probability": probability, "class": [model.classes[label] for label in labels]})
 
 
 set_model(OneNeuronModel())

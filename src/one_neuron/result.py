@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from one_neuron.data_report import describe_copies
 from one_neuron.errors import DataError
 from one_neuron.files import read_costs, read_json
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
@@ -20,9 +21,14 @@ MODEL_FILE = Path("models/model.h5")
 COSTS_FILE = Path("plots/costs.csv")
 TRAIN_FILE = Path("data/prepared/train.h5")
 TEST_FILE = Path("data/prepared/test.h5")
+PREPARE_METRICS = Path("metrics/prepare.json")
 TRAIN_METRICS = Path("metrics/train.json")
 EVALUATE_METRICS = Path("metrics/evaluate.json")
 SHAPES = ("m", "n_x")  # numbers, but no measure of quality
+_GEOMETRY = ("num_px", "resize", "decode")  # keys of `data` that a model keeps, to treat a new picture the same way
+# Keys of `data` that say where and how pictures are read; what came of it is in the SHA-256 of the data.
+_WAYS = ("path", "on_error", "max_skipped")
+_OWN_PICTURES = ("positive_class", "test_fraction", "seed")  # keys of `data` that other sources do not ask for
 
 
 @dataclass(frozen=True)
@@ -41,8 +47,8 @@ class Result:
         Trained on `train`.
     costs : sequence of (int, float)
         Pairs of an iteration and the cost after that many updates.
-    train_metrics, evaluate_metrics : mapping
-        What `metrics/train.json` and `metrics/evaluate.json` hold.
+    prepare_metrics, train_metrics, evaluate_metrics : mapping
+        What `metrics/prepare.json`, `metrics/train.json` and `metrics/evaluate.json` hold.
     """
 
     folder: Path
@@ -51,6 +57,7 @@ class Result:
     test: PreparedSet
     model: Model
     costs: Sequence[tuple[int, float]]
+    prepare_metrics: Mapping[str, Any]
     train_metrics: Mapping[str, Any]
     evaluate_metrics: Mapping[str, Any]
 
@@ -63,15 +70,33 @@ class Result:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The final measures: `train_accuracy`, `test_precision` ...
+        """The final measures, and what can be counted of the data: `train_accuracy`, `data_num_copies` ...
 
         Raises
         ------
         DataError
             If one is not finite: MLflow would store infinity as 1.797e308 and say nothing.
         """
-        measures = _flatten(self.train_metrics, TRAIN_METRICS) | _flatten(self.evaluate_metrics, EVALUATE_METRICS)
+        counts = _flatten(self.prepare_metrics, PREPARE_METRICS)
+        measures = {key if key.startswith(("train_", "test_")) else f"data_{key}": n for key, n in counts.items()}
+        measures |= _flatten(self.train_metrics, TRAIN_METRICS) | _flatten(self.evaluate_metrics, EVALUATE_METRICS)
         return dict(sorted(measures.items()))
+
+    @property
+    def warning(self) -> str:
+        """What makes the measures doubtful: test pictures that are copies of training pictures; "" for nothing.
+
+        Raises
+        ------
+        DataError
+            If `metrics/prepare.json` does not say.
+        """
+        try:
+            return describe_copies(self.prepare_metrics)
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"'{self.folder / PREPARE_METRICS}' does not say which pictures are copies; run `dvc repro`"
+            ) from error
 
     @property
     def content_key(self) -> str:
@@ -79,7 +104,8 @@ class Result:
 
         It holds no time, place or commit, so the same result has the same key wherever and whenever it was made. The
         metrics belong to it because they also depend on the code: after a mended formula the old run no longer shows
-        the files. The plots do not: another look is no other result.
+        the files. The plots do not: another look is no other result. Nor do the files that were skipped, but for their
+        number: the reasons may name places.
         """
         content = {
             "params": self.params,
@@ -87,6 +113,7 @@ class Result:
             "test": self.test.sha256,
             "model": self.model.sha256,
             "costs": [list(pair) for pair in self.costs],
+            "prepare_metrics": {key: value for key, value in self.prepare_metrics.items() if key != "skipped"},
             "train_metrics": dict(self.train_metrics),
             "evaluate_metrics": dict(self.evaluate_metrics),
         }
@@ -105,13 +132,19 @@ class Result:
 def describe_settings(settings: Settings) -> dict[str, str]:
     """Return the parameters of a run: "train.learning_rate" ..., as params.yaml writes them.
 
+    Only those that can change the result: neither where pictures lie, nor what another source would ask for.
+
     Parameters
     ----------
     settings : Settings
     """
     sections = asdict(settings)
-    if settings.data.source != "drawn":
+    source = settings.data.source
+    del sections["hdf5"]  # names of files and data sets
+    if source != "drawn":
         del sections["draw"]  # drawn pictures are always there, but none of them reached this result
+    left_out = _WAYS if source in ("folder", "hdf5") else (*_WAYS, *_OWN_PICTURES)
+    sections["data"] = {key: value for key, value in sections["data"].items() if key not in left_out}
     return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
 
 
@@ -135,6 +168,7 @@ def read_result(folder: Path) -> Result:
         test=load_prepared(folder / TEST_FILE),
         model=load_model(folder / MODEL_FILE),
         costs=read_costs(folder / COSTS_FILE),
+        prepare_metrics=read_json(folder / PREPARE_METRICS),
         train_metrics=read_json(folder / TRAIN_METRICS),
         evaluate_metrics=read_json(folder / EVALUATE_METRICS),
     )
@@ -157,8 +191,8 @@ def read_result(folder: Path) -> Result:
 def _check_made_with(result: Result, folder: Path) -> None:
     """Refuse a model that was made with other parameters than params.yaml says now."""
     model, settings = result.model, result.settings
-    made_with = {"threshold": model.threshold, "num_px": model.num_px, **model.trained_with}
-    asked = {**asdict(settings.train), "num_px": settings.data.num_px, "source": settings.data.source}
+    made_with = {key: getattr(model, key) for key in ("threshold", *_GEOMETRY)} | dict(model.trained_with)
+    asked = asdict(settings.train) | {key: getattr(settings.data, key) for key in ("source", *_GEOMETRY)}
     for key in asked.keys() & made_with.keys():
         if made_with[key] != asked[key]:
             raise DataError(

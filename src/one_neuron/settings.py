@@ -1,62 +1,74 @@
 """The schema of params.yaml: types, ranges and messages. The only room that knows OmegaConf and Hydra."""
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
+from one_neuron.schema import check_value, choice, number, text
 
 PARAMS_FILE = Path("params.yaml")
 CONF_FOLDER = Path("conf")
 COMMAND_LINE = "the command line"
-
-
-def _number(least: float, most: float, *, open_ends: bool = False) -> Any:
-    """Declare a number in [least, most], or in (least, most) with `open_ends`."""
-    return field(metadata={"least": least, "most": most, "open_ends": open_ends})
-
-
-def _choice(*options: str) -> Any:
-    """Declare one of some words."""
-    return field(metadata={"options": options})
+MAX_YAML_BYTES = 2**16
 
 
 @dataclass(frozen=True)
 class DrawSettings:
     """Section `draw`: the pictures that the project draws itself."""
 
-    seed: int = _number(0, 2**63 - 1)
-    num_train: int = _number(2, 1_000_000)
-    num_test: int = _number(2, 1_000_000)
+    seed: int = number(0, 2**63 - 1)
+    num_train: int = number(2, 1_000_000)
+    num_test: int = number(2, 1_000_000)
 
 
 @dataclass(frozen=True)
 class DataSettings:
     """Section `data`: which pictures, and how many pixels of them the neuron sees."""
 
-    source: str = _choice("drawn", "catvnoncat")
-    num_px: int = _number(1, 1024)
+    source: str = choice("drawn", "catvnoncat", "folder", "hdf5")
+    num_px: int = number(1, 1024)
+    resize: str = choice("stretch", "crop", "pad")
+    decode: str = choice("exact", "fast")
+    path: str = text("a folder or a file")
+    positive_class: str = text("the folder of a class")
+    test_fraction: float = number(0, 1, open_ends=True)
+    seed: int = number(0, 2**63 - 1)
+    on_error: str = choice("stop", "skip")
+    max_skipped: int = number(0, 1_000_000_000)
+
+
+@dataclass(frozen=True)
+class Hdf5Settings:
+    """Section `hdf5`: what the files and data sets of `data.source: hdf5` are called."""
+
+    train_file: str = text("a file in data.path")
+    test_file: str = text("a file in data.path")
+    train_x: str = text("a data set")
+    train_y: str = text("a data set")
+    test_x: str = text("a data set", may_be_empty=True)
+    test_y: str = text("a data set", may_be_empty=True)
+    classes: str = text("a data set", may_be_empty=True)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Section `train`: gradient descent, and the threshold that goes with the model."""
 
-    learning_rate: float = _number(1e-12, 1000)
-    num_iterations: int = _number(1, 10_000_000)
-    record_every: int = _number(1, 10_000_000)
-    tolerance: float = _number(0, 1)
-    threshold: float = _number(0, 1, open_ends=True)
+    learning_rate: float = number(1e-12, 1000)
+    num_iterations: int = number(1, 10_000_000)
+    record_every: int = number(1, 10_000_000)
+    tolerance: float = number(0, 1)
+    threshold: float = number(0, 1, open_ends=True)
 
 
 @dataclass(frozen=True)
 class EvaluateSettings:
     """Section `evaluate`: what is shown of the result."""
 
-    num_mistakes: int = _number(1, 100)
+    num_mistakes: int = number(1, 100)
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Settings:
 
     draw: DrawSettings
     data: DataSettings
+    hdf5: Hdf5Settings
     train: TrainSettings
     evaluate: EvaluateSettings
 
@@ -73,9 +86,9 @@ class Settings:
 class SweepSettings:
     """Section `sweep` of conf/config.yaml: how configurations are compared."""
 
-    folds: int = _number(0, 1000)
-    seed: int = _number(0, 2**63 - 1)
-    keep_models: int = _number(0, 1000)
+    folds: int = number(0, 1000)
+    seed: int = number(0, 2**63 - 1)
+    keep_models: int = number(0, 1000)
 
 
 _SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}
@@ -91,7 +104,7 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     Parameters
     ----------
     path : Path
-        A YAML file with the sections draw, data, train and evaluate.
+        A YAML file with the sections draw, data, hdf5, train and evaluate.
 
     Returns
     -------
@@ -108,6 +121,7 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     from yaml import YAMLError
 
     try:
+        check_yaml(path)
         # Not resolved: DVC sees the text of params.yaml, not what an environment variable makes of it.
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except FileNotFoundError as error:
@@ -124,6 +138,33 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
         # OmegaConf's word for a file that holds nothing but a number
         raise SettingsError(f"'{path}' holds no sections: {one_line(error)}") from error
     return check_settings(values, origin=str(path))
+
+
+def check_yaml(path: Path) -> None:
+    """Refuse a YAML file that would grow when it is read: an alias of an alias of an alias fills any memory.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    SettingsError
+        If it is larger than 64 KB, or holds an alias (`*name`).
+    OSError, YAMLError
+        If it cannot be read, or is no YAML.
+    """
+    import yaml
+
+    size = path.stat().st_size
+    if size > MAX_YAML_BYTES:
+        raise SettingsError(
+            f"'{path}' has {size:,} bytes; at most {MAX_YAML_BYTES:,} are read: it holds parameters alone"
+        )
+    for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1
+            raise SettingsError(f"'{path}', line {line}: the alias '*{event.anchor}' is not read; write the value out")
 
 
 def compose_settings(overrides: Sequence[str]) -> Settings:
@@ -186,6 +227,8 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
     if not (CONF_FOLDER / "config.yaml").is_file():
         raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
     try:
+        for path in sorted(CONF_FOLDER.rglob("*.yaml")):
+            check_yaml(path)
         with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
             values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
@@ -219,6 +262,7 @@ def check_settings(values: Any, *, origin: str) -> Settings:
     return Settings(
         draw=_check_section(DrawSettings, "draw", sections, origin),
         data=_check_section(DataSettings, "data", sections, origin),
+        hdf5=_check_section(Hdf5Settings, "hdf5", sections, origin),
         train=_check_section(TrainSettings, "train", sections, origin),
         evaluate=_check_section(EvaluateSettings, "evaluate", sections, origin),
     )
@@ -263,13 +307,13 @@ def check_key(key: str, known: Sequence[str]) -> None:
     _check_known(key, known, origin=COMMAND_LINE)
 
 
-SectionT = TypeVar("SectionT", DrawSettings, DataSettings, TrainSettings, EvaluateSettings, SweepSettings)
+SectionT = TypeVar("SectionT", DrawSettings, DataSettings, Hdf5Settings, TrainSettings, EvaluateSettings, SweepSettings)
 
 
 def _check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:
     """Check one section, key by key."""
     values = _check_keys(sections[name], [key.name for key in fields(kind)], origin, where=f"{name}.")
-    return kind(**{key.name: _check_value(key, f"{name}.{key.name}", values[key.name], origin) for key in fields(kind)})
+    return kind(**{key.name: check_value(key, f"{name}.{key.name}", values[key.name], origin) for key in fields(kind)})
 
 
 def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str) -> Mapping[str, Any]:
@@ -293,34 +337,3 @@ def _check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> N
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
         shown = f" with the value {value['value']!r}" if value else ""
         raise SettingsError(f"{origin}: unknown key '{key}'{shown}; {hint}")
-
-
-def _check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
-    """Check one value against its declaration; return it with its declared type."""
-    limits = key.metadata
-    if "options" in limits:
-        allowed = " or ".join(limits["options"])
-        fits = value in limits["options"]
-    else:
-        kind = "a whole number" if key.type is int else "a number"
-        ends = "between {least:,} and {most:,}, ends excluded" if limits["open_ends"] else "from {least:,} to {most:,}"
-        allowed = f"{kind} {ends.format(**limits)}"
-        fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
-    if not fits:
-        text = " (text)" if isinstance(value, str) and "options" not in limits else ""
-        raise SettingsError(f"{origin}: {name} is {value!r}{text}; expected {allowed}")
-    return value if key.type is str else key.type(value)  # type: ignore[operator]
-
-
-def _is_number(value: Any, *, whole: bool) -> bool:
-    """Tell numbers from the rest; in Python True is an integer too. 2e3 is a whole number, 1.5, nan and inf are not."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if isinstance(value, int):
-        return True  # of any size, where math.isfinite overflows
-    return math.isfinite(value) and (not whole or value == int(value))
-
-
-def _in_range(value: float, *, least: float, most: float, open_ends: bool) -> bool:
-    """Tell whether the value lies in the declared range."""
-    return least < value < most if open_ends else least <= value <= most

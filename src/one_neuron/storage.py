@@ -1,9 +1,8 @@
-"""The HDF5 files between the stages: prepared sets and models. The only room that knows h5py."""
+"""The HDF5 files between the stages: prepared sets and models."""
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,20 +12,20 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, OneNeuronError, one_line
-from one_neuron.file_header import new_digest, read_attribute, read_header, read_json_attribute, write_header
-from one_neuron.files import replacing
-from one_neuron.neuron import Parameters
-from one_neuron.pixel_file import (
-    MEMORY_VARIABLE,
-    PixelFile,
-    Pixels,
-    StoredNames,
-    memory_bound,
-    names_as_bytes,
-    row_blocks,
-    store_names,
+from one_neuron.errors import DataError
+from one_neuron.file_header import (
+    Header,
+    check_treatment,
+    new_digest,
+    read_attribute,
+    read_header,
+    read_json_attribute,
+    write_header,
 )
+from one_neuron.files import replacing
+from one_neuron.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
+from one_neuron.neuron import Parameters
+from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
 
 CHANNELS = 3  # RGB
 _REMEDY = "run `dvc repro` to make it again"
@@ -51,6 +50,8 @@ class PreparedSet:
         The names of label 0 and label 1.
     source : str
         The value of `data.source`.
+    resize, decode : str
+        The values of `data.resize` and `data.decode`: how the pictures were brought to num_px and read.
 
     Raises
     ------
@@ -64,8 +65,11 @@ class PreparedSet:
     num_px: int
     classes: tuple[str, str]
     source: str = ""
+    resize: str = "stretch"
+    decode: str = "exact"
 
     def __post_init__(self) -> None:
+        check_treatment(self.resize, self.decode)
         n_x = self.num_px * self.num_px * CHANNELS
         if self.X.dtype != np.uint8 or len(self.X.shape) != 2 or self.X.shape[1] != n_x or self.X.shape[0] == 0:
             raise DataError(
@@ -90,11 +94,17 @@ class PreparedSet:
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of pixels, labels, names, geometry, classes and source, as 64 hexadecimal digits.
+        """SHA-256 of pixels, labels and all other fields, as 64 hexadecimal digits.
 
         It is the same wherever X lies, and is worked out once, in one pass over X.
         """
-        header = {"num_px": self.num_px, "classes": self.classes, "source": self.source}
+        header = {
+            "num_px": self.num_px,
+            "classes": self.classes,
+            "source": self.source,
+            "resize": self.resize,
+            "decode": self.decode,
+        }
         digest = new_digest("prepared", header, self.X, self.Y)
         for block in row_blocks(self.X):
             digest.update(block.data)
@@ -120,6 +130,8 @@ class Model:
         A probability above it means label 1; in (0, 1).
     trained_with : mapping of str to str, int or float
         The parameters that made it and the SHA-256 of the training set.
+    resize, decode : str
+        As in the training set: a new picture is treated the same.
 
     Raises
     ------
@@ -132,8 +144,11 @@ class Model:
     classes: tuple[str, str]
     threshold: float
     trained_with: Mapping[str, str | int | float] = field(default_factory=dict)
+    resize: str = "stretch"
+    decode: str = "exact"
 
     def __post_init__(self) -> None:
+        check_treatment(self.resize, self.decode)
         n_x = self.num_px * self.num_px * CHANNELS
         if self.parameters.w.shape != (n_x,):
             raise DataError(f"w has shape {self.parameters.w.shape}; expected ({n_x},) for num_px = {self.num_px}")
@@ -144,12 +159,14 @@ class Model:
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of w, b, geometry, classes, threshold and training parameters, as 64 hexadecimal digits."""
+        """SHA-256 of w, b and all other fields, as 64 hexadecimal digits."""
         header = {
             "num_px": self.num_px,
             "classes": self.classes,
             "threshold": self.threshold,
             "trained_with": dict(self.trained_with),
+            "resize": self.resize,
+            "decode": self.decode,
         }
         arrays = [np.asarray(value, dtype=np.float64) for value in (self.parameters.w, self.parameters.b)]
         digest = new_digest("model", header, *arrays)
@@ -182,7 +199,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
     with h5py.File(image, "w") as file:
         file["Y"] = prepared.Y
         file["names"] = store_names(prepared.names)
-        write_header(file.attrs, "prepared", num_px=prepared.num_px, classes=prepared.classes, sha256=prepared.sha256)
+        write_header(file.attrs, "prepared", _header_of(prepared))
         file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
         offset = _declare_pixels(file, prepared.X.shape)
     if image.getbuffer().nbytes > offset:
@@ -209,16 +226,27 @@ def load_prepared(path: Path) -> PreparedSet:
     """
     bound = memory_bound()
     with open_hdf5(path, remedy=_REMEDY) as file:
-        num_px, classes, sha256 = read_header(file.attrs, "prepared")
-        dataset = _find_dataset(file, "X", "uint8", 2)
+        attributes = read_attributes(file)
+        header = read_header(attributes, "prepared")
+        dataset = find_dataset(file, "X", "uint8", 2, contiguous=True)
         large = dataset.nbytes > bound
-        X: Pixels = _open_pixels(path, dataset) if large else read_dataset(file, "X", dtype="uint8", ndim=2)
-        Y = read_dataset(file, "Y", dtype="uint8", ndim=1)
-        stored = StoredNames(read_dataset(file, "names", dtype="bytes", ndim=1))
-        names = stored if large else tuple(stored)
-        source = read_json_attribute(file.attrs, "source", str)
-        prepared = PreparedSet(X=X, Y=Y, names=names, num_px=num_px, classes=classes, source=source)
-    _check_digest(path, prepared.sha256, sha256)
+        X: Pixels = (
+            PixelFile(path, offset=dataset.id.get_offset(), shape=dataset.shape)
+            if large
+            else read_dataset(file, "X", dtype="uint8", ndim=2, contiguous=True)
+        )
+        stored = StoredNames(read_dataset(file, "names", dtype="bytes", ndim=1, contiguous=True))
+        prepared = PreparedSet(
+            X=X,
+            Y=read_dataset(file, "Y", dtype="uint8", ndim=1, contiguous=True),
+            names=stored if large else tuple(stored),
+            num_px=header.num_px,
+            classes=header.classes,
+            source=read_json_attribute(attributes, "source", str),
+            resize=header.resize,
+            decode=header.decode,
+        )
+    _check_digest(path, prepared.sha256, header.sha256)
     return prepared
 
 
@@ -228,7 +256,7 @@ def save_model(path: Path, model: Model) -> None:
     with h5py.File(image, "w") as file:
         file["w"] = model.parameters.w
         file["b"] = np.float64(model.parameters.b)
-        write_header(file.attrs, "model", num_px=model.num_px, classes=model.classes, sha256=model.sha256)
+        write_header(file.attrs, "model", _header_of(model))
         file.attrs["threshold"] = model.threshold
         file.attrs["trained_with"] = np.bytes_(json.dumps(dict(model.trained_with)))
     with replacing(path) as temporary:
@@ -245,97 +273,26 @@ def load_model(path: Path) -> Model:
         was written.
     """
     with open_hdf5(path, remedy=_REMEDY) as file:
-        num_px, classes, sha256 = read_header(file.attrs, "model")
-        w = read_dataset(file, "w", dtype="float64", ndim=1)
-        b = read_dataset(file, "b", dtype="float64", ndim=0)
+        attributes = read_attributes(file)
+        header = read_header(attributes, "model")
+        w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True)
+        b = read_dataset(file, "b", dtype="float64", ndim=0, contiguous=True)
         model = Model(
             parameters=Parameters(w=w, b=float(b)),
-            num_px=num_px,
-            classes=classes,
-            threshold=float(read_attribute(file.attrs, "threshold", float)),
-            trained_with=read_json_attribute(file.attrs, "trained_with", dict),
+            num_px=header.num_px,
+            classes=header.classes,
+            threshold=float(read_attribute(attributes, "threshold", float)),
+            trained_with=read_json_attribute(attributes, "trained_with", dict),
+            resize=header.resize,
+            decode=header.decode,
         )
-    _check_digest(path, model.sha256, sha256)
+    _check_digest(path, model.sha256, header.sha256)
     return model
 
 
-@contextmanager
-def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
-    """Open `path` for reading; every problem found in the block names the file and the remedy.
-
-    Parameters
-    ----------
-    path : Path
-        An HDF5 file.
-    remedy : str
-        What the user can do, for the end of the message.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or not readable as HDF5, or if the block raises a DataError.
-    """
-    if not path.exists():
-        raise DataError(f"'{path}' is missing; {remedy}")
-    if not path.is_file():
-        raise DataError(f"'{path}' is not a file; {remedy}")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OneNeuronError as error:
-        raise DataError(f"'{path}': {error}; {remedy}") from error
-    except PermissionError as error:
-        raise DataError(f"'{path}' may not be read (permission denied); {remedy}") from error
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"'{path}' is not a readable HDF5 file ({one_line(error)}); {remedy}") from error
-
-
-def read_dataset(file: h5py.File, key: str, *, dtype: str | Sequence[str], ndim: int | Sequence[int]) -> NDArray[Any]:
-    """Read the dataset `key` after checking that it is one, of the right type and dimensions, and really stored.
-
-    Parameters
-    ----------
-    file : h5py.File
-        An open file.
-    key : str
-        Name of the dataset.
-    dtype : str or sequence of str
-        Names of the accepted types, for instance "uint8".
-    ndim : int or sequence of int
-        The accepted numbers of dimensions.
-
-    Returns
-    -------
-    ndarray
-        The whole dataset.
-
-    Raises
-    ------
-    DataError
-        If the key is missing (the keys present are named) or the dataset does not fit.
-    """
-    dataset = _find_dataset(file, key, dtype, ndim)
-    values = dataset[()]
-    return np.asarray(values, dtype=dataset.dtype.newbyteorder("="))
-
-
-def _find_dataset(file: h5py.File, key: str, dtype: str | Sequence[str], ndim: int | Sequence[int]) -> h5py.Dataset:
-    """Return the dataset `key` after the checks of `read_dataset`, without reading it."""
-    if key not in file:
-        raise DataError(f"the key '{key}' is missing; present: {', '.join(sorted(file)) or 'none'}")
-    dataset = file[key]
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"'{key}' is a group, not a dataset")
-    dtypes, ndims = np.atleast_1d(dtype), np.atleast_1d(ndim)
-    found = "bytes" if dataset.dtype.kind == "S" else dataset.dtype.newbyteorder("=").name  # text of any fixed length
-    if found not in dtypes:
-        raise DataError(f"'{key}' has type {dataset.dtype}; expected {' or '.join(dtypes)}")
-    if dataset.ndim not in ndims:
-        raise DataError(f"'{key}' has {dataset.ndim} dimensions; expected {' or '.join(map(str, ndims))}")
-    # A file of two kilobytes can claim a terabyte of zeros: believe only what is stored.
-    if dataset.chunks is None and dataset.id.get_storage_size() != dataset.nbytes:
-        raise DataError(f"'{key}' claims {dataset.nbytes} bytes and stores {dataset.id.get_storage_size()}")
-    return dataset
+def _header_of(content: PreparedSet | Model) -> Header:
+    """Return what a file says about its content in any case."""
+    return Header(content.num_px, content.classes, content.resize, content.decode, content.sha256)
 
 
 def _declare_pixels(file: h5py.File, shape: tuple[int, ...]) -> int:
@@ -343,19 +300,6 @@ def _declare_pixels(file: h5py.File, shape: tuple[int, ...]) -> int:
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     return int(file.create_dataset("X", shape, np.uint8, dcpl=plan, fill_time="never").id.get_offset())
-
-
-def _open_pixels(path: Path, dataset: h5py.Dataset) -> PixelFile:
-    """Return the pixels of a dataset that is to stay on disk; check that they lie there one after the other."""
-    plan, offset = dataset.id.get_create_plist(), dataset.id.get_offset()
-    if plan.get_layout() != h5py.h5d.CONTIGUOUS or plan.get_external_count() or offset is None:
-        raise DataError(
-            f"'X' takes {dataset.nbytes} bytes, more than {MEMORY_VARIABLE} allows in memory, and cannot stay on disk: "
-            "it is not stored there in one piece"
-        )
-    if offset + dataset.nbytes > path.stat().st_size:
-        raise DataError(f"'X' ends {offset + dataset.nbytes - path.stat().st_size} bytes behind the end of the file")
-    return PixelFile(path, offset=offset, shape=dataset.shape)
 
 
 def _check_digest(path: Path, computed: str, written: str) -> None:

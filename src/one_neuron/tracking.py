@@ -207,6 +207,8 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
     }
     if result.metrics.get("diverged"):
         tags["one_neuron.diverged"] = "true"
+    if result.warning:
+        tags["one_neuron.warning"] = result.warning[:MAX_TAG]
     if origin.commit:
         tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
     if origin.exp_name:

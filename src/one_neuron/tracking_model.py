@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from one_neuron.images import encode_picture
 from one_neuron.storage import CHANNELS, PreparedSet
 from one_neuron.storage import Model as StoredModel
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
 # What a logged model needs to be loaded without this repository: our modules and their distributions.
-MODEL_MODULES = ("__init__", "errors", "file_header", "files", "neuron", "pixel_file", "portable", "storage")
-MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas")
+MODEL_MODULES = "__init__ errors file_header files hdf5 images neuron".split()
+MODEL_MODULES += "picture_boxes picture_tags pixel_file portable storage".split()
+MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pillow")
 
 
 def describe_data(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
@@ -107,8 +109,8 @@ def log_model(
     logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
         model_folder = Path(temporary, "model")
-        shape = (-1, model.num_px, model.num_px, CHANNELS)
-        _save_model(model_folder, Path(temporary, "one_neuron"), path, example.reshape(shape), logged)
+        picture = encode_picture(example.reshape(model.num_px, model.num_px, CHANNELS))
+        _save_model(model_folder, Path(temporary, "one_neuron"), path, picture, logged)
         client.log_model_artifacts(logged.model_id, str(model_folder))
     client.finalize_logged_model(logged.model_id, "READY")
     return _link_model(client, run, str(logged.model_id), step)
@@ -123,13 +125,12 @@ def _link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) ->
     return model_id
 
 
-def _save_model(
-    model_folder: Path, package: Path, path: Path, pictures: NDArray[np.uint8], logged: "LoggedModel"
-) -> None:
+def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, logged: "LoggedModel") -> None:
     """Write the model as MLflow keeps it: arrays, the code that uses them, signature, example and requirements."""
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+    from mlflow.types import ColSpec, DataType, Schema
+    from pandas import DataFrame
 
     sources = Path(__file__).parent
     package.mkdir()
@@ -147,10 +148,10 @@ def _save_model(
         artifacts={"model": path.as_uri()},
         code_paths=[str(package)],
         signature=ModelSignature(
-            inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, *pictures.shape[1:]))]),
+            inputs=Schema([ColSpec(DataType.binary, "picture")]),
             outputs=Schema([ColSpec(DataType.double, "probability"), ColSpec(DataType.string, "class")]),
         ),
-        input_example=pictures,
+        input_example=DataFrame({"picture": [picture]}),  # anything else comes back as base64
         # Given, not inferred: MLflow would load the model in a process of its own and ask pip.
         pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
     )

@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from one_neuron.errors import EnvironmentProblem
-from one_neuron.files import read_costs, write_csv, write_json
+from one_neuron.data_report import ClassCount, describe_data
+from one_neuron.errors import DataError, EnvironmentProblem
+from one_neuron.files import read_costs, read_json, write_csv, write_json
+from one_neuron.images import encode_picture, load_picture
 from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.result import read_result
 from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
@@ -31,6 +34,8 @@ pytestmark = [
     # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
+    # And what pandas 4 will take away, where it keeps an example.
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
 ]
 
 PROJECT = Path(__file__).parents[2]
@@ -38,7 +43,9 @@ NUM_PX = 4
 CLASSES = ("non-cat", "cat")
 PARAMS = """\
 draw: {seed: 1, num_train: 12, num_test: 7}
-data: {source: drawn, num_px: 4}
+data: {source: drawn, num_px: 4, resize: stretch, decode: exact, path: pictures, positive_class: cat,
+  test_fraction: 0.2, seed: 1, on_error: stop, max_skipped: 10}
+hdf5: {train_file: a.h5, test_file: b.h5, train_x: x, train_y: y, test_x: x, test_y: y, classes: ''}
 train: {learning_rate: 0.005, num_iterations: 2000, record_every: 100, tolerance: 0, threshold: 0.5}
 evaluate: {num_mistakes: 12}
 """
@@ -78,6 +85,9 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     split = {"m": 12, "cost": 0.5, "accuracy": 0.8, "precision": 0.7, "recall": 0.6, "f1": 0.65, "roc_auc": 0.9}
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
+    counts = [ClassCount("non-cat", 0, 6, 4), ClassCount("cat", 1, 6, 3)]
+    report = describe_data(train, test, classes=counts, skipped=[("a.png", "it is cut off")], ignored=2)
+    write_json(folder / "metrics/prepare.json", report)
     first, last = costs[0][1], costs[-1][1]
     measured = {"first_cost": first, "last_cost": last, "diverged": False, "stability_bound": 0.0036}
     write_json(folder / "metrics/train.json", {"form": "gram", "m": 12, "n_x": 48, **measured})
@@ -171,6 +181,26 @@ def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Pat
     assert run.info.status == "FINISHED"
 
 
+def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
+    """As the stage told them; a name may be longer than a tag."""
+    assert "one_neuron.warning" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
+    report = read_json(root / "metrics/prepare.json")
+    write_json(root / "metrics/prepare.json", {**report, "num_copies": 3, "copies": [["a.png", "b.png" * 2000]]})
+    run = client_of(root).get_run(record_result(root, root).run_id)
+    expected = "3 test pictures are copies of training pictures, for instance 'a.png' of 'b.pngb.png"
+    assert run.data.tags["one_neuron.warning"].startswith(expected)
+    assert run.data.metrics["data_num_copies"] == 3
+
+
+@pytest.mark.parametrize(("key", "value"), [("resize", "pad"), ("decode", "fast")])
+def test_a_model_for_pictures_made_in_another_way_is_refused(root: Path, key: str, value: str) -> None:
+    """Params.yaml was edited and nothing run since."""
+    change: dict[str, Any] = {key: value}
+    save_model(root / "models/model.h5", replace(load_model(root / "models/model.h5"), **change))
+    with pytest.raises(DataError, match=rf"made with {key} = {value}, '.*params\.yaml' says .*; run `dvc repro`"):
+        read_result(root)
+
+
 def test_first_call_makes_the_run_and_the_second_adds_nothing(root: Path) -> None:
     """The second call finds the run by its key and writes no file."""
     first = record_result(root, root)
@@ -195,6 +225,8 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
     metrics = run.data.metrics
     assert (metrics["train_accuracy"], metrics["test_accuracy"], metrics["baseline_accuracy"]) == (0.8, 0.75, 0.5)
     assert (metrics["train_cost"], metrics["test_precision"], metrics["test_roc_auc"]) == (0.5, 0.7, 0.9)
+    assert (metrics["data_num_skipped"], metrics["data_num_ignored"], metrics["data_num_copies"]) == (1, 2, 0)
+    assert (metrics["train_num_positive"], metrics["test_num_positive"], metrics["test_num_negative"]) == (6, 3, 4)
     assert run.data.tags[CONTENT_KEY] == read_result(root).content_key
     assert run.data.tags["one_neuron.model_sha256"] == load_model(root / "models/model.h5").sha256
     assert "dvc repro" in run.data.tags["mlflow.note.content"]
@@ -206,6 +238,7 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
     assert sorted(list_files()) == [
         "dvc.lock",
         "metrics/evaluate.json",
+        "metrics/prepare.json",
         "metrics/train.json",
         "params.yaml",
         "plots/costs.csv",
@@ -300,24 +333,34 @@ LOAD = """
 import socket, sys
 def refuse(*_): raise AssertionError("the network was used")
 socket.socket.connect = refuse
+from pathlib import Path
 import numpy as np
+import pandas as pd
 import mlflow
 uri, pictures, expected, project = sys.argv[1:]
 model = mlflow.pyfunc.load_model(uri)
-X, expected = np.load(pictures), np.load(expected)
+X, expected = [path.read_bytes() for path in sorted(Path(pictures).iterdir())], np.load(expected)
 for part in (slice(0, 1), slice(None)):
-    predicted = model.predict(X[part])
+    predicted = model.predict(pd.DataFrame({"picture": X[part]}))
     assert predicted["probability"].to_numpy().tobytes() == expected[part].tobytes()
     assert list(predicted["class"]) == ["cat" if p > 0.5 else "non-cat" for p in expected[part]]
     assert predicted["probability"].dtype == np.float64
 example = model.predict(model.input_example)
 assert len(example) == 1
+assert example["probability"][0] == expected[0]
+for wrong in (b"text", b"", X[0][:-30], "text", None):
+    try:
+        model.predict(pd.DataFrame({"picture": [X[0], wrong]}))
+    except Exception as error:
+        assert type(error).__name__ == "DataError" and "the picture in row 1 is " in str(error), error
+    else:
+        raise AssertionError(f"{wrong!r} was taken")
 try:
-    model.predict(X.astype(np.float64))
+    model.predict(np.zeros((1, 4, 4, 3), dtype=np.uint8))
 except mlflow.exceptions.MlflowException:
     pass
 else:
-    raise AssertionError("float pictures were taken")
+    raise AssertionError("pixels were taken")
 files = {getattr(module, "__file__", None) or "" for module in sys.modules.values()}
 assert not [file for file in files if file.startswith(project)]
 print("fine")
@@ -333,12 +376,14 @@ def test_model_loads_anywhere_without_pickle_and_gives_the_same_bits(root: Path,
     expected = predict_probability(test.X, load_model(root / "models/model.h5").parameters)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    np.save(elsewhere / "X.npy", test.X.reshape(-1, NUM_PX, NUM_PX, 3))
+    (elsewhere / "pictures").mkdir()
+    for i, row in enumerate(test.X):
+        (elsewhere / "pictures" / f"{i}.png").write_bytes(encode_picture(row.reshape(NUM_PX, NUM_PX, 3)))
     np.save(elsewhere / "expected.npy", expected)
     shutil.rmtree(root / "data")  # the run must stand alone
     shutil.rmtree(root / "models")
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, f"models:/{model.model_id}", "X.npy", "expected.npy", str(PROJECT / "src")],
+        [sys.executable, "-c", LOAD, f"models:/{model.model_id}", "pictures", "expected.npy", str(PROJECT / "src")],
         cwd=elsewhere,
         env={
             **{
@@ -369,7 +414,63 @@ def test_model_is_linked_pinned_and_without_junk(root: Path) -> None:
     assert not [name for name in files if name.endswith((".pkl", ".pyc")) or "__pycache__" in name]
     assert "code/one_neuron/neuron.py" in files
     requirements = (folder / "artifacts" / "requirements.txt").read_text().split()
-    assert requirements == [f"{name}=={version(name)}" for name in ("h5py", "mlflow", "numpy", "pandas")]
+    assert requirements == [f"{name}=={version(name)}" for name in ("h5py", "mlflow", "numpy", "pandas", "pillow")]
+
+
+SERVE = """
+import base64, json, sys
+from pathlib import Path
+import numpy as np
+import mlflow
+import pandas as pd
+from mlflow.pyfunc.scoring_server import invocations
+uri, folder = sys.argv[1:]
+model, probability = mlflow.pyfunc.load_model(uri), []
+for path in sorted(Path(folder).iterdir()):
+    (direct,) = model.predict(pd.DataFrame({"picture": [path.read_bytes()]}))["probability"]
+    body = json.dumps({"dataframe_records": [{"picture": base64.b64encode(path.read_bytes()).decode()}]})
+    answer = invocations(body, "application/json", model, model.metadata.get_input_schema())
+    assert answer.status == 200, answer.response
+    assert json.loads(answer.response)["predictions"][0]["probability"] == direct
+    probability.append(direct)
+np.save("probability.npy", probability)
+"""
+
+
+def test_model_treats_pictures_as_the_command_does(root: Path, tmp_path: Path) -> None:
+    """Of any size and mode, turned, deep, cropped, read fast: a file, its bytes and JSON give the same bits."""
+    trained = load_model(root / "models/model.h5")
+    model = replace(trained, resize="crop", decode="fast")
+    save_model(root / "models/model.h5", model)
+    params = PARAMS.replace("resize: stretch, decode: exact", "resize: crop, decode: fast")
+    (root / "params.yaml").write_text(params)
+    record_result(root, root)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    grey = np.arange(30 * 50).reshape(30, 50)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    colours = Image.fromarray(np.stack([grey % 256, grey // 6, 255 - grey // 6], axis=-1).astype(np.uint8))
+    colours.save(folder / "a.jpg", exif=exif)
+    colours.convert("CMYK").save(folder / "b.jpg")
+    colours.save(folder / "c.webp", exif=exif, lossless=True)
+    Image.fromarray((40 * grey).astype(np.uint16)).save(folder / "d.tif")
+    colours.convert("RGBA").rotate(30).save(folder / "e.png")
+    pixels = [load_picture(path, NUM_PX, resize="crop", decode="fast") for path in sorted(folder.iterdir())]
+    stretched = [load_picture(path, NUM_PX) for path in sorted(folder.iterdir())]
+    assert not any((one == other).all() for one, other in zip(pixels, stretched, strict=True))
+    (logged,) = models_of(root)
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, f"models:/{logged.model_id}", str(folder)],
+        cwd=tmp_path,
+        env={**os.environ, "MLFLOW_TRACKING_URI": ensure_store(root).uri, "MLFLOW_RUN_ID": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = predict_probability(np.stack(pixels).reshape(5, -1), model.parameters)
+    assert np.load(tmp_path / "probability.npy").tobytes() == expected.tobytes()
 
 
 # --- lost, broken off, moved ---------------------------------------------------------
@@ -715,7 +816,10 @@ def test_stage_prints_one_line_and_keeps_the_run_in_the_repository(
     assert client_of(root).list_artifacts(run.info.run_id, "plots")
 
 
-@pytest.mark.parametrize(("file", "code"), [("mlflow.db", 4), ("models/model.h5", 3), ("metrics/evaluate.json", 3)])
+@pytest.mark.parametrize(
+    ("file", "code"),
+    [("mlflow.db", 4), ("models/model.h5", 3), ("metrics/prepare.json", 3), ("metrics/evaluate.json", 3)],
+)
 def test_stage_says_in_one_line_which_file_is_broken(root: Path, run_stage: RunStage, file: str, code: int) -> None:
     """Exit code 3 for a file of the result, 4 for the store."""
     (root / file).write_bytes(b"broken")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from one_neuron.storage import PreparedSet, load_model, save_prepared
+from tests.values import DATA, HDF5
 
 pytestmark = pytest.mark.integration
 
@@ -23,6 +24,7 @@ OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
 SLOWLY = """
 import runpy, sys, time
 from one_neuron import block_descent, checkpoints
+from tests.values import DATA, HDF5
 checkpoints.EVERY_SECONDS = 0.0
 run = block_descent._Passes.run
 block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
@@ -45,7 +47,8 @@ def start(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> 
         train = {"learning_rate": 0.01, "num_iterations": 40, "record_every": 7, "tolerance": 0, "threshold": 0.5}
         sections = {
             "draw": {"seed": 1, "num_train": 2, "num_test": 2},
-            "data": {"source": "drawn", "num_px": 2},
+            "data": DATA,
+            "hdf5": HDF5,
             "train": {**train, **changes},
             "evaluate": {"num_mistakes": 1},
         }

@@ -16,6 +16,7 @@ from PIL import Image
 from one_neuron import tracking_store
 from one_neuron.cli import main
 from one_neuron.files import write_json
+from one_neuron.images import load_picture
 from one_neuron.neuron import Parameters
 from one_neuron.storage import Model, save_model
 
@@ -56,6 +57,37 @@ def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.Capt
         "positive_class": "cat",
     }
     assert (second["file"], second["class"]) == ("pictures/dark.jpg", "non-cat")
+
+
+@pytest.mark.parametrize(
+    ("resize", "expected"), [("stretch", "non-cat\tP(cat) = 0.0000"), ("crop", "cat\tP(cat) = 1.0000")]
+)
+def test_pictures_are_treated_as_in_training(
+    folder: Path, capsys: pytest.CaptureFixture[str], resize: str, expected: str
+) -> None:
+    """Black with a white square in the middle: cropped, it is white."""
+    parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
+    save_model(Path("cropping.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize=resize))
+    image = Image.new("RGB", (400, 20), BLACK)
+    image.paste(WHITE, (190, 0, 210, 20))
+    image.save("middle.png")
+    assert main(["predict", "--model", "cropping.h5", "middle.png"]) == 0
+    assert capsys.readouterr().out == f"middle.png\t{expected}\n"
+
+
+@pytest.mark.parametrize("decode", ["exact", "fast"])
+def test_pictures_are_read_as_in_training(folder: Path, capsys: pytest.CaptureFixture[str], decode: str) -> None:
+    """Fast or exactly, as the model says."""
+    parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
+    save_model(Path("fast.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, decode=decode))
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
+    Image.fromarray(noise).save("noise.jpg")
+    pixels = load_picture(Path("noise.jpg"), 2, decode=decode)
+    assert main(["predict", "--json", "--model", "fast.h5", "noise.jpg"]) == 0
+    printed = json.loads(capsys.readouterr().out)["probability"]
+    assert printed == pytest.approx(1 / (1 + np.exp(12 - 2 * pixels.sum() / 255)), rel=1e-12)
+    other = load_picture(Path("noise.jpg"), 2, decode="exact" if decode == "fast" else "fast")
+    assert other.sum() != pixels.sum()
 
 
 def test_a_bad_picture_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,6 +151,12 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
 def write_result(**more: object) -> None:
     """Write the metrics that `report` reads."""
     more = {"diverged": False, "stability_bound": 0.0036} | more
+    counts = {"num_skipped": 0, "num_copies": 2, "num_contradictions": 0}
+    classes = [
+        {"name": "rest", "label": 0, "train": 137, "test": 17},
+        {"name": "cat", "label": 1, "train": 72, "test": 33},
+    ]
+    write_json(Path("metrics/prepare.json"), {"classes": classes, **counts})
     write_json(
         Path("metrics/train.json"),
         {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608, **more},
@@ -136,6 +174,12 @@ def test_report_shows_the_result(folder: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
         assert text in printed
+    assert "  classes           cat 72 + 33, rest 137 + 17\n" in printed
+    assert (
+        "  copies            2  (test pictures that are in the training set, too; metrics/prepare.json names them)\n"
+        in printed
+    )
+    assert "skipped" not in printed
     assert "diverged" not in printed
 
 

@@ -1,20 +1,47 @@
 """Pictures of every mode and format become upright RGB pixels; everything else is refused by name."""
 
+import io
+import os
+import socket
 import struct
+import subprocess
+import sys
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
+from one_neuron import images
 from one_neuron.errors import DataError
-from one_neuron.images import MAX_PIXELS, SUFFIXES, flatten_pictures, load_picture, resize_picture, resize_pixels
+from one_neuron.images import (
+    FORMATS,
+    MAX_BYTES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    SUFFIXES,
+    encode_picture,
+    flatten_pictures,
+    load_picture,
+    open_picture,
+    read_picture,
+    resize_picture,
+    resize_pixels,
+)
+from one_neuron.picture_tags import check_tags, find_orientation
 
+RESIZES = ("stretch", "crop", "pad")
 UPRIGHT = np.random.default_rng(0).integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
 RAMP = np.array([[0, 21845], [43690, 65535]])  # in sixteen bits; 0, 85, 170, 255 in eight
 IN_EIGHT_BITS = [0, 85, 170, 255]
@@ -105,6 +132,45 @@ def test_deep_grey_of_tiff(values: NDArray[Any], tmp_path: Path) -> None:
     assert loaded(Image.fromarray(values), tmp_path / "a.tif") == [[value] * 3 for value in IN_EIGHT_BITS]
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        pytest.param(lambda: tiff(2, 1, b"\xff\xf0\x00", (258, 3, 1, 12)), [255, 0], id="twelve bits"),
+        pytest.param(
+            lambda: tiff(2, 1, struct.pack("<2H", 0, 21845), (258, 3, 1, 16), (262, 3, 1, 0)),
+            [255, 170],
+            id="white is 0",
+        ),
+        pytest.param(
+            lambda: png(
+                2, 1, zlib.compress(b"\0" + struct.pack(">2H", 0, 21845)), (b"tRNS", b"\0\0"), bits=16, colour=0
+            ),
+            [255, 85],
+            id="deep, transparent",
+        ),
+        pytest.param(
+            lambda: png(2, 1, zlib.compress(b"\0\x60"), (b"tRNS", b"\0\1"), bits=2, colour=0),
+            [255, 170],
+            id="two bits, transparent",
+        ),
+        pytest.param(
+            lambda: png(2, 1, zlib.compress(b"\0\x57"), (b"tRNS", b"\0\5"), bits=4, colour=0),
+            [255, 119],
+            id="four bits, transparent",
+        ),
+        pytest.param(
+            lambda: tiff(2, 1, bytes([0, 0, 80, 160]), (258, 3, 1, 8), (277, 3, 1, 2), (338, 3, 1, 1)),
+            [255, 175],
+            id="multiplied by alpha",
+        ),
+    ],
+)
+def test_odd_greys(content: Callable[[], bytes], expected: list[int]) -> None:
+    """Neither clipped nor inverted, and what is transparent shows white: 80 + 255 - 160 is 175."""
+    row = read_picture(io.BytesIO(content()), 2)[0]
+    assert row.tolist() == [[value] * 3 for value in expected]
+
+
 @pytest.mark.parametrize("value", [-1.0, 65536.0, np.nan, np.inf])
 def test_deep_grey_out_of_range_is_refused(value: float, tmp_path: Path) -> None:
     """The range that was found is named."""
@@ -159,8 +225,7 @@ def test_of_an_animation_the_first_frame_counts(suffix: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_is_a_format_that_is_read(suffix: str, tmp_path: Path) -> None:
     """What a folder's listing takes for a picture can be a picture."""
-    mode = {".pbm": "1", ".pgm": "L"}.get(suffix, "RGB")
-    Image.new(mode, (16, 16), "white").save(tmp_path / f"a{suffix}")
+    Image.new("RGB", (16, 16), "white").save(tmp_path / f"a{suffix}")
     assert (load_picture(tmp_path / f"a{suffix}", 2) >= 250).all()
 
 
@@ -218,30 +283,136 @@ def test_a_truncated_picture_is_refused_by_name(suffix: str, part: float, tmp_pa
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"hello " * 100, b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\0" * 4096]
-)
-def test_what_is_no_picture_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
-    """Text, nothing, a signature alone, PostScript (which would start another program)."""
-    path = tmp_path / "a.jpg"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a.jpg' is (not a picture that can be read; known are AVIF|damaged)"):
+def make_pipe(path: Path) -> None:
+    """Make a named pipe that nobody writes to."""
+    os.mkfifo(path)
+
+
+def make_vast(path: Path) -> None:
+    """Make a file that claims more bytes than are read, and takes none on the disk."""
+    path.touch()
+    os.truncate(path, MAX_BYTES + 1)
+
+
+def make_socket(path: Path) -> None:
+    """Make a socket, by a name that is short enough for one."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+KNOWN = "is not a picture that can be read; known are BMP, GIF, JPEG, PNG, TIFF, WEBP"
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing there": (lambda path: None, "does not exist; name a picture"),
+    "no bytes": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); name a picture"),
+    "text": (lambda path: path.write_bytes(b"hello " * 100), KNOWN),
+    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>Not found</html>"), KNOWN),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), KNOWN),
+    "PostScript": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), KNOWN),
+    "old format": (lambda path: Image.new("RGB", (4, 4)).save(path, "PPM"), KNOWN),
+    "beginning of a PNG": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is damaged"),
+    "beginning of a JPEG": (lambda path: path.write_bytes(b"\xff\xd8\xff"), "is damaged"),
+    "beginning of a GIF": (lambda path: path.write_bytes(b"GIF89a"), "is damaged"),
+    "beginning of a TIFF": (lambda path: path.write_bytes(b"II*\0"), "is damaged"),
+    "TIFF without tags": (lambda path: path.write_bytes(b"II*\0\x08\0\0\0" + bytes(6)), "is damaged"),
+    "beginning of a BMP": (lambda path: path.write_bytes(b"BM"), "is damaged"),
+    "beginning of a WebP": (lambda path: path.write_bytes(b"RIFF\0\0\0\0WEBPVP8 "), "is damaged"),
+    "folder": (Path.mkdir, "is a folder, not a file; name a picture"),
+    "named pipe": (make_pipe, "is a named pipe, not a file; name a picture"),
+    "socket": (make_socket, "is a socket, not a file; name a picture"),
+    "device": (lambda path: path.symlink_to("/dev/null"), "is a device, not a file; name a picture"),
+    "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to nothing; name a picture"),
+    "link to itself": (lambda path: path.symlink_to(path), r"cannot be read \(Too many levels of symbolic links\)"),
+    "too large": (lambda path: path.write_bytes(png_header(9000, 10_000)), "has 9000 x 10000 pixels; at most 64,000"),
+    "too long": (lambda path: path.write_bytes(png_header(MAX_SIDE + 1, 1)), "has 1000001 x 1 pixels; .* 1,000,000 a"),
+    "too many bytes": (make_vast, "has 576,000,001 bytes; at most"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    """At once, in one line that begins with the path; nothing is waited for."""
+    make, message = BAD_FILES[kind]
+    path = tmp_path / "a b.jpg"
+    make(path)
+    started = time.perf_counter()
+    with pytest.raises(DataError, match=rf"^'{path}' {message}") as caught:
         load_picture(path, 8)
+    assert time.perf_counter() - started < 0.5
+    assert "\n" not in str(caught.value)
 
 
-def png_header(width: int, height: int) -> bytes:
-    """Return a PNG of so many pixels in its header and hardly any in its data."""
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.png"])
+def test_a_name_that_cannot_be_is_refused(name: str) -> None:
+    """Too long for the system, or with a NUL character."""
+    with pytest.raises(DataError, match=r"(cannot be read \(File name too long\)|null byte.*name a picture)"):
+        load_picture(Path(name), 8)
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "device", "socket"])
+def test_what_is_no_file_is_not_even_opened(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To open a pipe wakes whoever waits at its other end; to open some devices acts."""
+    BAD_FILES[kind][0](tmp_path / "a.jpg")
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
+    with pytest.raises(DataError, match=f"is a {kind}, not a file"), open_picture(tmp_path / "a.jpg"):
+        pass
+
+
+def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at it and its opening."""
+    (tmp_path / "file").write_bytes(b"something")
+    before = (tmp_path / "file").stat()
+    make_pipe(tmp_path / "a.jpg")
+    monkeypatch.setattr(Path, "stat", lambda _: before)
+    with pytest.raises(DataError, match=r"a.jpg' is a named pipe, not a file"), open_picture(tmp_path / "a.jpg"):
+        pass
+
+
+def test_an_open_picture_is_closed_in_the_end(tmp_path: Path) -> None:
+    """It is handed out at its beginning."""
+    Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
+    with open_picture(tmp_path / "a.png") as stream:
+        assert stream.read(4) == b"\x89PNG"
+        stream.read()
+        assert (read_picture(stream, 4) == UPRIGHT).all()  # wherever it stands
+    assert stream.closed
+
+
+def test_without_a_path_the_name_is_left_to_the_caller() -> None:
+    """The message goes on where the name ends."""
+    for content, message in ((b"", "is empty"), (b"text", "is not a picture"), (b"GIF89a", "is damaged")):
+        with pytest.raises(DataError, match=f"^{message}"):
+            read_picture(io.BytesIO(content), 4)
+
+
+def png(width: int, height: int, rows: bytes, *chunks: tuple[bytes, bytes], bits: int = 8, colour: int = 2) -> bytes:
+    """Return a PNG whose compressed rows need not fit its header, RGB by default."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
-    )
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", rows), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(kind, data) for kind, data in parts)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def png_header(width: int, height: int) -> bytes:
+    """Return a PNG of so many pixels in its header and hardly any in its data."""
+    return png(width, height, zlib.compress(bytes(100)))
+
+
+def tiff(width: int, height: int, data: bytes, *tags: tuple[int, int, int, int]) -> bytes:
+    """Return a TIFF in one strip of grey, eight bits by default, with more or other tags (tag, type, count, value)."""
+    found = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 262: (3, 1, 1), 278: (4, 1, height)}
+    found |= {277: (3, 1, 1), 279: (4, 1, len(data)), 273: (4, 1, 0)}
+    found |= {tag: (kind, count, value) for tag, kind, count, value in tags}
+    if found[273][2] == 0:
+        found[273] = (4, 1, 8 + 2 + 12 * len(found) + 4)
+    entries = b"".join(struct.pack("<HHII", tag, *found[tag]) for tag in sorted(found))
+    return b"II*\0" + struct.pack("<IH", 8, len(found)) + entries + bytes(4) + data
+
+
 @pytest.mark.parametrize(
     ("width", "height"),
     [(MAX_PIXELS // 8000 + 1, 8000), (9000, 10_000), (13_000, 13_000), (10**5, 10**5), (2**31 - 1, 2**31 - 1)],
@@ -264,15 +435,8 @@ def test_the_largest_picture_is_not_refused_by_the_header(tmp_path: Path) -> Non
         load_picture(path, 8)
 
 
-def test_a_path_without_a_file_is_named(tmp_path: Path) -> None:
-    """Missing and a folder are told apart."""
-    with pytest.raises(DataError, match=r"no such.png' does not exist; name a picture"):
-        load_picture(tmp_path / "no such.png", 8)
-    with pytest.raises(DataError, match=rf"{tmp_path.name}' is not a file; name a picture"):
-        load_picture(tmp_path, 8)
-
-
-def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", ["stat", "open"])
+def test_an_unreadable_file_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Permission denied is told apart from damage (tests may run as root, so the refusal is played)."""
     path = tmp_path / "a.png"
     Image.fromarray(UPRIGHT).save(path)
@@ -280,7 +444,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def deny(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Image, "open", deny)
+    monkeypatch.setattr(Path if place == "stat" else os, place, deny)
     with pytest.raises(DataError, match=r"a.png' may not be read \(permission denied\)"):
         load_picture(path, 8)
 
@@ -293,6 +457,375 @@ def test_memory_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def run_out(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Image, "open", run_out)
+    monkeypatch.setattr(PngImageFile, "load", run_out)
     with pytest.raises(MemoryError):
         load_picture(path, 8)
+
+
+def test_a_disk_that_fails_is_not_called_damage() -> None:
+    """The system's reason is passed on."""
+
+    class Failing(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(DataError, match=r"^cannot be read \(Input/output error\)"):
+        read_picture(Failing(b"BM"), 4)
+
+
+# --- small files that would be dear to read -----------------------------------------
+
+
+def many_scans() -> bytes:
+    """Return a progressive JPEG of 4 megapixels whose last scan comes 3,000 times."""
+    stream = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * 3000 + data[-2:]
+
+
+def giant_frame() -> bytes:
+    """Return a GIF with a screen of one pixel and a frame of 81 megapixels."""
+    return b"GIF89a\1\0\1\0\0\0\0,\0\0\0\0" + struct.pack("<HH", 9000, 9000) + b"\0\2\2\x4c\1\0;"
+
+
+def many_runs() -> bytes:
+    """Return a BMP in runs of 9 megapixels that are filled with zeros, one by one."""
+    header = struct.pack("<IHHI", 1078, 0, 0, 1078) + struct.pack(
+        "<IiiHHIIiiII", 40, 900_000, 10, 1, 8, 1, 0, 0, 0, 256, 0
+    )
+    return b"BM" + header + bytes(1024) + b"\1\0\0\0" * 10
+
+
+def many_tags() -> bytes:
+    """Return tags by the thousand, all of which name the same bytes: as Pillow reads them, 400 megabytes."""
+    entries = b"".join(struct.pack("<HHII", tag, 7, 70_000, 8) for tag in range(1000, 7000))
+    return b"II*\0" + struct.pack("<IH", 8, 6000) + entries + bytes(4)
+
+
+DEAR: dict[str, tuple[Callable[[], bytes], str]] = {
+    "scans": (many_scans, "is damaged .it has 30.. scans of 2000 x 2000 pixels"),
+    "first frame": (giant_frame, "has 9000 x 9000 pixels"),
+    "runs": (many_runs, "is a BMP in runs of more than 8,000,000 pixels; save it in another format"),
+    "tags": (many_tags, "is damaged .its tags claim [0-9,]* bytes, with up to 0 numbers"),
+    "tags of EXIF": (
+        lambda: tiff(1, 1, many_tags()[8:] + b"\0", (0x8769, 4, 1, 122)),
+        "is damaged .its tags claim [0-9,]* bytes, with up to 1 numbers",
+    ),
+    "offsets": (
+        lambda: tiff(2, 2, bytes(1_300_000), (273, 4, 300_001, 200)),
+        "is damaged .*with up to 300,001 numbers",
+    ),
+    "strips": (
+        lambda: tiff(500, 500, bytes(500_000), (273, 4, 200, 200), (279, 4, 200, 200), (278, 4, 1, 250)),
+        "is damaged .its strips",
+    ),
+    "tile": (
+        lambda: tiff(
+            16,
+            16,
+            zlib.compress(bytes(256)),
+            (259, 3, 1, 8),
+            (322, 4, 1, 60_000),
+            (323, 4, 1, 60_000),
+            (324, 4, 1, 150),
+            (325, 4, 1, 20),
+        ),
+        "is damaged .its strips or tiles are far larger",
+    ),
+    "text": (
+        lambda: png(1, 1, b"", (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21)))),
+        "is damaged .Decompressed data",
+    ),
+    "colour profile": (
+        lambda: png(1, 1, b"", (b"iCCP", b"a\0\0" + zlib.compress(bytes(2**21)))),
+        "is damaged .Decompressed data",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DEAR)
+def test_what_is_dear_to_read_is_refused(kind: str) -> None:
+    """Before time or memory is spent on it."""
+    make, message = DEAR[kind]
+    content = make()
+    started = time.perf_counter()
+    with pytest.raises(DataError, match=f"^{message}"):
+        read_picture(io.BytesIO(content), 8)
+    assert time.perf_counter() - started < 0.5
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+def test_pillow_does_not_read_the_tags(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It copies what they claim; the picture is turned all the same, and nonsense in them turns nothing."""
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    options = {} if suffix == "png" else {"quality": 98}
+    image = photograph(24, 24).resize((240, 240))  # smooth
+    image.save(tmp_path / f"a.{suffix}", exif=exif, **options)  # type: ignore[arg-type]
+    image.save(tmp_path / f"b.{suffix}", exif=b"Exif\0\0" + many_tags()[:60_000], **options)  # type: ignore[arg-type]
+    monkeypatch.setattr(Image.Image, "getexif", lambda _: pytest.fail("the tags were read"))
+    monkeypatch.setattr(PngImageFile, "getexif", lambda _: pytest.fail("the tags were read"))
+    turned, plain = (load_picture(tmp_path / f"{name}.{suffix}", 240).astype(int) for name in "ab")
+    assert np.abs(turned[::-1, ::-1] - np.asarray(image)).max() <= 24
+    assert np.abs(plain - np.asarray(image)).max() <= 24
+
+
+def oriented(value: int) -> bytes:
+    """Return EXIF data with an orientation and nothing else."""
+    return b"II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, 3, 1, value) + bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("information", "expected"),
+    [
+        ({}, 1),
+        ({"exif": b"Exif\0\0" + oriented(6)}, 6),
+        ({"exif": oriented(9)}, 1),
+        ({"exif": b"MM\0*" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, 8, 0)}, 8),
+        ({"exif": b"nonsense"}, 1),
+        ({"Raw profile type exif": f"\nexif\n 26\n{oriented(5).hex()}\n"}, 5),
+        ({"Raw profile type exif": "\nexif\n 26\nno digits"}, 1),
+        ({"xmp": b'<rdf tiff:Orientation="3"/>'}, 3),
+        ({"XML:com.adobe.xmp": "<tiff:Orientation>7</tiff:Orientation>"}, 7),
+    ],
+)
+def test_all_places_where_an_orientation_stands(information: dict[str, Any], expected: int) -> None:
+    """EXIF in both byte orders, ImageMagick's text in PNG, XMP; nonsense turns nothing."""
+    assert find_orientation(information) == expected
+
+
+def test_the_tags_of_a_big_tiff_are_checked_too() -> None:
+    """Its numbers have eight bytes."""
+    entry = struct.pack("<HHQQ", 270, 7, 10**12, 16)
+    content = b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 1) + entry + bytes(8)
+    with pytest.raises(DataError, match="its tags claim 1,000,000,000,000 bytes"):
+        check_tags(io.BytesIO(content), len(content))
+
+
+READ = """
+import sys, time
+from pathlib import Path
+from one_neuron.errors import DataError
+from one_neuron.images import load_picture
+started = time.perf_counter()
+try:
+    load_picture(Path(sys.argv[1]), 64)
+except DataError as error:
+    print(error)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.perf_counter() - started, int(peak) / 1000)
+"""
+
+
+def read_apart(path: Path) -> tuple[str, float, float]:
+    """Read a picture in a process of its own; return what it says, the seconds and the megabytes that it took."""
+    done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stderr == ""
+    *said, figures = done.stdout.splitlines()
+    seconds, megabytes = map(float, figures.split())
+    return "".join(said), seconds, megabytes
+
+
+def test_a_picture_of_90_megapixels_takes_no_memory(tmp_path: Path) -> None:
+    """Its file is small, and whole."""
+    squeezer = zlib.compressobj(9)
+    rows = b"".join(squeezer.compress(bytes(27_001 * 100)) for _ in range(100)) + squeezer.flush()
+    (tmp_path / "a.png").write_bytes(png(9000, 10_000, rows))
+    said, seconds, megabytes = read_apart(tmp_path / "a.png")
+    assert "a.png' has 9000 x 10000 pixels" in said
+    assert seconds < 2
+    assert megabytes < 300
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_largest_picture_fits_into_memory_once(bits: int, tmp_path: Path) -> None:
+    """64 megapixels, transparent or deep: Pillow's four or two bytes a pixel, and little beside them."""
+    colour, width = (6, 4) if bits == 8 else (0, 2)
+    squeezer = zlib.compressobj(1)
+    rows = b"".join(squeezer.compress(bytes(100 * (1 + 8000 * width))) for _ in range(80)) + squeezer.flush()
+    (tmp_path / "a.png").write_bytes(png(8000, 8000, rows, bits=bits, colour=colour))
+    said, _, megabytes = read_apart(tmp_path / "a.png")
+    assert said == ""
+    assert megabytes < 500
+
+
+# --- squares ---------------------------------------------------------------------------
+
+
+def noise(height: int, width: int) -> NDArray[np.uint8]:
+    """Return pixels, none like its neighbour."""
+    return np.random.default_rng(height * 100 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def squeezed(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Let Pillow resize pixels in one piece."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+@settings(deadline=None, max_examples=50)
+@given(height=st.integers(1, 40), width=st.integers(1, 40), num_px=st.integers(1, 40))
+def test_the_three_ways_to_a_square(height: int, width: int, num_px: int) -> None:
+    """Crop is a slice of the middle, pad a white square around the whole; both then as stretch."""
+    pixels = noise(height, width)
+    assert (resize_pixels(pixels, num_px) == squeezed(pixels, num_px, num_px)).all()
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    middle = pixels[top : top + side, left : left + side]
+    assert (resize_pixels(pixels, num_px, resize="crop") == squeezed(middle, num_px, num_px)).all()
+    rows, columns = (
+        max(1, int(Fraction(length * num_px, max(height, width)) + Fraction(1, 2))) for length in (height, width)
+    )
+    top, left = (num_px - rows) // 2, (num_px - columns) // 2
+    padded = np.full((num_px, num_px, 3), 255, dtype=np.uint8)
+    padded[top : top + rows, left : left + columns] = squeezed(pixels, rows, columns)
+    assert (resize_pixels(pixels, num_px, resize="pad") == padded).all()
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1)])
+@pytest.mark.parametrize("resize", RESIZES)
+def test_the_longest_pictures_keep_a_pixel(size: tuple[int, int], resize: str) -> None:
+    """A line of red, however it is squeezed."""
+    pixels = np.zeros((*size, 3), dtype=np.uint8) + np.array(RED, dtype=np.uint8)
+    square = resize_pixels(pixels, 5, resize=resize)
+    expected = np.full((5, 5, 3), 255 if resize == "pad" else RED, dtype=np.uint8)
+    if resize == "pad":
+        expected[(2, slice(None)) if size[0] == 1 else (slice(None), 2)] = RED
+    assert (square == expected).all()
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("size", [(9, 20), (20, 9)])
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_turned_picture_gives_the_same_square(
+    orientation: int, size: tuple[int, int], resize: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is turned first, odd pixels and all; and it makes no difference in how many strips that is done."""
+    upright = noise(*size)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(tmp_path / "a.png", exif=exif)
+    expected = resize_pixels(upright, 6, resize=resize)
+    assert (load_picture(tmp_path / "a.png", 6, resize=resize) == expected).all()
+    monkeypatch.setattr(images, "_STRIP_PIXELS", 30)
+    in_strips = load_picture(tmp_path / "a.png", 6, resize=resize)
+    assert (in_strips == resize_pixels(upright, 6, resize=resize)).all()
+    assert np.abs(in_strips.astype(int) - expected).max() <= 1  # Pillow may do columns first where we do rows
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "F", "CMYK", "LAB", "1"])
+def test_strips_are_the_picture(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each mode, in one piece and in many, with the deepest and the lightest grey in different ones."""
+    if mode in ("I;16", "F"):
+        grey = np.arange(600).reshape(30, 20)
+        image = Image.fromarray(grey.astype(np.uint16 if mode == "I;16" else np.float32))
+        eight_bits = Image.fromarray(np.rint(grey * (255 / 65535)).astype(np.uint8)).convert("RGB")
+    else:
+        image = Image.new(mode, (20, 30), "red") if mode == "LAB" else photograph(30, 20).convert(mode)
+        eight_bits = image.convert("RGB")
+    image.save(tmp_path / "a.tif")
+    assert (load_picture(tmp_path / "a.tif", 7) == resize_picture(eight_bits, 7)).all()
+    monkeypatch.setattr(images, "_STRIP_PIXELS", 41)
+    columns_first = eight_bits.resize((20, 7), Image.Resampling.BICUBIC).resize((7, 7), Image.Resampling.BICUBIC)
+    assert (load_picture(tmp_path / "a.tif", 7) == np.asarray(columns_first)).all()
+
+
+# --- fast -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("resize", RESIZES)
+def test_fast_is_nearly_exact(mode: str, resize: str, tmp_path: Path) -> None:
+    """A JPEG is read smaller than it is, in its own colours."""
+    photograph(300, 400).convert(mode).save(tmp_path / "a.jpg")
+    exact = load_picture(tmp_path / "a.jpg", 40, resize=resize).astype(int)
+    fast = load_picture(tmp_path / "a.jpg", 40, resize=resize, decode="fast").astype(int)
+    assert 0 < np.abs(exact - fast).mean() < 3
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "gif", "bmp", "tif"])
+def test_fast_is_exact_for_other_formats(suffix: str, tmp_path: Path) -> None:
+    """There is nothing to gain."""
+    photograph(300, 400).save(tmp_path / f"a.{suffix}")
+    exact, fast = (load_picture(tmp_path / f"a.{suffix}", 40, decode=decode) for decode in ("exact", "fast"))
+    assert (exact == fast).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "resize", "expected"),
+    [
+        ((64, 64), "stretch", (64, 64)),
+        ((128, 127), "stretch", (128, 127)),
+        ((500, 128), "stretch", (250, 64)),
+        ((1000, 250), "crop", (500, 125)),
+        ((1000, 250), "pad", (125, 32)),
+        ((250, 1000), "pad", (32, 125)),
+        ((1000, 3), "pad", (500, 2)),
+        ((4000, 3000), "crop", (500, 375)),
+    ],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_fast_is_never_too_small(
+    size: tuple[int, int],
+    resize: str,
+    expected: tuple[int, int],
+    orientation: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A half, a quarter or an eighth, at most so that no side has to grow: for pad the longer one decides."""
+    read: list[tuple[int, int]] = []
+    draft = JpegImageFile.draft
+
+    def note(image: JpegImageFile, *how: Any) -> object:
+        done = draft(image, *how)
+        read.append(image.size)
+        return done
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
+    monkeypatch.setattr(JpegImageFile, "draft", note)
+    load_picture(tmp_path / "a.jpg", 64, resize=resize, decode="fast")
+    assert read == [expected]
+
+
+# --- one path ------------------------------------------------------------------------------
+
+
+def test_many_threads_read_at_once(tmp_path: Path) -> None:
+    """Each gets its own picture, from files and from bytes."""
+    paths = []
+    for number, suffix in enumerate(["jpg", "png", "webp", "gif", "bmp", "tif", "tiff"] * 4):
+        paths.append(tmp_path / f"{number}.{suffix}")
+        how = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
+        photograph(40 + number, 60 - number).save(paths[-1], **how)
+    alone = [load_picture(path, 16) for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda path: load_picture(path, 16), paths * 4))
+        bytes_alone = list(pool.map(lambda path: read_picture(io.BytesIO(path.read_bytes()), 16), paths))
+    assert all((one == other).all() for one, other in zip(alone * 5, together + bytes_alone, strict=True))
+
+
+def test_encoded_pixels_come_back() -> None:
+    """Every one of them."""
+    assert (read_picture(io.BytesIO(encode_picture(UPRIGHT)), 4) == UPRIGHT).all()
+
+
+def test_the_formats_are_few() -> None:
+    """What cameras, phones and the web write; every further one is code that foreign files reach."""
+    assert FORMATS == ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+
+
+def test_libtiff_says_nothing_on_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It would write to stderr from C, besides the one line that names the file."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.arange(768, dtype=np.uint8).reshape(16, 16, 3)).save(path, compression="tiff_lzw")
+    content = bytearray(path.read_bytes())
+    content[12:60] = b"\xff" * 48
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a.tif' is damaged"):
+        load_picture(path, 8)
+    assert capfd.readouterr() == ("", "")

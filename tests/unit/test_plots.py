@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from PIL import Image
 
 from one_neuron import plots
 from one_neuron.neuron import Parameters
+from one_neuron.pixel_file import PixelFile
 from one_neuron.storage import Model, PreparedSet
 
 MakePrepared = Callable[..., PreparedSet]
@@ -25,9 +27,9 @@ Draw = Callable[[Path], None]
 COSTS = [(0, 0.693147), (100, 0.584508), (200, 0.466949)]
 
 
-@pytest.fixture(params=["costs", "weights", "examples", "mistakes"])
+@pytest.fixture(params=["costs", "weights", "examples", "mistakes", "classes"])
 def draw(request: pytest.FixtureRequest, make_prepared: MakePrepared, make_model: MakeModel) -> Draw:
-    """Return a function that draws one of the four plots."""
+    """Return a function that draws one of the five plots."""
     prepared, model = make_prepared(m=4, num_px=8), make_model(num_px=8)
     A = np.linspace(0, 1, 4)
     drawing: dict[str, Draw] = {
@@ -35,6 +37,7 @@ def draw(request: pytest.FixtureRequest, make_prepared: MakePrepared, make_model
         "weights": lambda path: plots.plot_weights(path, model),
         "examples": lambda path: plots.plot_examples(path, prepared),
         "mistakes": lambda path: plots.plot_mistakes(path, prepared, A, np.array([3, 1])),
+        "classes": lambda path: plots.plot_classes(path, prepared, prepared),
     }
     return drawing[request.param]
 
@@ -109,6 +112,7 @@ def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeMo
     """Another result, another picture: cost, learning rate, weight, class, pixel, name, probability, selection."""
     prepared = make_prepared(m=4, num_px=2)
     A, chosen = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1])
+    swapped = prepared.X[[2, 1, 0, 3]]  # the same means, other examples
     variants: list[Draw] = [
         lambda path: plots.plot_costs(path, COSTS, learning_rate=0.005),
         lambda path: plots.plot_costs(path, COSTS, learning_rate=0.006),
@@ -122,6 +126,11 @@ def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeMo
         lambda path: plots.plot_mistakes(path, prepared, A + 0.1, chosen),
         lambda path: plots.plot_mistakes(path, prepared, A, chosen[::-1]),
         lambda path: plots.plot_mistakes(path, make_prepared(m=4, names=tuple("abcd")), A, chosen),
+        lambda path: plots.plot_classes(path, prepared, prepared),
+        lambda path: plots.plot_classes(path, prepared, make_prepared(m=5)),
+        lambda path: plots.plot_classes(path, make_prepared(m=4, num_px=2, seed=1), prepared),
+        lambda path: plots.plot_classes(path, make_prepared(m=4, X=swapped), prepared),
+        lambda path: plots.plot_classes(path, make_prepared(m=4, classes=("non-cat", "dog")), prepared),
     ]
     digests = []
     for draw_variant in variants:
@@ -139,7 +148,8 @@ def test_names_are_text(name: str, make_prepared: MakePrepared, make_model: Make
     prepared = make_prepared(m=2, names=(name, name), classes=(name, name))
     plots.plot_mistakes(tmp_path / "mistakes.png", prepared, np.array([0.5, 0.5]), np.array([0, 1]))
     plots.plot_weights(tmp_path / "weights.png", make_model(classes=("other", name)))
-    assert len(list(tmp_path.iterdir())) == 2
+    plots.plot_classes(tmp_path / "classes.png", prepared, prepared)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Path) -> None:
@@ -160,6 +170,66 @@ def test_pictures_appear_in_their_colours(make_prepared: MakePrepared, tmp_path:
     green = np.tile(np.array([0, 255, 0], dtype=np.uint8), (2, 4))
     plots.plot_examples(tmp_path / "plot.png", make_prepared(m=2, X=green))
     assert (pixels(tmp_path / "plot.png") == [0, 255, 0]).all(axis=-1).sum() > 5000
+
+
+def colours_of(path: Path) -> set[tuple[int, ...]]:
+    """Return the colours that fill at least a third of a small picture in a plot."""
+    found, sizes = np.unique(pixels(path).reshape(-1, 3), axis=0, return_counts=True)
+    return {tuple(colour.tolist()) for colour, size in zip(found, sizes, strict=True) if size > 4000}
+
+
+def fill(levels: list[int]) -> NDArray[np.uint8]:
+    """Return pictures of 2 x 2, each all of one grey."""
+    return np.repeat(np.array(levels, np.uint8)[:, np.newaxis], 12, axis=1)
+
+
+@pytest.mark.parametrize("block_bytes", [2**22, 24, 1])
+def test_the_mean_of_each_class_is_exact(
+    block_bytes: int, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounded to the nearest whole number, halves up: (7 + 8) / 2 is 8, (100 + 100 + 101) / 3 is 100."""
+    monkeypatch.setattr("one_neuron.pixel_file.BLOCK_BYTES", block_bytes)
+    prepared = make_prepared(m=5, X=fill([100, 7, 100, 8, 101]), Y=np.array([0, 1, 0, 1, 0], np.uint8))
+    assert plots._mean_pictures(prepared)[:, 0].tolist() == [100, 8]
+    bright = make_prepared(m=300, X=fill([255] * 300))
+    assert np.unique(plots._mean_pictures(bright)).tolist() == [255]
+
+
+def test_each_class_has_its_mean_beside_it(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """Each grey is a picture of its own in the plot, whole."""
+    prepared = make_prepared(m=4, X=fill([20, 60, 40, 90]))
+    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    greys = {grey for grey, *_ in colours_of(tmp_path / "plot.png")}
+    assert greys == {255, 20, 40, 30, 60, 90, 75}  # paper, class 0 with its mean, class 1 with its mean
+
+
+def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """Eight of sixteen, every other one; all are shown where there are fewer than eight."""
+    levels = [10 * i for i in range(16)]
+    X, Y = fill([*levels, 200, 220]), np.repeat([1, 0], [16, 2]).astype(np.uint8)
+    prepared = make_prepared(m=18, X=X, Y=Y)
+    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    greys = {grey for grey, *_ in colours_of(tmp_path / "plot.png")}
+    assert greys == {*levels[::2], 75, 200, 220, 210, 255}
+
+
+def test_a_class_of_one_picture_and_a_class_of_none(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """No mean is shown of nothing."""
+    prepared = make_prepared(m=1, X=fill([77]), Y=np.array([1], np.uint8))
+    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    assert colours_of(tmp_path / "plot.png") == {(255, 255, 255), (77, 77, 77)}
+
+
+def test_classes_of_pixels_on_disk_are_drawn_from_the_rows_they_need(
+    make_prepared: MakePrepared, tmp_path: Path
+) -> None:
+    """The same bytes as from memory; nothing asks for all pixels at once."""
+    prepared = make_prepared(m=40)
+    (tmp_path / "pixels").write_bytes(b"header" + prepared.X.tobytes())
+    on_disk = replace(prepared, X=PixelFile(tmp_path / "pixels", offset=6, shape=prepared.X.shape))
+    plots.plot_classes(tmp_path / "memory.png", prepared, prepared)
+    plots.plot_classes(tmp_path / "disk.png", on_disk, on_disk)
+    assert digest(tmp_path / "disk.png") == digest(tmp_path / "memory.png")
 
 
 def test_weights_of_zero_are_grey(make_model: MakeModel, tmp_path: Path) -> None:

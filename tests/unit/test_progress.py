@@ -132,3 +132,64 @@ def test_a_short_sweep_needs_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.sweep_bar(40, "configurations recorded") as show:
         show(30, "best")
     assert terminal.getvalue().strip() == ""
+
+
+# --- pictures ------------------------------------------------------------------------
+
+
+def watch_pictures(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, steps: Iterable[tuple[float, int]]
+) -> list[str]:
+    """Let 20,000 pictures show how far they are at some seconds after their start; return the lines on `stream`."""
+    clock = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(sys, "stderr", stream)
+    with progress.pictures_bar(20_000) as show:
+        for seconds, done in steps:
+            clock[0] = 1000.0 + seconds
+            show(done)
+    return stream.getvalue().splitlines() if stream else []
+
+
+def test_a_log_gets_a_line_of_pictures_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The speed is that since the last line: 8,000 that were decoded before say nothing about the others."""
+    steps = [(0.2, 8000), (9.9, 8990), (10, 9000), (15, 10_000), (20, 10_000), (29.9, 12_000), (31, 20_000)]
+    assert watch_pictures(monkeypatch, io.StringIO(), steps) == [
+        "pictures: 9,000 of 20,000, 900 a second, 12 s left",
+        "pictures: 10,000 of 20,000, 100 a second, 100 s left",
+        "pictures: 20,000 of 20,000, 909 a second, 0 s left",
+    ]
+
+
+def test_pictures_that_are_soon_done_or_have_not_begun_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line before ten seconds, and none without progress; without stderr there is nobody to tell."""
+    assert watch_pictures(monkeypatch, io.StringIO(), [(3, 600), (9.9, 20_000)]) == []
+    assert watch_pictures(monkeypatch, io.StringIO(), [(30, 0)]) == []
+    assert watch_pictures(monkeypatch, None, [(30, 600)]) == []
+
+
+def test_a_terminal_sees_a_bar_of_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many of all, the speed and the time left."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.pictures_bar(40) as show:
+        for done in (10, 30):
+            time.sleep(0.11)  # the bar is drawn anew ten times a second
+            show(done)
+        seen = terminal.getvalue()
+    assert "pictures: 30 of 40 " in seen
+    assert " left, " in seen
+    assert " pictures/s" in seen
+    assert terminal.getvalue().endswith("\r")  # the bar is gone when all is done
+
+
+def test_few_pictures_need_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of quiet on a terminal, too."""
+    monkeypatch.delenv("CI", raising=False)
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress.pictures_bar(40) as show:
+        show(30)
+    assert terminal.getvalue().strip() == ""

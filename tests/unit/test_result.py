@@ -13,10 +13,12 @@ from one_neuron.neuron import Parameters
 from one_neuron.result import Result, find_origin
 from one_neuron.settings import check_settings
 from one_neuron.storage import Model, PreparedSet
+from tests.values import DATA, HDF5
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": {"source": "drawn", "num_px": 2},
+    "data": DATA,
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
@@ -38,6 +40,15 @@ def result(tmp_path: Path) -> Result:
         test=_prepared(4),
         model=Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=0.5),
         costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
+        prepare_metrics={
+            "train": {"m": 8, "num_positive": 3, "num_negative": 5},
+            "test": {"m": 4, "num_positive": 2, "num_negative": 2},
+            "classes": [{"name": "cat", "label": 1, "train": 3, "test": 2}],
+            "num_skipped": 1,
+            "skipped": [{"file": "a.png", "reason": "'/home/somebody/pictures/a.png' is no picture"}],
+            "num_copies": 1,
+            "copies": [["test/a.png", "train/b.png"]],
+        },
         train_metrics={"form": "gram", "m": 8, "n_x": 12, "first_cost": 0.75, "last_cost": 0.25},
         evaluate_metrics={"test_accuracy": 0.5, "test": {"m": 4, "cost": 0.5, "accuracy": 0.5, "true_positives": 1}},
     )
@@ -51,6 +62,8 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "draw.num_test": "4",
         "data.source": "drawn",
         "data.num_px": "2",
+        "data.resize": "stretch",
+        "data.decode": "exact",
         "train.learning_rate": "0.005",
         "train.num_iterations": "200",
         "train.record_every": "100",
@@ -64,13 +77,19 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
 
 
 def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:
-    """`test: {cost}` becomes `test_cost`; m is no measure."""
+    """`test: {cost}` becomes `test_cost`; m is no measure, nor is a list; what else is counted is the data's."""
     assert result.metrics == {
+        "data_num_copies": 1.0,
+        "data_num_skipped": 1.0,
         "first_cost": 0.75,
         "last_cost": 0.25,
         "test_accuracy": 0.5,
         "test_cost": 0.5,
+        "test_num_negative": 2.0,
+        "test_num_positive": 2.0,
         "test_true_positives": 1.0,
+        "train_num_negative": 5.0,
+        "train_num_positive": 3.0,
     }
 
 
@@ -80,6 +99,21 @@ def test_a_metric_that_is_not_finite_is_named(result: Result, value: float) -> N
     broken = replace(result, evaluate_metrics={"test": {"cost": value}})
     with pytest.raises(DataError, match=r"evaluate\.json.*test_cost is"):
         _ = broken.metrics
+
+
+def test_a_count_that_is_not_finite_is_named(result: Result) -> None:
+    """Of the data, too."""
+    with pytest.raises(DataError, match=r"prepare\.json.*num_skipped is inf"):
+        _ = replace(result, prepare_metrics={"num_skipped": float("inf")}).metrics
+
+
+def test_copies_are_a_warning(result: Result) -> None:
+    """One line where there are some, nothing where there are none, and no guess where the file does not say."""
+    assert "1 test picture is a copy of a training picture, 'test/a.png' of 'train/b.png'" in result.warning
+    assert replace(result, prepare_metrics={"num_copies": 0}).warning == ""
+    for broken in ({}, {"num_copies": 1}, {"num_copies": 1, "copies": []}, {"num_copies": "1", "copies": [["a", "b"]]}):
+        with pytest.raises(DataError, match=r"metrics/prepare\.json' does not say .* run `dvc repro`"):
+            _ = replace(result, prepare_metrics=broken).warning
 
 
 def test_key_is_the_same_for_the_same_content(result: Result, tmp_path: Path) -> None:
@@ -110,6 +144,8 @@ def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result)
         replace(result, costs=[*result.costs[:2], (200, float(np.nextafter(0.25, 1)))]),
         replace(result, evaluate_metrics={"test_accuracy": 0.75}),
         replace(result, train_metrics={**result.train_metrics, "form": "primal"}),
+        replace(result, prepare_metrics={**result.prepare_metrics, "num_skipped": 2}),
+        replace(result, prepare_metrics={**result.prepare_metrics, "classes": []}),
     ]
     for section, key, value in (("train", "learning_rate", 0.01), ("draw", "seed", 2), ("evaluate", "num_mistakes", 3)):
         values = {**VALUES, section: {**VALUES[section], key: value}}
@@ -117,15 +153,44 @@ def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result)
     assert len({other.content_key for other in [result, *others]}) == len(others) + 1
 
 
+def test_key_is_the_same_for_pictures_skipped_in_another_place(result: Result) -> None:
+    """The reason names the folder they lie in."""
+    moved = [{"file": "a.png", "reason": "'/elsewhere/a.png' is no picture"}]
+    assert replace(result, prepare_metrics={**result.prepare_metrics, "skipped": moved}).content_key == (
+        result.content_key
+    )
+
+
 def test_parameters_of_drawing_do_not_belong_to_another_source(result: Result) -> None:
     """They change nothing in that result."""
 
     def settings_of(seed: int) -> Result:
-        values = {**VALUES, "data": {"source": "catvnoncat", "num_px": 2}, "draw": {**VALUES["draw"], "seed": seed}}
+        data, draw = {**DATA, "source": "catvnoncat"}, {**VALUES["draw"], "seed": seed}
+        values = {**VALUES, "data": data, "draw": draw}
         return replace(result, settings=check_settings(values, origin="the test"))
 
     assert settings_of(1).content_key == settings_of(2).content_key
     assert "draw.seed" not in settings_of(1).params
+
+
+@pytest.mark.parametrize("source", ["drawn", "catvnoncat", "folder", "hdf5"])
+def test_where_and_how_pictures_are_read_is_no_parameter(result: Result, source: str) -> None:
+    """What came out is in the SHA-256 of the data; the choice of the test set belongs to one's own pictures alone."""
+
+    def with_other(section: str, key: str, value: object) -> Result:
+        values = {**VALUES, "data": {**DATA, "source": source}}
+        values[section] = {**values[section], key: value}
+        return replace(result, settings=check_settings(values, origin="the test"))
+
+    plain = with_other("data", "source", source)
+    ways = [("data", "path", "elsewhere"), ("data", "on_error", "skip"), ("data", "max_skipped", 3)]
+    ways += [("hdf5", key, "other") for key in HDF5]
+    assert {with_other(*way).content_key for way in ways} == {plain.content_key}
+    own = [("data", "positive_class", "dog"), ("data", "test_fraction", 0.5), ("data", "seed", 2)]
+    changed = {with_other(*choice).content_key != plain.content_key for choice in own}
+    assert changed == {source in ("folder", "hdf5")}
+    geometry = [("data", "num_px", 3), ("data", "resize", "pad"), ("data", "decode", "fast")]
+    assert len({with_other(*choice).content_key for choice in geometry} | {plain.content_key}) == 4
 
 
 def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:

@@ -2,6 +2,9 @@
 
 import math
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -22,10 +25,12 @@ from one_neuron.settings import (
     compose_values,
     load_settings,
 )
+from tests.values import DATA, HDF5
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 600, "num_test": 200},
-    "data": {"source": "drawn", "num_px": 64},
+    "data": {**DATA, "num_px": 64},
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 2000, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
@@ -147,7 +152,7 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
     """The words are named."""
     with pytest.raises(SettingsError) as caught:
         check_settings(change("data.source", value), origin="here")
-    assert str(caught.value) == f"here: data.source is {value!r}; expected drawn or catvnoncat"
+    assert str(caught.value) == f"here: data.source is {value!r}; expected drawn or catvnoncat or folder or hdf5"
 
 
 @pytest.mark.parametrize(
@@ -194,9 +199,7 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
         ),
         pytest.param("", "the key 'draw' is missing", id="empty file"),
         pytest.param("# nothing\n", "the key 'draw' is missing", id="comment"),
-        pytest.param(
-            "- draw\n", "'the file' is ['draw']; expected the keys draw, data, train, evaluate", id="list file"
-        ),
+        pytest.param("- draw\n", "'the file' is ['draw']; expected the keys draw, data, hdf5, train", id="list file"),
         pytest.param("word\n", "unknown key 'word'", id="word file"),
         pytest.param("42\n", "holds no sections", id="number file"),
         pytest.param("draw: [1\n", "is not readable as YAML", id="broken"),
@@ -206,7 +209,7 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
         pytest.param(TEXT.encode() + "# café".encode("latin-1"), "is not readable as YAML", id="not UTF-8"),
         pytest.param(TEXT + "\0", "is not readable as YAML", id="NUL"),
         pytest.param("a: " + "[" * 2000, "is not readable as YAML", id="deep"),
-        pytest.param("a: &a [*a]\n", "is not readable as YAML", id="endless"),
+        pytest.param("a: &a [*a]\n", "line 1: the alias '*a' is not read; write the value out", id="endless"),
         pytest.param(TEXT + "x: !!python/object/apply:os.getcwd []\n", "is not readable as YAML", id="code"),
     ],
 )
@@ -404,3 +407,93 @@ def test_a_missing_configuration_says_how_to_get_it_back(project: Path) -> None:
     (project / "conf/config.yaml").unlink()
     with pytest.raises(SettingsError, match=r"^'conf/config.yaml' is missing; restore it: git checkout conf$"):
         compose_values([])
+
+
+TEXTS = ["data.path", "data.positive_class", "hdf5.train_x", "hdf5.test_file"]
+MAY_BE_EMPTY = ["hdf5.test_x", "hdf5.test_y", "hdf5.classes"]
+
+
+@pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
+@pytest.mark.parametrize("value", ["a b", "/x/y", "../mine", "caf\u00e9 \U0001f408", "a" * 300, "no", "1.5"])
+def test_names_are_taken_as_they_are(key: str, value: str) -> None:
+    """Spaces, accents and emoji are no trouble."""
+    section, name = key.split(".")
+    assert getattr(getattr(check_settings(change(key, value), origin="here"), section), name) == value
+
+
+@pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
+def test_a_class_may_be_called_7(key: str) -> None:
+    """YAML takes it for a number."""
+    section, name = key.split(".")
+    assert getattr(getattr(check_settings(change(key, 7), origin="here"), section), name) == "7"
+
+
+@pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
+@pytest.mark.parametrize("value", [None, True, 1.5, ["a"], {"a": 1}])
+def test_what_is_no_text_is_refused(key: str, value: object) -> None:
+    """Key and value are named, and quotation marks."""
+    with pytest.raises(SettingsError) as caught:
+        check_settings(change(key, value), origin="here")
+    assert str(caught.value).startswith(f"here: {key} is {value!r}; expected the name of ")
+    assert str(caught.value).endswith(": put it in quotation marks")
+
+
+@pytest.mark.parametrize("key", TEXTS)
+@pytest.mark.parametrize("value", ["", " a", "a\n", "a\nb", "a\0b", "\t"])
+def test_a_text_is_on_one_line(key: str, value: str) -> None:
+    """And not empty, where it names something that must be there."""
+    with pytest.raises(
+        SettingsError, match=rf"here: {key} is .*; expected the name of .*, on one line, without spaces"
+    ):
+        check_settings(change(key, value), origin="here")
+
+
+@pytest.mark.parametrize("key", MAY_BE_EMPTY)
+def test_some_texts_may_be_empty(key: str) -> None:
+    """A file may lack a test set, or names of classes."""
+    section, name = key.split(".")
+    assert getattr(getattr(check_settings(change(key, ""), origin="here"), section), name) == ""
+
+
+@pytest.mark.parametrize("value", ["~", "~/pictures", "~me/pictures"])
+def test_a_tilde_is_refused(value: str) -> None:
+    """DVC does not read it as the shell does."""
+    with pytest.raises(SettingsError, match=r"here: data.path is '~.*'~' is not read: write the path from / on"):
+        check_settings(change("data.path", value), origin="here")
+
+
+def alias_bomb() -> str:
+    """Return a few hundred bytes that stand for 10 ** 12 words."""
+    lines = ["a0: &a0 [word, word, word, word, word, word, word, word, word, word]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    return "\n".join(lines)
+
+
+def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
+    """In a process of its own that may not grow: OmegaConf would copy what every alias stands for."""
+    path = write(alias_bomb())
+    program = (
+        "import resource, sys; from pathlib import Path; from one_neuron.settings import load_settings\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
+        "load_settings(Path(sys.argv[1]))"
+    )
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert time.monotonic() - started < 2
+    assert f"SettingsError: '{path}', line 2: the alias '*a0' is not read; write the value out" in done.stderr
+
+
+def test_an_alias_bomb_in_a_sweep_is_refused_at_once(project: Path) -> None:
+    """What Hydra reads is looked at, too."""
+    (project / "conf/sweep/bomb.yaml").write_text(alias_bomb())
+    with pytest.raises(SettingsError, match=r"conf/sweep/bomb.yaml', line 2: the alias '.a0' is not read"):
+        compose_settings(["train.learning_rate=0.01"])
+
+
+def test_a_file_too_large_for_parameters_is_refused(write: Write) -> None:
+    """YAML is read slowly: a megabyte of it takes minutes."""
+    path = write(TEXT + "# " + "x" * 70_000)
+    with pytest.raises(SettingsError, match=r"params.yaml' has 70,\d{3} bytes; at most 65,536 are read"):
+        load_settings(path)

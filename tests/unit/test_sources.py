@@ -4,124 +4,41 @@ import hashlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.images import load_picture
-from one_neuron.settings import DataSettings
-from one_neuron.sources import catvnoncat, folder, load_source
+from one_neuron.settings import Settings, check_settings
+from one_neuron.sources import catvnoncat, load_source
+from one_neuron.sources.loaded import Loaded
+from tests.values import DATA, HDF5
 
 CLASSES = ("non-cat", "cat")
 TRAIN, TEST = "train_catvnoncat.h5", "test_catvnoncat.h5"
-MakeFolder = Callable[[dict[str, int]], Path]
 
 
-@pytest.fixture
-def make_folder(tmp_path: Path) -> MakeFolder:
-    """Return a function that makes plain pictures: their paths and their grey values."""
-
-    def make(pictures: dict[str, int]) -> Path:
-        for name, grey in pictures.items():
-            path = tmp_path / "drawn" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.new("L", (5, 3), grey).save(path, format="PNG")
-        return tmp_path / "drawn"
-
-    return make
+def make_settings(**data: Any) -> Settings:
+    """Return settings with other values in the section data."""
+    values = {
+        "draw": {"seed": 1, "num_train": 8, "num_test": 4},
+        "data": {**DATA, **data},
+        "hdf5": HDF5,
+        "train": {"learning_rate": 0.1, "num_iterations": 1, "record_every": 1, "tolerance": 0, "threshold": 0.5},
+        "evaluate": {"num_mistakes": 1},
+    }
+    return check_settings(values, origin="the test")
 
 
-FULL = {
-    "train/cat/b.png": 10,
-    "train/cat/a.PNG": 20,
-    "train/cat/10.jpg": 30,
-    "train/cat/9.jpg": 40,
-    "train/non-cat/z.bmp": 50,
-    "train/non-cat/A.webp": 60,
-    "test/cat/1.png": 70,
-    "test/non-cat/1.png": 80,
-}
-
-
-def test_a_folder_is_read_in_order(make_folder: MakeFolder) -> None:
-    """Label 0 first, then by name (capital letters and digits by their code), whatever the file system's order."""
-    train, test = folder.load(make_folder(FULL), classes=CLASSES, num_px=2)
-    assert train.names == (
-        *("train/non-cat/A.webp", "train/non-cat/z.bmp"),
-        *("train/cat/10.jpg", "train/cat/9.jpg", "train/cat/a.PNG", "train/cat/b.png"),
-    )
-    assert train.X[:, 0].tolist() == [60, 50, 30, 40, 20, 10]
-    assert train.Y.tolist() == [0, 0, 1, 1, 1, 1]
-    assert (test.names, test.Y.tolist()) == (("test/non-cat/1.png", "test/cat/1.png"), [0, 1])
-    assert train.X.shape == (6, 12)
-    assert (train.num_px, train.classes) == (2, CLASSES)
-
-
-def test_the_class_order_is_the_label(make_folder: MakeFolder) -> None:
-    """The second class is label 1."""
-    train, _ = folder.load(make_folder(FULL), classes=("cat", "non-cat"), num_px=1)
-    assert train.Y.tolist() == [0, 0, 0, 0, 1, 1]
-    assert train.names[-1] == "train/non-cat/z.bmp"
-
-
-def test_rows_are_the_pictures(make_folder: MakeFolder, tmp_path: Path) -> None:
-    """Many pictures, read by many threads, each in its own row; training and prediction see the same pixels."""
-    root = make_folder(FULL)
-    rng = np.random.default_rng(0)
-    for i in range(40):
-        Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(root / f"train/cat/{i:03}.png")
-    train, _ = folder.load(root, classes=CLASSES, num_px=4)
-    assert train.m == 46
-    for name, row in zip(train.names, train.X, strict=True):
-        assert (row == load_picture(root / name, 4).reshape(-1)).all()
-
-
-def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
-    """Hidden files, notes, folders without a picture's suffix."""
-    root = make_folder({**FULL, "train/cat/.hidden.png": 1, "train/cat/._b.png": 1})
-    (root / "train/cat/notes.txt").write_text("no picture")
-    (root / "train/cat/Thumbs.db").write_bytes(b"\0")
-    (root / "train/cat/more").mkdir()
-    assert [path.name for path in folder.list_pictures(root / "train/cat")] == ["10.jpg", "9.jpg", "a.PNG", "b.png"]
-
-
-def test_an_empty_class_is_refused(make_folder: MakeFolder) -> None:
-    """The folder and the suffixes that would do are named."""
-    root = make_folder({name: grey for name, grey in FULL.items() if not name.startswith("test/cat")})
-    with pytest.raises(DataError, match=r"test/cat' is not a folder; expected one with pictures"):
-        folder.load(root, classes=CLASSES, num_px=2)
-    (root / "test/cat").mkdir()
-    (root / "test/cat/.hidden.png").touch()
-    with pytest.raises(DataError, match=r"test/cat' holds no picture; put some there \(.*\.png"):
-        folder.load(root, classes=CLASSES, num_px=2)
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    """The first missing one is named."""
-    with pytest.raises(DataError, match=r"nowhere/train/non-cat' is not a folder"):
-        folder.load(tmp_path / "nowhere", classes=CLASSES, num_px=2)
-
-
-def test_a_damaged_picture_is_named(make_folder: MakeFolder) -> None:
-    """Among all the others."""
-    root = make_folder(FULL)
-    (root / "train/cat/broken one.jpg").write_text("text")
-    with pytest.raises(DataError, match=r"broken one.jpg' is not a picture"):
-        folder.load(root, classes=CLASSES, num_px=2)
-
-
-def test_names_of_any_bytes(make_folder: MakeFolder) -> None:
-    """A file name may hold bytes that are no UTF-8, spaces and line ends."""
-    root = make_folder({**FULL, "train/cat/caf\udce9.png": 1, "train/cat/a b\n.png": 2})
-    train, _ = folder.load(root, classes=CLASSES, num_px=2)
-    assert {"train/cat/caf\udce9.png", "train/cat/a b\n.png"} <= set(train.names)
+def load(settings: Settings) -> Loaded:
+    """Load the pictures that these settings name; none are drawn."""
+    return load_source(settings.data, settings.hdf5, drawn=Path("drawn"))
 
 
 def write_course_file(path: Path, split: str, labels: list[int], num_px: int = 4) -> None:
@@ -149,7 +66,8 @@ def course_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_course_s_files(course_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """209 and 50 photographs, 72 and 33 of them cats, the pixels as they lie in the file."""
     monkeypatch.setenv(catvnoncat.FOLDER_VARIABLE, str(course_folder))
-    train, test = load_source(DataSettings(source="catvnoncat", num_px=64), Path("unused"))
+    loaded = load(make_settings(source="catvnoncat", num_px=64))
+    train, test = loaded.train, loaded.test
     assert (train.X.shape, test.X.shape) == ((209, 12288), (50, 12288))
     assert (int(train.Y.sum()), int(test.Y.sum())) == (72, 33)
     assert train.classes == CLASSES
@@ -193,33 +111,49 @@ def test_a_tilde_means_the_home_folder(course_like: Path, monkeypatch: pytest.Mo
     assert catvnoncat.load(4)[0].m == 3
 
 
-@pytest.mark.parametrize(
-    ("source", "split"), [("drawn", "training"), ("catvnoncat", "training"), ("catvnoncat", "test")]
-)
-def test_one_class_alone_is_refused(
-    source: str, split: str, course_like: Path, make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("split", ["training", "test"])
+def test_one_class_alone_is_refused(split: str, course_like: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is nothing to tell apart."""
-    if source == "drawn":
-        root = make_folder(FULL)
-        train, test = folder.load(root, classes=CLASSES, num_px=4)
-        only_cats = type(train)(X=train.X[2:], Y=train.Y[2:], names=train.names[2:], num_px=4, classes=CLASSES)
-        monkeypatch.setattr(folder, "load", lambda *_, **__: (only_cats, test))
-    else:
-        part = {"training": "train", "test": "test"}[split]
-        path = course_like / f"{part}_catvnoncat.h5"
-        write_course_file(path, part, [1, 1])
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        monkeypatch.setitem(catvnoncat.SHA256, path.name, digest)
+    part = {"training": "train", "test": "test"}[split]
+    path = course_like / f"{part}_catvnoncat.h5"
+    write_course_file(path, part, [1, 1])
+    monkeypatch.setitem(catvnoncat.SHA256, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
     with pytest.raises(DataError, match=f"the {split} set holds only the class 'cat'; two are needed"):
-        load_source(DataSettings(source=source, num_px=4), Path("drawn"))
+        load(make_settings(source="catvnoncat", num_px=4))
 
 
-def test_drawn_pictures_are_a_folder(make_folder: MakeFolder) -> None:
-    """The stage `draw` writes what the stage `prepare` reads."""
-    root = make_folder(FULL)
-    train, test = load_source(DataSettings(source="drawn", num_px=2), root)
-    assert (train.m, test.m, train.classes) == (6, 2, CLASSES)
+def test_each_source_is_asked_with_its_settings(tmp_path: Path, course_like: Path) -> None:
+    """The same small course-like files by their digest and as files of the user's own: the same pixels and labels."""
+    known = load(make_settings(source="catvnoncat", num_px=2, resize="crop"))
+    own = load(make_settings(source="hdf5", num_px=2, resize="crop", path=str(course_like)))
+    assert (own.train.X == known.train.X).all()
+    assert own.train.names == known.train.names
+    assert (own.test.Y == known.test.Y).all()
+    assert [(one.name, one.label, one.train, one.test) for one in own.classes] == [
+        ("non-cat", 0, 1, 1),
+        ("cat", 1, 2, 1),
+    ]
+    assert own.classes == known.classes
+    assert (own.train.source, known.train.source, own.train.resize) == ("hdf5", "catvnoncat", "crop")
+    with pytest.raises(DataError, match=r"nowhere' is missing|nowhere' does not exist"):
+        load(make_settings(source="hdf5", path=str(tmp_path / "nowhere")))
+
+
+def test_a_single_file_without_a_test_set_is_split(tmp_path: Path) -> None:
+    """By content: about a fifth is held out, and a copy goes with its original."""
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (200, 3, 3, 3), dtype=np.uint8)
+    pictures[150:] = pictures[:50]
+    with h5py.File(tmp_path / "own.h5", "w") as file:
+        file["x"], file["y"] = pictures, np.arange(200) % 2
+    settings = make_settings(source="hdf5", num_px=3, path=str(tmp_path / "own.h5"))
+    names = replace(settings.hdf5, train_x="x", train_y="y", test_x="", test_y="", classes="")
+    loaded = load(replace(settings, hdf5=names))
+    assert loaded.train.m + loaded.test.m == 200
+    assert 20 <= loaded.test.m <= 60
+    assert loaded.train.classes == ("0", "1")
+    train, test = ({row.tobytes() for row in each.X} for each in (loaded.train, loaded.test))
+    assert not train & test
 
 
 @dataclass

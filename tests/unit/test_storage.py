@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,18 +16,11 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError
+from one_neuron.file_header import DECODES, RESIZES
 from one_neuron.neuron import Parameters
 from one_neuron.pixel_file import PixelFile
-from one_neuron.storage import (
-    Model,
-    PreparedSet,
-    load_model,
-    load_prepared,
-    open_hdf5,
-    read_dataset,
-    save_model,
-    save_prepared,
-)
+from one_neuron.settings import DataSettings
+from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
 
 MakePrepared = Callable[..., PreparedSet]
 MakeModel = Callable[..., Model]
@@ -42,12 +35,16 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
             np.array_equal(one.X[:], other.X[:])
             and np.array_equal(one.Y, other.Y)
             and (tuple(one.names), one.num_px, one.classes) == (tuple(other.names), other.num_px, other.classes)
+            and (one.source, one.resize, one.decode) == (other.source, other.resize, other.decode)
         )
     assert isinstance(one, Model)
     assert isinstance(other, Model)
     return one.parameters.w.tobytes() == other.parameters.w.tobytes() and (
-        (one.parameters.b, one.num_px, one.classes, one.threshold, dict(one.trained_with))
-        == (other.parameters.b, other.num_px, other.classes, other.threshold, dict(other.trained_with))
+        (one.parameters.b, one.num_px, one.classes, one.threshold, dict(one.trained_with), one.resize, one.decode)
+        == (
+            *(other.parameters.b, other.num_px, other.classes, other.threshold, dict(other.trained_with)),
+            *(other.resize, other.decode),
+        )
     )
 
 
@@ -88,7 +85,7 @@ def test_prepared_sets_come_back(
     """Pixels, labels, names, geometry and classes, with their types."""
     if on_disk:
         leave_on_disk(monkeypatch)
-    prepared = make_prepared(m=m, num_px=num_px, seed=m)
+    prepared = make_prepared(m=m, num_px=num_px, seed=m, source="folder", resize="pad", decode="fast")
     save_prepared(tmp_path / "new folder" / "set.h5", prepared)
     loaded = load_prepared(tmp_path / "new folder" / "set.h5")
     assert same(loaded, prepared)
@@ -120,6 +117,7 @@ def test_a_name_that_hdf5_would_cut_is_refused(make_prepared: MakePrepared, tmp_
 def test_models_come_back_to_the_bit(w: list[float], b: float, make_model: MakeModel, tmp_path: Path) -> None:
     """The smallest, the largest and the negative zero too."""
     model = make_model(parameters=Parameters(w=np.array(w), b=b), threshold=0.25, classes=("Hund", "Katze 猫"))
+    model = replace(model, resize="crop", decode="fast")
     save_model(tmp_path / "model.h5", model)
     loaded = load_model(tmp_path / "model.h5")
     assert same(loaded, model)
@@ -157,7 +155,9 @@ def test_the_files_are_as_documented(tmp_path: Path, make_prepared: MakePrepared
             "Y": ("u", (4,)),
             "names": ("S", (4,)),
         }
-        assert set(file.attrs) == {"format", "format_version", "num_px", "classes", "source", "sha256"}
+        assert set(file.attrs) == {
+            *("format", "format_version", "num_px", "classes", "source", "resize", "decode", "sha256")
+        }
     save_model(tmp_path / "model.h5", make_model())
     with h5py.File(tmp_path / "model.h5") as file:
         assert {key: (str(file[key].dtype), file[key].shape) for key in file} == {
@@ -176,6 +176,9 @@ def test_the_files_are_as_documented(tmp_path: Path, make_prepared: MakePrepared
         {"names": tuple("abcdef")},
         {"names": ("train/000.pngtrain/001.png", "", *(f"train/{i:03}.png" for i in range(2, 6)))},
         {"classes": ("cat", "non-cat")},
+        {"source": "folder"},
+        {"resize": "crop"},
+        {"decode": "fast"},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -192,6 +195,8 @@ def test_the_digest_covers_all_of_a_prepared_set(change: dict[str, Any], make_pr
         {"threshold": 0.75},
         {"classes": ("a", "b")},
         {"trained_with": {}},
+        {"resize": "pad"},
+        {"decode": "fast"},
     ],
 )
 def test_the_digest_covers_all_of_a_model(change: dict[str, Any], make_model: MakeModel) -> None:
@@ -199,11 +204,19 @@ def test_the_digest_covers_all_of_a_model(change: dict[str, Any], make_model: Ma
     assert make_model(**change).sha256 != make_model().sha256
 
 
+@pytest.mark.parametrize(("key", "known"), [("resize", RESIZES), ("decode", DECODES)])
+def test_the_settings_know_the_same_words(key: str, known: tuple[str, ...]) -> None:
+    """What params.yaml may say is what a file may say."""
+    options = next(field.metadata["options"] for field in fields(DataSettings) if field.name == key)
+    assert options == known
+
+
 def test_the_digest_is_fixed() -> None:
     """Worked out by hand from the description: a change of it makes all files of today unreadable."""
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
     prepared = PreparedSet(X=X, Y=Y, names=("a\udcff", "bü"), num_px=1, classes=("n", "y"))
-    header = '["prepared", 2, {"classes": ["n", "y"], "num_px": 1, "source": ""}, [["uint8", [2, 3]], ["uint8", [2]]]]'
+    values = '{"classes": ["n", "y"], "decode": "exact", "num_px": 1, "resize": "stretch", "source": ""}'
+    header = f'["prepared", 3, {values}, [["uint8", [2, 3]], ["uint8", [2]]]]'
     lengths = (2).to_bytes(8, "little") + (3).to_bytes(8, "little")
     content = header.encode() + bytes(range(6)) + b"\0\1" + lengths + b"a\xffb\xc3\xbc"
     assert prepared.sha256 == hashlib.sha256(content).hexdigest()
@@ -272,6 +285,23 @@ def test_other_things_than_a_file_are_refused(written: Kind, tmp_path: Path) -> 
         load()
 
 
+def chunked(key: str) -> Callable[[h5py.File], None]:
+    """Return a change that stores a dataset in chunks."""
+
+    def change(file: h5py.File) -> None:
+        data = file[key][()]
+        del file[key]
+        file.create_dataset(key, data=data, chunks=data.shape)
+
+    return change
+
+
+def many_attributes(file: h5py.File) -> None:
+    """Add more attributes than anyone needs."""
+    for i in range(32):
+        file.attrs[f"more {i}"] = i
+
+
 def edit(path: Path, change: Callable[[h5py.File], None]) -> None:
     """Change a written file."""
     with h5py.File(path, "r+") as file:
@@ -295,7 +325,7 @@ def put_attribute(key: str, value: object) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         del file.attrs[key]
         if value is not None:
-            file.attrs[key] = value
+            file.attrs[key] = np.bytes_(value) if isinstance(value, str) else value
 
     return change
 
@@ -304,22 +334,31 @@ BOTH = [
     (put_attribute("format", None), "the attribute 'format' is None"),
     (put_attribute("format", 5), "the attribute 'format' is"),
     (put_attribute("format", "something else"), "kind 'something else'; expected 'one-neuron "),
-    (put_attribute("format_version", 1), "format version is 1; this program reads version 2"),
+    (put_attribute("format_version", 2), "format version is 2; this program reads version 3"),
     (put_attribute("format_version", "1"), "the attribute 'format_version' is '1'; expected int"),
     (put_attribute("num_px", 0), "its num_px is 0"),
     (put_attribute("num_px", 3), r"expected \(.*27"),
     (put_attribute("num_px", 2**31), "expected"),
-    (put_attribute("num_px", np.array([2, 2])), "the attribute 'num_px' is"),
+    (put_attribute("num_px", np.array([2, 2])), "the attribute 'num_px' is not a single value"),
+    (put_attribute("num_px", np.array("2", dtype=object)), "'num_px' is neither a number nor text of a fixed length"),
+    (put_attribute("num_px", np.array((1, 2), dtype="u1,u1")), "'num_px' is neither a number nor text"),
+    (put_attribute("resize", "bend"), "its resize is 'bend'; expected stretch or crop or pad"),
+    (put_attribute("resize", "crop"), "does not fit its SHA-256"),
+    (put_attribute("resize", None), "the attribute 'resize' is None"),
+    (put_attribute("decode", "slow"), "its decode is 'slow'; expected exact or fast"),
+    (put_attribute("decode", "fast"), "does not fit its SHA-256"),
     (put_attribute("classes", '["cat"]'), r"its classes are \['cat'\]; expected two names"),
     (put_attribute("classes", "[1, 2]"), "expected two names"),
     (put_attribute("classes", "{}"), "expected a JSON list"),
     (put_attribute("classes", "[cat"), "is not JSON"),
-    (put_attribute("classes", "[" * 100_000), "is not"),
+    (put_attribute("classes", "[" * 60_000), "is not"),
     (put_attribute("classes", '["cat", "non-cat"]'), "does not fit its SHA-256"),
     (put_attribute("sha256", None), "the attribute 'sha256' is None"),
     (put_attribute("sha256", "0" * 64), "does not fit its SHA-256"),
 ]
+BOTH += [(many_attributes, r"it has \d\d attributes; expected at most 32")]
 PREPARED = [
+    *((chunked(key), f"'{key}' is not stored in one piece") for key in ("X", "Y", "names")),
     (put("X", None), "the key 'X' is missing; present: Y, names"),
     (put("Y", None), "the key 'Y' is missing; present: X, names"),
     (put("names", None), "the key 'names' is missing; present: X, Y"),
@@ -336,6 +375,7 @@ PREPARED = [
     (put("names", np.zeros(6)), "'names' has type float64; expected bytes"),
 ]
 MODEL = [
+    (chunked("w"), "'w' is not stored in one piece"),
     (put("w", None), "the key 'w' is missing; present: b"),
     (put("b", None), "the key 'b' is missing; present: w"),
     (put("w", np.zeros(12, dtype=np.float32)), "'w' has type float32; expected float64"),
@@ -389,7 +429,7 @@ def test_a_wrong_model_is_refused(
 
 
 def test_odd_names_of_datasets_do_not_break_the_message(tmp_path: Path, make_prepared: MakePrepared) -> None:
-    """A flipped bit can leave a name that is no UTF-8, which h5py gives as bytes among texts."""
+    """A flipped bit can leave a name that is no UTF-8."""
     path = tmp_path / "set.h5"
     save_prepared(path, make_prepared())
 
@@ -397,7 +437,7 @@ def test_odd_names_of_datasets_do_not_break_the_message(tmp_path: Path, make_pre
         file.move("X", b"\xff")
 
     edit(path, rename)
-    with pytest.raises(DataError, match=r"set\.h5' is not a readable HDF5 file"):
+    with pytest.raises(DataError, match=r"set\.h5': the key 'X' is missing; present: Y, \\xff, names"):
         load_prepared(path)
 
 
@@ -444,6 +484,8 @@ def test_a_small_file_that_claims_terabytes_is_refused_at_once(
         ({"Y": np.zeros(6)}, "type float64"),
         ({"Y": np.full(6, 255, dtype=np.uint8)}, r"Y\[0\] is 255"),
         ({"names": ("a",)}, "there are 1 names for 6 pictures"),
+        ({"resize": "Stretch"}, "its resize is 'Stretch'; expected stretch or crop or pad"),
+        ({"decode": ""}, "its decode is ''; expected exact or fast"),
     ],
 )
 def test_a_prepared_set_cannot_be_made_wrong(
@@ -465,6 +507,8 @@ def test_a_prepared_set_cannot_be_made_wrong(
         ({"threshold": 0.0}, "threshold is 0.0"),
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"threshold": np.nan}, "threshold is nan"),
+        ({"resize": ""}, "its resize is ''"),
+        ({"decode": "exactly"}, "its decode is 'exactly'"),
     ],
 )
 def test_a_model_cannot_be_made_wrong(changes: dict[str, Any], message: str, make_model: MakeModel) -> None:
@@ -533,23 +577,6 @@ def test_a_full_disk_is_an_error_and_no_crash(name: str, limit: int, tmp_path: P
     assert (done.returncode, done.stderr) == (1, "refused: File too large\n")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_bytes() == b"the file before"
-
-
-def test_big_endian_and_chunked_datasets_are_read(tmp_path: Path) -> None:
-    """Files that other programs wrote: the values count, not the way they are stored."""
-    with h5py.File(tmp_path / "other.h5", "w") as file:
-        file["big"] = np.array([1.5, -2.0], dtype=">f8")
-        file.create_dataset("chunked", data=np.arange(1000, dtype=np.uint8), chunks=(100,), compression="gzip")
-        file.create_group("group")
-    with open_hdf5(tmp_path / "other.h5", remedy="-") as file:
-        big = read_dataset(file, "big", dtype=["float32", "float64"], ndim=[1, 2])
-        assert big.tolist() == [1.5, -2.0]
-        assert big.dtype == np.dtype("float64")
-        assert (read_dataset(file, "chunked", dtype="uint8", ndim=1) == np.arange(1000) % 256).all()
-        with pytest.raises(DataError, match="'group' is a group, not a dataset"):
-            read_dataset(file, "group", dtype="uint8", ndim=1)
-        with pytest.raises(DataError, match="'big' has type >f8; expected int32 or int64"):
-            read_dataset(file, "big", dtype=["int32", "int64"], ndim=1)
 
 
 def test_an_unreadable_file_says_so(written: Kind, monkeypatch: pytest.MonkeyPatch) -> None:

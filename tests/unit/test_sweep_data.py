@@ -15,10 +15,12 @@ from one_neuron.settings import Settings, check_settings
 from one_neuron.storage import PreparedSet, load_prepared, save_prepared
 from one_neuron.sweep import data
 from one_neuron.sweep.data import DataFiles, load_data, name_data, prepare_data
+from tests.values import DATA, HDF5
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": {"source": "drawn", "num_px": 2},
+    "data": DATA,
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
@@ -69,6 +71,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a project, made the current folder, with the files that a sweep reads there."""
     root = tmp_path / "one neuron"
     (root / "pipeline").mkdir(parents=True)
+    (root / "pictures").mkdir()
     (root / "params.yaml").write_text(json.dumps(VALUES), encoding="utf-8")
     (root / "dvc.yaml").write_text(json.dumps({"stages": STAGES}), encoding="utf-8")  # JSON is YAML
     for name in ("pipeline/draw.py", "pipeline/prepare.py", "pipeline/train.py", "requirements.txt"):

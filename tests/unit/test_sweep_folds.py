@@ -1,5 +1,7 @@
 """Folds: stratified, as even as can be, the same for a seed everywhere."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,11 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
 from one_neuron.errors import DataError
+from one_neuron.settings import SweepSettings
+from one_neuron.storage import PreparedSet, save_prepared
+from one_neuron.sweep.data import DataFiles
 from one_neuron.sweep.folds import assign_folds
+from one_neuron.sweep.run import _assign_folds
 
 
 def count(Y: NDArray[Any], assigned: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
@@ -105,3 +111,64 @@ def test_fewer_than_two_folds_are_none(folds: int) -> None:
     """Nothing would be left to train on."""
     with pytest.raises(ValueError, match=f"folds is {folds}; expected at least 2"):
         assign_folds(np.array([0, 1]), folds=folds, seed=0)
+
+
+HAND = np.array([0, 1, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0])
+DEALT = [0, 2, 1, 0, 1, 2, 2, 2, 0, 0, 1, 1]  # the folds of seed 1, see above
+
+
+def test_copies_go_where_the_first_one_went() -> None:
+    """Whatever their own label; the others are dealt out as if the copies were not there."""
+    Y = np.append(HAND, [0, 1, 1, 0])
+    originals = np.append(np.arange(12), [0, 0, 5, 11])
+    assert assign_folds(Y, folds=3, seed=1, originals=originals).tolist() == [*DEALT, 0, 0, 2, 1]
+
+
+def test_without_copies_the_folds_are_what_they_were() -> None:
+    """To look for copies changes nothing where there are none."""
+    assert assign_folds(HAND, folds=3, seed=1, originals=np.arange(12)).tolist() == DEALT
+
+
+@given(
+    folds=st.integers(2, 6),
+    spare=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    copied=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 1)), max_size=60),
+    seed=st.integers(0, 2**63 - 1),
+)
+def test_different_pictures_stay_even_beside_copies(
+    folds: int, spare: tuple[int, int], copied: list[tuple[int, int]], seed: int
+) -> None:
+    """Within one of each class and in all, however many copies of whatever label there are; copies stay together."""
+    Y = np.repeat([0, 1], [folds + spare[0], folds + spare[1]])
+    m = len(Y)
+    originals = np.append(np.arange(m), np.array([index % m for index, _ in copied], np.int64))
+    labels = np.append(Y, np.array([label for _, label in copied], np.int64))
+    assigned = assign_folds(labels, folds=folds, seed=seed, originals=originals)
+    assert assigned.tolist() == assigned[originals].tolist()
+    table = count(Y, assigned[:m], folds)
+    assert table.min() >= 1
+    assert np.ptp(table, axis=1).max() <= 1
+    assert np.ptp(table.sum(axis=0)) <= 1
+
+
+def test_copies_make_no_class_large_enough() -> None:
+    """Two different pictures cannot be in three folds, however often they occur."""
+    Y, originals = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 3, 4, 3, 3])
+    with pytest.raises(DataError, match="number of different training pictures of class 1 is 2; ask for at most 2"):
+        assign_folds(Y, folds=3, seed=0, originals=originals)
+
+
+def test_a_sweep_holds_copies_out_together(make_prepared: Callable[..., PreparedSet], tmp_path: Path) -> None:
+    """Found by their pixels in the prepared set; without folds nothing is held out."""
+    plain = make_prepared(m=20)
+    X = np.concatenate([plain.X, plain.X[::-1], plain.X])
+    Y = np.concatenate([plain.Y, plain.Y[::-1], plain.Y])
+    train = make_prepared(m=60, X=X, Y=Y)
+    files = DataFiles(tmp_path / "train.h5", tmp_path / "test.h5", train.sha256, plain.sha256)
+    save_prepared(files.train, train)
+    save_prepared(files.test, plain)
+    folds = _assign_folds(files, SweepSettings(folds=5, seed=3, keep_models=0))
+    assert folds is not None
+    assert folds[:20].tolist() == folds[39:19:-1].tolist() == folds[40:].tolist()
+    assert np.bincount(folds).tolist() == [12] * 5
+    assert _assign_folds(files, SweepSettings(folds=0, seed=3, keep_models=0)) is None

@@ -26,10 +26,12 @@ from one_neuron.sweep.state import (
     remove_state,
     save_batches,
 )
+from tests.values import DATA, HDF5
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": {"source": "drawn", "num_px": 2},
+    "data": DATA,
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }

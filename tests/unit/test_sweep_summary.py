@@ -11,15 +11,17 @@ import pytest
 from one_neuron.settings import Settings, check_settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
 from one_neuron.sweep.summary import describe, is_held_out, list_parameters, write_table
+from tests.values import DATA, HDF5
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": {"source": "drawn", "num_px": 2},
+    "data": DATA,
+    "hdf5": HDF5,
     "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
     "evaluate": {"num_mistakes": 12},
 }
 SETTINGS = check_settings(VALUES, origin="the test")
-COURSE = check_settings({**VALUES, "data": {"source": "catvnoncat", "num_px": 64}}, origin="the test")
+COURSE = check_settings({**VALUES, "data": {**DATA, "source": "catvnoncat", "num_px": 64}}, origin="the test")
 SWEPT = ["train.learning_rate", "train.num_iterations"]
 
 
@@ -85,6 +87,8 @@ def test_the_table_holds_everything_the_best_first(tmp_path: Path) -> None:
         "draw.num_test": "4",
         "data.source": "drawn",
         "data.num_px": "2",
+        "data.resize": "stretch",
+        "data.decode": "exact",
         "train.learning_rate": "0.005",
         "train.num_iterations": "2000",
         "train.record_every": "100",
@@ -136,6 +140,8 @@ def test_parameters_keep_their_types() -> None:
     assert list_parameters(COURSE) == {
         "data.source": "catvnoncat",
         "data.num_px": 64,
+        "data.resize": "stretch",
+        "data.decode": "exact",
         "train.learning_rate": 0.005,
         "train.num_iterations": 200,
         "train.record_every": 100,

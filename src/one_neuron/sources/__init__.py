@@ -1,42 +1,58 @@
 """Where pictures come from: one module for each value of `data.source`."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from one_neuron.errors import DataError
-from one_neuron.settings import DataSettings
-from one_neuron.sources import catvnoncat, folder
-from one_neuron.storage import PreparedSet
+from one_neuron.settings import DataSettings, Hdf5Settings
+from one_neuron.sources import catvnoncat, folder, hdf5
+from one_neuron.sources.loaded import Loaded, count_labels
+from one_neuron.sources.split import choose_test
 
 
-def load_source(data: DataSettings, drawn: Path) -> tuple[PreparedSet, PreparedSet]:
+def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loaded:
     """Load and flatten the pictures that `data.source` names.
 
     Parameters
     ----------
     data : DataSettings
-        The source and num_px.
+    keys : Hdf5Settings
+        What things are called in HDF5 files.
     drawn : Path
         The folder that the stage `draw` wrote.
 
     Returns
     -------
-    train, test : PreparedSet
+    Loaded
 
     Raises
     ------
     DataError
         If a file is missing or damaged, or if a set lacks one of the two classes.
+    SettingsError
+        If no class is called `data.positive_class`.
     EnvironmentProblem
-        If pictures have to be downloaded and cannot be.
+        If pictures have to be downloaded and cannot be, or if the disk is full.
     """
-    if data.source == "catvnoncat":
-        train, test = catvnoncat.load(data.num_px)
-    else:
-        train, test = folder.load(drawn, classes=("non-cat", "cat"), num_px=data.num_px)
-    for name, prepared in {"training": train, "test": test}.items():
+    loaded = _load(data, keys, drawn)
+    for name, prepared in {"training": loaded.train, "test": loaded.test}.items():
         present = np.unique(prepared.Y)
         if len(present) < 2:
             raise DataError(f"the {name} set holds only the class {prepared.classes[present[0]]!r}; two are needed")
-    return train, test
+    return loaded
+
+
+def _load(data: DataSettings, keys: Hdf5Settings, drawn: Path) -> Loaded:
+    """Ask the source."""
+    if data.source == "folder":
+        return folder.load(Path(data.path), data)
+    if data.source == "drawn":
+        return folder.load(drawn, data, positive_class="cat")
+    if data.source == "catvnoncat":
+        train, test = catvnoncat.load(data.num_px, resize=data.resize)
+    else:
+        split = partial(choose_test, fraction=data.test_fraction, seed=data.seed)
+        train, test = hdf5.load(Path(data.path), keys, num_px=data.num_px, resize=data.resize, split=split)
+    return Loaded(train, test, count_labels(train, test))

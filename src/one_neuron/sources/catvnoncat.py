@@ -4,17 +4,25 @@ import hashlib
 import os
 from pathlib import Path
 
-import numpy as np
-
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.images import flatten_pictures, resize_pixels
-from one_neuron.storage import PreparedSet, open_hdf5, read_dataset
+from one_neuron.settings import Hdf5Settings
+from one_neuron.sources import hdf5
+from one_neuron.storage import PreparedSet
 
 FOLDER_VARIABLE = "ONE_NEURON_CATVNONCAT_DIR"
 SHA256 = {
     "train_catvnoncat.h5": "fbe56ab67c3ae28d564e3a644189117976d6b31af0a3ce9bb17dbf22908af242",
     "test_catvnoncat.h5": "6a9d39ce52fa85953c5834695b8534a30ed8cfd54971fb2f080b5a24d002b951",
 }
+_KEYS = Hdf5Settings(
+    train_file="train_catvnoncat.h5",
+    test_file="test_catvnoncat.h5",
+    train_x="train_set_x",
+    train_y="train_set_y",
+    test_x="test_set_x",
+    test_y="test_set_y",
+    classes="list_classes",
+)
 # Public copies of the same bytes, tried in turn. No licence goes with the pictures, so they are not part of this
 # project.
 ADDRESSES = (
@@ -25,13 +33,15 @@ ADDRESSES = (
 _TIMEOUT = (3.0, 20.0)  # seconds to connect, and to wait for the next bytes
 
 
-def load(num_px: int) -> tuple[PreparedSet, PreparedSet]:
+def load(num_px: int, *, resize: str = "stretch") -> tuple[PreparedSet, PreparedSet]:
     """Read the course's 209 training and 50 test pictures.
 
     Parameters
     ----------
     num_px : int
         Height and width; at 64 the pixels are the course's, otherwise they are resized.
+    resize : str
+        How; as in `images.resize_pixels`.
 
     Returns
     -------
@@ -44,8 +54,8 @@ def load(num_px: int) -> tuple[PreparedSet, PreparedSet]:
     EnvironmentProblem
         If the variable is not set and the files can neither be found in the cache nor downloaded.
     """
-    train, test = (_read(_find(name), name.split("_")[0], num_px) for name in SHA256)
-    return train, test
+    train, test = _find(_KEYS.train_file), _find(_KEYS.test_file)
+    return hdf5.load_pair(train, test, _KEYS, num_px=num_px, resize=resize, source="catvnoncat")
 
 
 def _find(name: str) -> Path:
@@ -87,22 +97,4 @@ def _download(name: str) -> Path:
     raise EnvironmentProblem(
         f"{name} could not be downloaded from {len(ADDRESSES)} addresses ({', '.join(reasons)}); "
         f"get it by hand and set {FOLDER_VARIABLE} to its folder, or use data.source: drawn"
-    )
-
-
-def _read(path: Path, split: str, num_px: int) -> PreparedSet:
-    """Read one of the two files."""
-    with open_hdf5(path, remedy="get the file again") as file:
-        pictures = read_dataset(file, f"{split}_set_x", dtype="uint8", ndim=4)
-        labels = read_dataset(file, f"{split}_set_y", dtype="int64", ndim=1)
-        classes = [name.decode() for name in file["list_classes"][:]]
-    if num_px != pictures.shape[1]:
-        pictures = np.stack([resize_pixels(picture, num_px) for picture in pictures])
-    return PreparedSet(
-        X=flatten_pictures(pictures),
-        Y=labels.astype(np.uint8),
-        names=tuple(f"{split}_set_x[{i}]" for i in range(len(pictures))),
-        num_px=num_px,
-        classes=(classes[0], classes[1]),
-        source="catvnoncat",
     )

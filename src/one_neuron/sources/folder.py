@@ -1,61 +1,109 @@
-"""Pictures as files: `train/<class>/*` and `test/<class>/*`."""
+"""Pictures as files: `train/<class>/*` and `test/<class>/*`, or `<class>/*`, of which a part is held out."""
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
-from one_neuron.errors import DataError
-from one_neuron.images import SUFFIXES, flatten_pictures, load_picture
+from one_neuron.data_report import ClassCount
+from one_neuron.decoding import decode_pictures
+from one_neuron.errors import DataError, SettingsError
+from one_neuron.images import SUFFIXES
+from one_neuron.settings import DataSettings
+from one_neuron.sources.loaded import Loaded
+from one_neuron.sources.split import choose_test
 from one_neuron.storage import PreparedSet
 
+SPLITS = ("train", "test")
+_LAYOUT = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
 
-def load(folder: Path, *, classes: tuple[str, str], num_px: int) -> tuple[PreparedSet, PreparedSet]:
-    """Read a training and a test set.
+
+def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loaded:
+    """Read, decode and label the pictures of a folder.
 
     Parameters
     ----------
     folder : Path
-        Holds `train` and `test`, each with a folder for each class.
-    classes : (str, str)
-        The folders of label 0 and label 1.
-    num_px : int
-        Height and width that every picture is resized to.
+        Holds `train` and `test`, each with a folder for each class, or the folders of the classes themselves. What
+        else lies beside `train` and `test` does not count.
+    data : DataSettings
+    positive_class : str
+        The class of label 1; by default `data.positive_class`.
 
     Returns
     -------
-    train, test : PreparedSet
-        Sorted by class, then by name: the order of the file system does not matter.
+    Loaded
+        Rows are sorted by label, class and name: the order of the file system does not matter.
 
     Raises
     ------
     DataError
-        If a folder is missing or empty, or a picture cannot be read.
+        If a folder is missing, empty, of one class, or cannot be read; if a picture cannot be read, unless
+        `data.on_error` allows it.
+    SettingsError
+        If no class is called `data.positive_class`.
     """
-    return _load_split(folder, "train", classes, num_px), _load_split(folder, "test", classes, num_px)
+    positive = positive_class or data.positive_class
+    listing = _list_all(folder)
+    _check_classes(listing, positive)
+    listing.sort(positive)
+    decoded = decode_pictures(
+        listing.paths,
+        num_px=data.num_px,
+        resize=data.resize,
+        decode=data.decode,
+        on_error=data.on_error,
+        max_skipped=data.max_skipped,
+    )
+    kept = np.asarray(decoded.kept, dtype=np.intp)
+    groups, splits = listing.groups[kept], listing.splits[kept]
+    names = [listing.names[index] for index in kept]
+    if listing.is_split:
+        is_test = splits == SPLITS.index("test")
+    else:
+        digests = [bytes(decoded.digests[index]) for index in kept]
+        is_test = choose_test(digests, groups, fraction=data.test_fraction, seed=data.seed)
+    labels = np.array([name == positive for name in listing.classes], dtype=np.uint8)
 
+    def gather(rows: NDArray[np.intp]) -> PreparedSet:
+        return PreparedSet(
+            X=decoded.take(rows),
+            Y=labels[groups[rows]],
+            names=tuple(names[row] for row in rows),
+            num_px=data.num_px,
+            classes=_name_classes(listing.classes, positive),
+            source=data.source,
+            resize=data.resize,
+            decode=data.decode,
+        )
 
-def _load_split(folder: Path, split: str, classes: tuple[str, str], num_px: int) -> PreparedSet:
-    """Read the pictures of one split, on all cores (Pillow decodes without the interpreter's lock)."""
-    labelled = [(path, label) for label in (0, 1) for path in list_pictures(folder / split / classes[label])]
-    paths = [path for path, _ in labelled]
-    X = np.empty((len(paths), num_px, num_px, 3), dtype=np.uint8)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for i, picture in enumerate(pool.map(lambda path: load_picture(path, num_px), paths)):
-            X[i] = picture
-    return PreparedSet(
-        X=flatten_pictures(X),
-        Y=np.array([label for _, label in labelled], dtype=np.uint8),
-        names=tuple(path.relative_to(folder).as_posix() for path in paths),
-        num_px=num_px,
-        classes=classes,
-        source="drawn",
+    counts = [
+        ClassCount(
+            name=name,
+            label=int(labels[group]),
+            train=int(np.count_nonzero(~is_test & (groups == group))),
+            test=int(np.count_nonzero(is_test & (groups == group))),
+        )
+        for group, name in sorted(enumerate(listing.classes), key=lambda item: (labels[item[0]], item[1]))
+    ]
+    for name in SPLITS:
+        if not any(getattr(count, name) for count in counts):
+            raise DataError(f"'{folder}' holds no picture for the {name} set that can be read; add some")
+    return Loaded(
+        train=gather(np.flatnonzero(~is_test)),
+        test=gather(np.flatnonzero(is_test)),
+        classes=counts,
+        skipped=[(listing.names[index], reason) for index, reason in decoded.skipped],
+        ignored=listing.ignored,
     )
 
 
 def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Return the picture files of one folder, sorted by path; hidden files and other suffixes are left out.
+    """Return the picture files of a folder, sorted by name; hidden files and other suffixes are left out.
 
     Parameters
     ----------
@@ -68,13 +116,173 @@ def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
     DataError
         If the folder is missing, may not be read or holds no picture.
     """
+    if not folder.is_dir():
+        raise DataError(f"'{folder}' is not a folder; expected one with pictures")
+    names, _ = _find_pictures(folder, "", recursive=recursive)
+    if not names:
+        raise DataError(f"'{folder}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
+    return [folder / name for name in sorted(names, key=os.fsencode)]
+
+
+class _Paths(Sequence[Path]):
+    """Paths made where they are asked for: a million of them take half a gigabyte."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._folder, self._names = folder, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, key: int) -> Path: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> "_Paths": ...
+
+    def __getitem__(self, key: int | slice) -> "Path | _Paths":
+        """Return one path, or the paths of a slice."""
+        if isinstance(key, slice):
+            return _Paths(self._folder, self._names[key])
+        return self._folder / self._names[key]
+
+
+@dataclass
+class _Listing:
+    """All picture files of a folder: names from there on, with the class and the split of each."""
+
+    folder: Path
+    is_split: bool
+    classes: list[str]
+    names: list[str] = field(default_factory=list)
+    groups: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    splits: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
+    ignored: int = 0
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Where the pictures lie."""
+        return _Paths(self.folder, self.names)
+
+    def add(self, found: Sequence[str], *, group: int, split: int) -> None:
+        """Take in the pictures of one class."""
+        self.names += found
+        self.groups = np.concatenate([self.groups, np.full(len(found), group)])
+        self.splits = np.concatenate([self.splits, np.full(len(found), split)])
+
+    def sort(self, positive: str) -> None:
+        """Order by label, class and name."""
+        order = sorted(
+            range(len(self.names)),
+            key=lambda i: (self.classes[self.groups[i]] == positive, self.groups[i], os.fsencode(self.names[i])),
+        )
+        self.names = [self.names[i] for i in order]
+        self.groups, self.splits = self.groups[order], self.splits[order]
+
+
+def _list_all(folder: Path) -> _Listing:
+    """Find the classes and the pictures of each."""
+    top = _list_folders(folder)
+    present = [name for name in SPLITS if name in top]
+    if len(present) == 1:
+        (missing,) = set(SPLITS) - set(present)
+        raise DataError(f"'{folder}' holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
+    classes = _list_folders(folder / "train") if present else top
+    if present and _list_folders(folder / "test") != classes:
+        test = _list_folders(folder / "test")
+        odd = sorted({*classes} ^ {*test})
+        raise DataError(
+            f"'{folder / 'train'}' and '{folder / 'test'}' hold other classes: '{odd[0]}' is in one of them only; "
+            "both need the same folders"
+        )
+    listing = _Listing(folder, is_split=bool(present), classes=classes)
+    for split, prefix in enumerate([f"{name}/" for name in SPLITS] if present else [""]):
+        for group, name in enumerate(classes):
+            found, ignored = _find_pictures(folder, f"{prefix}{name}/", recursive=True)
+            listing.ignored += ignored
+            if not found:
+                raise DataError(
+                    f"'{folder / prefix / name}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
+                    "remove the folder"
+                )
+            listing.add(found, group=group, split=split)
+    return listing
+
+
+def _list_folders(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; hidden ones do not count."""
     try:
-        if not folder.is_dir():
-            raise DataError(f"'{folder}' is not a folder; expected one with pictures of one class")
-        found = folder.rglob("*") if recursive else folder.iterdir()
-        paths = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+    except FileNotFoundError as error:
+        raise DataError(f"'{folder}' does not exist; {_remedy(folder)}") from error
+    except NotADirectoryError as error:
+        raise DataError(f"'{folder}' is a file; {_LAYOUT}") from error
+    except OSError as error:
+        raise DataError(f"'{folder}' cannot be read ({error.strerror}); {_LAYOUT}") from error
+    for name in names:
+        if not name.isprintable():
+            raise DataError(f"'{folder}': a class cannot be called {name!r}; rename the folder")
+    return names
+
+
+def _remedy(folder: Path) -> str:
+    """Say what to do about missing pictures; a queued experiment runs in a copy of what is tracked."""
+    if not folder.is_absolute() and not Path(os.environ.get("DVC_ROOT", ".")).samefile("."):
+        return f"a queued experiment has what Git or DVC tracks alone: `dvc add {folder}`, or write data.path from / on"
+    return _LAYOUT
+
+
+def _check_classes(listing: _Listing, positive: str) -> None:
+    """Check that there are classes to tell apart."""
+    classes = ", ".join(repr(name) for name in listing.classes[:20])
+    if len(listing.classes) < 2:
+        found = f"the class {classes} alone" if listing.classes else "no folder"
+        raise DataError(f"'{listing.folder}' holds {found}; at least two classes are needed: {_remedy(listing.folder)}")
+    if positive not in listing.classes:
+        raise SettingsError(
+            f"data.positive_class is {positive!r}, but '{listing.folder}' holds the classes {classes}; name one of them"
+        )
+
+
+def _name_classes(classes: Sequence[str], positive: str) -> tuple[str, str]:
+    """Return the names of label 0 and label 1."""
+    others = [name for name in classes if name != positive]
+    return (others[0] if len(others) == 1 else f"not {positive}", positive)
+
+
+def _find_pictures(root: Path, prefix: str, *, recursive: bool) -> tuple[list[str], int]:
+    """Return the names of the pictures in a folder, and how many other files lie there; hidden ones do not count."""
+    found: list[str] = []
+    ignored = 0
+    waiting = [prefix]
+    while waiting:
+        prefix = waiting.pop()
+        for entry in _scan(root / prefix):
+            name, is_picture = f"{prefix}{entry.name}", Path(entry.name).suffix.lower() in SUFFIXES
+            if not _is_folder(entry):
+                found += [name] * is_picture
+                ignored += not is_picture
+            elif is_picture:
+                raise DataError(f"'{root / name}' is a folder with the name of a picture; rename it")
+            elif recursive and entry.is_symlink():
+                raise DataError(f"'{root / name}' is a link to a folder; put the pictures themselves there")
+            elif recursive:
+                waiting.append(f"{name}/")
+    return found, ignored
+
+
+def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    """Give what lies in a folder but for what is hidden, and for what systems leave there."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from (entry for entry in entries if entry.name[0] != "." and entry.name != "Thumbs.db")
     except OSError as error:
         raise DataError(f"'{folder}' cannot be read ({error.strerror})") from error
-    if not paths:
-        raise DataError(f"'{folder}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
-    return paths
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Say whether it is a folder or a link to one; a link that leads in circles is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

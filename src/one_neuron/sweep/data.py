@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from one_neuron.data_place import check_place
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.result import TEST_FILE, TRAIN_FILE
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
@@ -77,7 +78,9 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     """
     from filelock import FileLock
 
-    own = name_data(load_settings())
+    present = load_settings()
+    check_place(present.data)  # before DVC, which would say less, or hang
+    own = name_data(present)
     found: dict[str, DataFiles] = {}
     _load.cache_clear()
     lock_file = root / LOCK_FILE
@@ -127,7 +130,8 @@ def _load(path: Path) -> PreparedSet:
 
 def _sections(settings: Settings) -> tuple[str, ...]:
     """Return the names of the sections that the pictures follow from."""
-    return ("draw", "data") if settings.data.source == "drawn" else ("data",)
+    more = {"drawn": ("draw",), "hdf5": ("hdf5",)}
+    return (*more.get(settings.data.source, ()), "data")
 
 
 def _describe(folder: Path) -> DataFiles:
@@ -148,7 +152,8 @@ def _run_dvc(root: Path) -> None:
 def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     """Return the prepared sets of other settings; run the stages in a folder of their own unless that was done."""
     sections = {key: asdict(settings)[key] for key in _sections(settings)}
-    folder = root / CACHE / _digest(sections, root)
+    pictures = root / settings.data.path if settings.data.source in ("folder", "hdf5") else None
+    folder = root / CACHE / _digest(sections, root, pictures)
     if folder.is_dir():
         try:
             return _describe(folder)
@@ -158,10 +163,11 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         # JSON is YAML. The stages read params.yaml and write data/ in the current folder.
-        (making / PARAMS_FILE).write_text(json.dumps(asdict(settings)), encoding="utf-8")
+        there = replace(settings, data=replace(settings.data, path=str(root / settings.data.path)))
+        (making / PARAMS_FILE).write_text(json.dumps(asdict(there)), encoding="utf-8")
         for stage in ("draw", "prepare") if "draw" in sections else ("prepare",):
             command = [sys.executable, str(root / "pipeline" / f"{stage}.py")]
-            done = _run(command, making, {"PYTHONPATH": str(root / "src")})
+            done = _run(command, making, {"PYTHONPATH": str(root / "src"), "DVC_ROOT": str(root)})
             if done.returncode:
                 _raise_what_it_said(done.stderr, str(done.returncode), f"the stage '{stage}' failed")
         shutil.rmtree(making / "data/drawn", ignore_errors=True)
@@ -171,8 +177,8 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     return _describe(folder)
 
 
-def _digest(sections: Mapping[str, Any], root: Path) -> str:
-    """Return a name for what the stages make of it: settings, code and locked requirements, all that DVC looks at."""
+def _digest(sections: Mapping[str, Any], root: Path, pictures: Path | None) -> str:
+    """Return a name for what the stages make of it: settings, code, locked requirements and the user's own files."""
     import yaml
 
     digest = hashlib.sha256(json.dumps(sections, sort_keys=True).encode("ascii"))
@@ -180,6 +186,12 @@ def _digest(sections: Mapping[str, Any], root: Path) -> str:
     files = {name for stage in ("draw", "prepare") for name in stages[stage]["deps"] if (root / name).is_file()}
     for name in sorted(files):
         digest.update((root / name).read_bytes())
+    if pictures is not None:
+        for path in [pictures] if pictures.is_file() else sorted(pictures.rglob("*"), key=os.fsencode):
+            if path.is_file():
+                digest.update(os.fsencode(path.relative_to(pictures)) + b"\0")
+                with path.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()[:32]
 
 

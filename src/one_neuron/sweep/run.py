@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.checkpoints import CheckpointFile
+from one_neuron.data_report import find_originals, row_digests
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.progress import sweep_bar, training_bar
 from one_neuron.settings import CONF_FOLDER, Settings, SweepSettings, check_settings
@@ -75,7 +77,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
     # draw.seed changes nothing for pictures that are not drawn: one configuration for each key
     plan = replace(plan, configurations=list(keys.values()))
     for files in data.values():
-        _assign_folds(load_data(files)[0], plan.sweep)  # too few pictures for the folds: before anything is trained
+        _assign_folds(files, plan.sweep)  # too few pictures for the folds: before anything is trained
     parent_id = open_sweep(connection, children, plan)
     clock.note("looking up")
     children.begin()
@@ -273,9 +275,10 @@ def _start_hydra(plan: Plan, root: Path, *, multirun: bool) -> None:
 
 def _screen(configurations: Sequence[Settings], state: SweepState) -> list[Outcome | str]:
     """Train configurations that share their pictures; say of each what came out, or of all why it failed."""
-    train, test = load_data(state.files_of(configurations[0]))
+    files = state.files_of(configurations[0])
+    train, test = load_data(files)
     settings = [configuration.train for configuration in configurations]
-    folds = _assign_folds(train, state.sweep)
+    folds = _assign_folds(files, state.sweep)
     try:
         with sweep_bar(100, f"training {len(settings):,} configurations, percent") as show:
             outcomes = screen(
@@ -293,9 +296,14 @@ def _screen(configurations: Sequence[Settings], state: SweepState) -> list[Outco
     return list(outcomes)
 
 
-def _assign_folds(train: PreparedSet, sweep: SweepSettings) -> NDArray[np.int64] | None:
-    """Return the fold of each picture, None where nothing is held out."""
-    return assign_folds(train.Y, folds=sweep.folds, seed=sweep.seed) if sweep.folds else None
+@lru_cache(maxsize=4)  # as many as stay loaded; jobs come ordered by their pictures
+def _assign_folds(files: DataFiles, sweep: SweepSettings) -> NDArray[np.int64] | None:
+    """Return the fold of each training picture, copies together, None where nothing is held out."""
+    if not sweep.folds:
+        return None
+    train, _ = load_data(files)
+    originals = find_originals(row_digests(train.X))
+    return assign_folds(train.Y, folds=sweep.folds, seed=sweep.seed, originals=originals)
 
 
 def _describe_best(children: Children) -> str:

@@ -1,0 +1,185 @@
+"""What can be said of the data before anything is trained: counts, what was left out, and pictures that occur twice."""
+
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron.pixel_file import Pixels, row_blocks
+from one_neuron.storage import PreparedSet
+
+_DIGEST_BYTES = 32  # SHA-256
+_MAX_SKIPPED = 100  # files that are named
+_MAX_PAIRS = 20
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """One class as the user knows it; where there are more than two, several have label 0.
+
+    Parameters
+    ----------
+    name : str
+        Any text.
+    label : int
+        0 or 1.
+    train, test : int
+        Number of pictures in each set.
+    """
+
+    name: str
+    label: int
+    train: int
+    test: int
+
+
+def row_digests(X: Pixels) -> NDArray[np.bytes_]:
+    """Return the SHA-256 of each row, by which equal pictures are found: in one pass, a block at a time in memory.
+
+    Parameters
+    ----------
+    X : Pixels of shape (m, n_x), uint8
+        m and n_x are at least 1.
+
+    Returns
+    -------
+    ndarray of shape (m,), 32 bytes each
+        Equal where all pixels are equal.
+
+    Raises
+    ------
+    DataError
+        As in `pixel_file.row_blocks`.
+    """
+    digests = np.empty(X.shape[0], f"S{_DIGEST_BYTES}")
+    start = 0
+    for block in row_blocks(X):
+        digests[start : start + len(block)] = [hashlib.sha256(row.data).digest() for row in block]
+        start += len(block)
+    return digests
+
+
+def find_originals(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
+    """Find for each picture the first one that has the same pixels.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (m,), 32 bytes each
+        From `row_digests`.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        Its index: the picture's own where no earlier one equals it.
+    """
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    return first[group]
+
+
+def describe_data(
+    train: PreparedSet,
+    test: PreparedSet,
+    *,
+    classes: Sequence[ClassCount],
+    skipped: Sequence[tuple[str, str]],
+    ignored: int,
+) -> dict[str, Any]:
+    """Return what `metrics/prepare.json` holds.
+
+    Each picture takes some 150 bytes of memory meanwhile: its SHA-256, and what it takes to put them in order.
+
+    Parameters
+    ----------
+    train, test : PreparedSet
+        Their pixels are read once.
+    classes : sequence of ClassCount
+        In the order in which they are to be shown; more than two where several folders are the rest.
+    skipped : sequence of (str, str)
+        File and reason of each picture that could not be read.
+    ignored : int
+        How many files are no pictures.
+
+    Returns
+    -------
+    dict
+        "train" and "test", each with m, num_positive and num_negative; "classes", a list of name, label, train and
+        test; num_skipped and the first of them in "skipped" (file and reason); num_ignored; num_copies, the test
+        pictures with exactly the pixels of a training picture; num_repeated, the training pictures with those of an
+        earlier one; num_contradictions, the pictures with another label than the first one that has their pixels,
+        training pictures before test pictures. "copies" and "contradictions" are the first pairs of names: a picture
+        and the one it equals. Names are never keys, because they can be any text; what cannot be printed on one line
+        or is no UTF-8 is a backslash escape in them.
+
+    Raises
+    ------
+    DataError
+        As in `pixel_file.row_blocks`.
+    """
+    originals = find_originals(np.concatenate([row_digests(train.X), row_digests(test.X)]))
+    labels = np.concatenate([train.Y, test.Y])
+    repeated = originals[: train.m] < np.arange(train.m)
+    copies = np.flatnonzero(originals[train.m :] < train.m) + train.m
+    contradictions = np.flatnonzero(labels != labels[originals])
+
+    def name_pairs(rows: NDArray[np.int64]) -> list[list[str]]:
+        pairs = [(row, int(originals[row])) for row in rows[:_MAX_PAIRS].tolist()]
+        return [[_plain(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair] for pair in pairs]
+
+    return {
+        "train": _count_labels(train),
+        "test": _count_labels(test),
+        "classes": [{**asdict(one), "name": _plain(one.name)} for one in classes],
+        "num_skipped": len(skipped),
+        "skipped": [{"file": _plain(file), "reason": _plain(reason)} for file, reason in skipped[:_MAX_SKIPPED]],
+        "num_ignored": ignored,
+        "num_repeated": int(np.count_nonzero(repeated)),
+        "num_copies": len(copies),
+        "copies": name_pairs(copies),
+        "num_contradictions": len(contradictions),
+        "contradictions": name_pairs(contradictions),
+    }
+
+
+def describe_copies(report: Mapping[str, Any]) -> str:
+    """Say on one line that test pictures are copies of training pictures; "" where there are none.
+
+    Parameters
+    ----------
+    report : mapping
+        From `describe_data`.
+    """
+    count = report["num_copies"]
+    if not count:
+        return ""
+    copy, original = report["copies"][0]
+    many = f"{count:,} test pictures are copies of training pictures, for instance" if count > 1 else ""
+    start = many or "1 test picture is a copy of a training picture,"
+    return f"{start} '{copy}' of '{original}': the test accuracy is too good by {'them' if many else 'it'}"
+
+
+def warn(report: Mapping[str, Any]) -> None:
+    """Say on stderr, on one line, that test pictures are copies of training pictures; nothing where there are none.
+
+    Parameters
+    ----------
+    report : mapping
+        From `describe_data`.
+    """
+    copies = describe_copies(report)
+    if copies:
+        print(f"one-neuron: warning: {copies}", file=sys.stderr)
+
+
+def _count_labels(prepared: PreparedSet) -> dict[str, int]:
+    """Return the number of pictures, and of each label."""
+    num_positive = int(np.count_nonzero(prepared.Y))
+    return {"m": prepared.m, "num_positive": num_positive, "num_negative": prepared.m - num_positive}
+
+
+def _plain(text: str) -> str:
+    """Return text for one line of any file or terminal: the rest as backslash escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

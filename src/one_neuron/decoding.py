@@ -1,0 +1,276 @@
+"""Many picture files become rows of pixels, on all cores; what was decoded before is not decoded again."""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron import images
+from one_neuron.errors import DataError, one_line
+from one_neuron.machine import count_cores
+from one_neuron.progress import pictures_bar
+from one_neuron.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
+from one_neuron.storage import CHANNELS
+
+_LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
+_BLOCK_BYTES = 2**18
+_NOT_DECODED = -1
+# The code that makes a row of a picture: after an edit it would be another one.
+_CODE = ("images.py", "picture_boxes.py", "picture_tags.py")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What became of many picture files.
+
+    Parameters
+    ----------
+    digests : ndarray of shape (number of paths, 32), uint8
+        SHA-256 of the content of each file; zeros where it could not be read to its end.
+    kept : ndarray of shape (m,), int
+        Which of the paths were decoded, in their order.
+    X : CachedRows of shape (m, n_x), uint8
+        Their pixels, which stay on disk.
+    skipped : sequence of (int, str)
+        Which of the paths were not, in their order, and why.
+    """
+
+    digests: NDArray[np.uint8]
+    kept: NDArray[np.intp]
+    X: CachedRows
+    skipped: Sequence[tuple[int, str]] = ()
+
+    def take(self, indices: Any) -> CachedRows:
+        """Return some rows of X, in any order, without reading them.
+
+        Parameters
+        ----------
+        indices : array_like of int
+            In [0, m).
+        """
+        return self.X.take(indices)
+
+
+def decode_pictures(
+    paths: Sequence[Path],
+    *,
+    num_px: int,
+    resize: str = "stretch",
+    decode: str = "exact",
+    on_error: str = "stop",
+    max_skipped: int = 0,
+) -> Decoded:
+    """Decode picture files on all cores, each content once, keeping the rows on disk for the next time.
+
+    The result depends neither on the number of threads nor on what was decoded before. An end at any moment, by Ctrl-C
+    or a kill, leaves what was decoded. When all is done and written, `row_cache.trim_rows` lets go of it.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    num_px : int
+        Height and width of the results, at least 1.
+    resize, decode : str
+        As in `images.read_picture`.
+    on_error : {"stop", "skip"}
+        What happens at a picture that cannot be read.
+    max_skipped : int
+        How many of them may be skipped.
+
+    Returns
+    -------
+    Decoded
+
+    Raises
+    ------
+    DataError
+        If a picture cannot be read (the message names the first of them, in the order of `paths`) and `on_error` is
+        "stop", or if there are more than `max_skipped`.
+    EnvironmentProblem
+        If the disk is full or cannot be written.
+    SettingsError
+        As in `row_cache.cache_bound`.
+    """
+    cache_bound()  # a wrong value is not found out after an hour
+    way = {"num_px": num_px, "resize": resize, "decode": decode}
+    cache = RowCache(rows_folder() / _name_rows(way), num_px * num_px * CHANNELS)
+    work = _Work(paths, cache, way, allowed=max_skipped if on_error == "skip" else 0)
+    _run_on_all_cores(work)
+    skipped = sorted(work.refused.items())
+    if len(skipped) > work.allowed:
+        _refuse(paths, skipped[0], max_skipped=max_skipped if on_error == "skip" else None)
+    kept = np.flatnonzero(work.places != _NOT_DECODED)
+    return Decoded(work.digests, kept, CachedRows(cache, work.places[kept]), skipped)
+
+
+class _Work:
+    """Files to decode, shared by the threads that do it.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    cache : RowCache
+    way : dict
+        num_px, resize and decode.
+    allowed : int
+        How many pictures may be unreadable.
+    """
+
+    def __init__(self, paths: Sequence[Path], cache: RowCache, way: dict[str, Any], *, allowed: int) -> None:
+        self.paths, self.allowed = paths, allowed
+        self.places = np.full(len(paths), _NOT_DECODED, np.int64)
+        self.digests = np.zeros((len(paths), KEY_BYTES), np.uint8)
+        self.refused: dict[int, str] = {}
+        self.done = 0
+        self._cache, self._way = cache, way
+        self._gate = _Gate(images.MAX_PIXELS)
+        self._lock = threading.Lock()
+        self._next = 0
+
+    def stop(self) -> None:
+        """Begin no other picture."""
+        with self._lock:
+            self._next = len(self.paths)
+
+    def run(self) -> None:
+        """Decode one picture after the other, as one of several threads, until none is left.
+
+        They are begun in their order, and what was begun is finished: so the first that cannot be read is always found.
+        """
+        try:
+            while (index := self._begin()) is not None:
+                try:
+                    self._decode(index)
+                except DataError as error:
+                    self._refuse(index, error)
+                with self._lock:
+                    self.done += 1
+        except BaseException:
+            self.stop()
+            raise
+
+    def _begin(self) -> int | None:
+        """Return the next picture, None where none is left."""
+        with self._lock:
+            if self._next >= len(self.paths):
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def _decode(self, index: int) -> None:
+        """Find or decode one picture."""
+        with images.open_picture(self.paths[index]) as stream:
+            stamp = _read_stamp(stream)
+            key = _read_digest(stream)
+            place = self._cache.find(key)
+            if place is None:
+                pixels = self._read(stream)
+                if _read_stamp(stream) != stamp:  # the pixels may not be those of the key
+                    raise DataError("was changed while it was being read; wait until it is whole")
+                place = self._cache.append(key, pixels.reshape(-1))
+        self.digests[index] = np.frombuffer(key, np.uint8)
+        self.places[index] = place
+
+    def _read(self, stream: BinaryIO) -> NDArray[np.uint8]:
+        """Decode an open picture as soon as there is room for all its pixels."""
+        with self._gate.reserve(images.count_pixels(stream)):
+            return images.read_picture(stream, **self._way)
+
+    def _refuse(self, index: int, error: DataError) -> None:
+        """Note a picture that cannot be read."""
+        with self._lock:
+            self.refused[index] = one_line(error).removeprefix(f"'{self.paths[index]}' ")
+            if len(self.refused) > self.allowed:
+                self._next = len(self.paths)
+
+
+class _Gate:
+    """Lets several threads decode at once as long as their pictures have no more pixels together than one may have.
+
+    Parameters
+    ----------
+    pixels : int
+        How many.
+    """
+
+    def __init__(self, pixels: int) -> None:
+        self._most = self._free = pixels
+        self._turn = threading.Lock()
+        self._change = threading.Condition()
+
+    @contextmanager
+    def reserve(self, pixels: int) -> Iterator[None]:
+        """Wait until so many pixels are free, and hold them inside a `with` block."""
+        pixels = min(pixels, self._most)
+        with self._turn, self._change:  # in turn: small pictures do not pass a large one for ever
+            self._change.wait_for(lambda: self._free >= pixels)
+            self._free -= pixels
+        try:
+            yield
+        finally:
+            with self._change:
+                self._free += pixels
+                self._change.notify()
+
+
+def _run_on_all_cores(work: _Work) -> None:
+    """Run the work in as many threads as there are cores, and show how far it is."""
+    threads = max(1, min(count_cores(), len(work.paths)))
+    with ThreadPoolExecutor(threads) as pool, pictures_bar(len(work.paths)) as show:
+        try:
+            futures = [pool.submit(work.run) for _ in range(threads)]
+            waiting = set(futures)
+            while waiting:
+                _, waiting = wait(waiting, _LOOK_SECONDS)
+                show(work.done)
+        finally:
+            work.stop()  # before the pool waits for its threads
+    for future in futures:
+        future.result()
+
+
+def _name_rows(way: dict[str, Any]) -> str:
+    """Return a name for all that a row follows from besides the content of its file."""
+    digest = hashlib.sha256(json.dumps({**way, "pillow": metadata.version("pillow")}, sort_keys=True).encode("ascii"))
+    for name in _CODE:
+        digest.update(Path(images.__file__).with_name(name).read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _read_digest(stream: BinaryIO) -> bytes:
+    """Return the SHA-256 of an open file."""
+    digest = hashlib.sha256()
+    try:
+        while block := stream.read(_BLOCK_BYTES):  # hashlib.file_digest takes half as long again for small files
+            digest.update(block)
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or one_line(error)})") from error
+    return digest.digest()
+
+
+def _read_stamp(stream: BinaryIO) -> tuple[int, int]:
+    """Return what changes when a file is written to."""
+    status = os.fstat(stream.fileno())
+    return status.st_size, status.st_mtime_ns
+
+
+def _refuse(paths: Sequence[Path], first: tuple[int, str], *, max_skipped: int | None) -> None:
+    """Say which picture is the first that cannot be read."""
+    index, reason = first
+    picture = f"'{paths[index]}' {reason}"
+    if max_skipped is None:
+        raise DataError(picture)
+    raise DataError(
+        f"more than {max_skipped:,} of {len(paths):,} pictures cannot be read, the first: {picture}; "
+        "mend them, or raise data.max_skipped"
+    )

@@ -1,0 +1,96 @@
+"""What a picture says of itself in tags: the lists of TIFF, which EXIF data are made of, too. Nothing is believed."""
+
+import io
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from one_neuron.errors import DataError
+
+_NUMBER_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # TIFF 6.0; others: 1
+_MAX_NUMBERS = 300_000  # in one tag: strips of one row each for 75,000 rows of four colours
+_DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that lead to EXIF, GPS and interoperability
+_ORIENTATION = 0x0112
+_NO_LIST = (struct.error, KeyError, ValueError, OverflowError)  # what comes of reading a list where there is none
+
+
+def check_tags(stream: BinaryIO, size: int) -> None:
+    """Refuse a TIFF whose tags claim more than the file holds: many may name the same bytes, and Pillow copies all.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        A TIFF or BigTIFF file.
+    size : int
+        Its length in bytes.
+
+    Raises
+    ------
+    DataError
+        If there is no list of tags, or it claims too much.
+    """
+    try:
+        entries = list(_read_directory(stream))
+        for tag, _, _, at in entries.copy():
+            if tag in _DIRECTORIES:
+                entries += _read_directory(stream, at)
+    except _NO_LIST as error:
+        raise DataError("is damaged (its list of tags cannot be read); replace or remove it") from error
+    claimed = sum(_NUMBER_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
+    numbers = max((count for _, kind, count, _ in entries if kind in _NUMBER_BYTES), default=0)
+    if claimed > size or numbers > _MAX_NUMBERS:
+        raise DataError(
+            f"is damaged (its tags claim {claimed:,} bytes, with up to {numbers:,} numbers in one, and the file has "
+            f"{size:,} bytes); replace or remove it"
+        )
+
+
+def find_orientation(information: Mapping[Any, Any]) -> int:
+    """Return how a picture lies in its file, from EXIF data, else from XMP.
+
+    Parameters
+    ----------
+    information : mapping
+        Pillow's `info` of a JPEG, PNG, WebP, GIF or BMP.
+
+    Returns
+    -------
+    int
+        1, upright, to 8 (EXIF 2.32, 4.6.5); 1 where nothing is said, or nonsense: the pixels are what matters.
+    """
+    try:
+        exif = information.get("exif", b"")
+        if raw := information.get("Raw profile type exif"):  # ImageMagick's way, in PNG
+            exif = bytes.fromhex("".join(str(raw).split("\n")[3:]))
+        for tag, _, _, value in _read_directory(io.BytesIO(exif.removeprefix(b"Exif\0\0"))):
+            if tag == _ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except _NO_LIST:
+        pass
+    xmp = information.get("xmp") or information.get("XML:com.adobe.xmp") or b""
+    found = re.search(rb'tiff:Orientation(?:="|>)([1-8])\b', xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(found[1]) if found else 1
+
+
+def _read_directory(stream: BinaryIO, at: int | None = None) -> Iterator[tuple[int, int, int, int]]:
+    """Give tag, type, count and value (or where the values lie) of each entry in one list, by default the first.
+
+    Raises
+    ------
+    struct.error, KeyError, ValueError or OverflowError
+        If there is no list.
+    """
+    stream.seek(0)
+    header = stream.read(16)
+    order = {b"II": "<", b"MM": ">"}[header[:2]]
+    big = b"+" in header[2:4]
+    if at is None:
+        (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", header, 8 if big else 4)
+    stream.seek(at or 0)
+    (entries,) = struct.unpack(f"{order}{'Q' if big else 'H'}", stream.read(8 if big else 2))
+    form = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
+    for _ in range(min(entries, 2**16)):
+        tag, kind, count, value = form.unpack(stream.read(form.size))
+        first = value[:2] if kind == 3 and count == 1 else value  # a short number stands in front
+        yield tag, kind, count, int.from_bytes(first, "little" if order == "<" else "big")

@@ -1,0 +1,88 @@
+"""What a parameter may be: how the schema declares it, and the check. Numbers in a range, words, and texts."""
+
+import math
+from dataclasses import Field, field
+from typing import Any
+
+from one_neuron.errors import SettingsError
+
+
+def number(least: float, most: float, *, open_ends: bool = False) -> Any:
+    """Declare a number in [least, most], or in (least, most) with `open_ends`."""
+    return field(metadata={"least": least, "most": most, "open_ends": open_ends})
+
+
+def choice(*options: str) -> Any:
+    """Declare one of some words."""
+    return field(metadata={"options": options})
+
+
+def text(what: str, *, may_be_empty: bool = False) -> Any:
+    """Declare a text on one line; `what` says what it names."""
+    return field(metadata={"what": what, "may_be_empty": may_be_empty})
+
+
+def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
+    """Check one value against its declaration; return it with its declared type.
+
+    Parameters
+    ----------
+    key : Field
+        Declared by `number`, `choice` or `text`.
+    name : str
+        Such as "train.learning_rate", for the message.
+    value : object
+        As read from YAML.
+    origin : str
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    SettingsError
+        If it is of another type, out of range, none of the words, or no text on one line.
+    """
+    limits = key.metadata
+    if "what" in limits:
+        return _check_text(name, value, origin, **limits)
+    if "options" in limits:
+        allowed = " or ".join(limits["options"])
+        fits = value in limits["options"]
+    else:
+        kind = "a whole number" if key.type is int else "a number"
+        ends = "between {least:,} and {most:,}, ends excluded" if limits["open_ends"] else "from {least:,} to {most:,}"
+        allowed = f"{kind} {ends.format(**limits)}"
+        fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
+    if not fits:
+        note = " (text)" if isinstance(value, str) and "options" not in limits else ""
+        raise SettingsError(f"{origin}: {name} is {value!r}{note}; expected {allowed}")
+    return value if key.type is str else key.type(value)  # type: ignore[operator]
+
+
+def _check_text(name: str, value: Any, origin: str, *, what: str, may_be_empty: bool) -> str:
+    """Check a text on one line; a class or a file may be called 7, which YAML takes for a number."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    expected = f"the name of {what}" + (", or ''" if may_be_empty else "")
+    if not isinstance(value, str):
+        raise SettingsError(f"{origin}: {name} is {value!r}; expected {expected}: put it in quotation marks")
+    if not value.isprintable() or value != value.strip() or not (value or may_be_empty):
+        raise SettingsError(
+            f"{origin}: {name} is {value!r}; expected {expected}, on one line, without spaces around it"
+        )
+    if value.startswith("~"):
+        raise SettingsError(f"{origin}: {name} is {value!r}; '~' is not read: write the path from / on")
+    return value
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    """Tell numbers from the rest; in Python True is an integer too. 2e3 is a whole number, 1.5, nan and inf are not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, int):
+        return True  # of any size, where math.isfinite overflows
+    return math.isfinite(value) and (not whole or value == int(value))
+
+
+def _in_range(value: float, *, least: float, most: float, open_ends: bool) -> bool:
+    """Tell whether the value lies in the declared range."""
+    return least < value < most if open_ends else least <= value <= most

@@ -1,0 +1,230 @@
+"""Pictures in HDF5 files: the user's own, laid out as the course's are, or under other names."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron.errors import DataError, SettingsError
+from one_neuron.hdf5_pictures import REMEDY, PictureStream, open_pictures
+from one_neuron.images import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
+from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound
+from one_neuron.settings import Hdf5Settings
+from one_neuron.storage import CHANNELS, PreparedSet
+
+Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
+_DEFAULT_CLASSES = ("0", "1")
+_SPOOL_FOLDER = ".one-neuron"
+
+
+def load(path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Split) -> tuple[PreparedSet, PreparedSet]:
+    """Read a training and a test set.
+
+    Parameters
+    ----------
+    path : Path
+        One file with everything, or the folder in which the two files lie.
+    keys : Hdf5Settings
+        The names of files and datasets. Without `test_x` all rows are split; without `classes` they are "0" and "1".
+    num_px : int
+        Height and width that every picture is resized to.
+    resize : str
+        How; see `images.resize_pixels`.
+    split : callable
+        Takes the SHA-256 of the pixels of each picture and its label, gives True for the test set.
+
+    Returns
+    -------
+    train, test : PreparedSet
+        What takes more than `memory_bound()` stays on disk.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or holds other things than expected; the message names file and dataset.
+    SettingsError
+        If only one of `test_x` and `test_y` is named.
+    """
+    train_file, test_file = (path / keys.train_file, path / keys.test_file) if path.is_dir() else (path, path)
+    if bool(keys.test_x) != bool(keys.test_y):
+        raise SettingsError(f"hdf5.test_x is {keys.test_x!r} and hdf5.test_y is {keys.test_y!r}; name both or none")
+    if keys.test_x:
+        return load_pair(train_file, test_file, keys, num_px=num_px, resize=resize)
+    return _load_and_split(train_file, keys, num_px=num_px, resize=resize, split=split)
+
+
+def load_pair(
+    train_file: Path, test_file: Path, keys: Hdf5Settings, *, num_px: int, resize: str, source: str = "hdf5"
+) -> tuple[PreparedSet, PreparedSet]:
+    """Read two sets that have been told apart already.
+
+    Parameters
+    ----------
+    train_file, test_file : Path
+        May be the same.
+    keys, num_px, resize
+        As in `load`.
+    source : str
+        The value of `data.source`.
+
+    Returns
+    -------
+    train, test : PreparedSet
+
+    Raises
+    ------
+    DataError
+        As in `load`, or if the two sets do not fit each other.
+    """
+    with (
+        open_pictures(train_file, x=keys.train_x, y=keys.train_y, classes=keys.classes) as train,
+        open_pictures(test_file, x=keys.test_x, y=keys.test_y, classes=keys.classes) as test,
+    ):
+        _check_pair(train, test)
+        train_set, test_set = (
+            _make_set(stream, key, _collect(stream, num_px, resize), num_px=num_px, resize=resize, source=source)
+            for stream, key in ((train, keys.train_x), (test, keys.test_x))
+        )
+    return train_set, test_set
+
+
+def _load_and_split(
+    path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Split
+) -> tuple[PreparedSet, PreparedSet]:
+    """Read one set and divide it."""
+    digests: list[bytes] = []
+    with open_pictures(path, x=keys.train_x, y=keys.train_y, classes=keys.classes) as stream:
+        X = _collect(stream, num_px, resize, digests)
+    held_out = split(digests, stream.labels)
+    if held_out.all() or not held_out.any():
+        raise DataError(
+            f"'{path}': the {len(held_out)} pictures of '{keys.train_x}' cannot be divided into a training and a test "
+            f"set: two different ones of each class are needed; {REMEDY}"
+        )
+    train, test = (
+        _make_set(stream, keys.train_x, X, rows, num_px=num_px, resize=resize)
+        for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+    )
+    return train, test
+
+
+def _check_pair(train: PictureStream, test: PictureStream) -> None:
+    """Refuse sets of different kinds of pictures: the neuron would be asked about others than it has seen."""
+    for what, one, other in (
+        ("pictures of height and width", train.shape[1:], test.shape[1:]),
+        ("the classes", train.classes, test.classes),
+    ):
+        if one != other:
+            raise DataError(
+                f"'{train.path}' has {what} {one} for training, '{test.path}' {other} for testing; "
+                f"expected the same; {REMEDY}"
+            )
+
+
+class ChosenRows:
+    """Some rows of pixels that stay on disk.
+
+    Parameters
+    ----------
+    pixels : Pixels of shape (m, n_x), uint8
+        All rows.
+    rows : ndarray of shape (k,), int
+        The numbers of those that are chosen.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, pixels: Pixels, rows: NDArray[np.intp]) -> None:
+        self.shape = (len(rows), pixels.shape[1])
+        self._pixels, self._rows = pixels, rows
+
+    def __getitem__(self, key: slice) -> NDArray[np.uint8]:
+        """Return the rows X[i:j]."""
+        chosen: NDArray[np.uint8] = self._pixels[self._rows[key]]
+        return chosen
+
+
+def _make_set(
+    stream: PictureStream,
+    key: str,
+    X: Pixels,
+    rows: NDArray[np.intp] | None = None,
+    *,
+    num_px: int,
+    resize: str,
+    source: str = "hdf5",
+) -> PreparedSet:
+    """Make a prepared set of some rows, or of all."""
+    in_memory = isinstance(X, np.ndarray)
+    names = _names(key, np.arange(len(stream.labels)) if rows is None else rows)
+    if rows is not None:
+        X = X[rows] if in_memory else ChosenRows(X, rows)
+    return PreparedSet(
+        X=X,
+        Y=stream.labels if rows is None else stream.labels[rows],
+        names=tuple(names) if in_memory else names,
+        num_px=num_px,
+        classes=stream.classes or _DEFAULT_CLASSES,
+        source=source,
+        resize=resize,
+    )
+
+
+def _names(key: str, rows: NDArray[np.intp]) -> StoredNames:
+    """Return what the pictures are called, compactly: there may be millions of them."""
+    longest = len(os.fsencode(f"{key}[{rows[-1]}]"))
+    names = (os.fsencode(f"{key}[{row}]") for row in rows.tolist())
+    return StoredNames(np.fromiter(names, dtype=f"S{longest}", count=len(rows)))
+
+
+def _collect(stream: PictureStream, num_px: int, resize: str, digests: list[bytes] | None = None) -> Pixels:
+    """Return the rows of all pictures: an array, or where that takes too much memory, a file that goes by itself."""
+    m, n_x = stream.shape[0], num_px * num_px * CHANNELS
+    blocks = _resized(stream, num_px, resize, digests)
+    if m * n_x > memory_bound():
+        return _spool(blocks, (m, n_x))
+    X = np.empty((m, n_x), dtype=np.uint8)
+    start = 0
+    for block in blocks:
+        X[start : start + len(block)] = block
+        start += len(block)
+    return X
+
+
+def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> PixelFile:
+    """Write rows to a file without a name, which the system removes when nobody reads it any more."""
+    folder = Path(os.environ.get("DVC_ROOT", "."), _SPOOL_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder, prefix="rows-") as file:
+        for block in blocks:
+            file.write(block.data)
+        file.flush()
+        return PixelFile(Path(file.name), offset=0, shape=shape)
+
+
+def _resized(
+    stream: PictureStream, num_px: int, resize: str, digests: list[bytes] | None
+) -> Iterator[NDArray[np.uint8]]:
+    """Give blocks of rows as the neuron sees them; note the SHA-256 of each picture as it was, where asked to."""
+    _, height, width = stream.shape
+    if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
+        raise DataError(
+            f"'{stream.path}' holds pictures of {height} x {width} pixels; at most {MAX_PIXELS:,} are read, and "
+            f"{MAX_SIDE:,} a side: make the pictures smaller"
+        )
+    change = partial(resize_pixels, num_px=num_px, resize=resize)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow lets other threads run
+        for block in stream.blocks():
+            if digests is not None:
+                digests.extend(hashlib.sha256(picture.data).digest() for picture in block)
+            if stream.shape[1:] == (num_px, num_px):
+                yield flatten_pictures(block)
+            else:
+                yield flatten_pictures(np.stack(list(pool.map(change, block))))

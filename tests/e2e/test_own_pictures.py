@@ -1,0 +1,102 @@
+"""A user's own pictures, from nothing to a tracked run and a prediction, by the commands of the README."""
+
+import json
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.e2e.conftest import Project
+
+pytestmark = pytest.mark.slow
+OWN = ("-S", "data.source=folder", "-S", "data.positive_class=my cat")
+
+
+def make_pictures(folder: Path, m: int, *, seed: int) -> None:
+    """Write pictures in several formats, under names as people give them: reddish in the first class."""
+    rng = np.random.default_rng(seed)
+    for reddish, name in ((True, "my cat"), (False, "\u00f6ther \U0001f408")):
+        (folder / name).mkdir(parents=True)
+        for i in range(m):
+            pixels = rng.integers(0, 200, (30 + i, 40, 3), dtype=np.uint8)
+            pixels[:, :, 0 if reddish else 2] += 55
+            suffix = ("png", "JPG", "webp", "bmp", "gif", "tif")[i % 6]
+            Image.fromarray(pixels).save(folder / name / f"{i} it's\na \u00ff.{suffix}")
+
+
+def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
+    """Copy the pictures, run, predict; then every change of a picture counts, and nothing else does."""
+    make_pictures(project.folder / "pictures", 20, seed=1)
+    told = project.run("dvc", "exp", "run", *OWN)
+    assert "tracked: run" in told
+    assert len(project.runs()) == 1
+    report = json.loads((project.folder / "metrics/prepare.json").read_text(encoding="utf-8"))
+    assert report["train"]["m"] + report["test"]["m"] == 40
+    assert [one["name"] for one in report["classes"]] == ["\u00f6ther \U0001f408", "my cat"]
+    make_pictures(tmp_path / "new", 2, seed=2)
+    predicted = project.run("one-neuron", "predict", "--json", str(tmp_path / "new" / "my cat"))
+    assert [json.loads(line)["class"] for line in predicted.splitlines()] == ["my cat", "my cat"]
+
+    assert "up to date" in project.run("dvc", "repro")
+    first, second, *_ = sorted((project.folder / "pictures/my cat").iterdir())
+    content, later = second.read_bytes(), first.with_name("later.png")
+    for change in (second.unlink, lambda: first.write_bytes(content), lambda: later.write_bytes(content)):
+        change()
+        assert "Running stage 'prepare'" in project.run("dvc", "repro", "prepare")
+    assert "didn't change" in project.run("dvc", "repro", "prepare")
+
+    os.mkfifo(later.with_name("pipe.png"))
+    told = project.run("one-neuron", "settings", code=3)
+    assert told == "one-neuron: 'pictures/my cat/pipe.png' is neither a file nor a folder; remove it\n"
+
+
+def test_the_queue_has_what_is_tracked(project: Project) -> None:
+    """A queued experiment is refused with the remedy, and works when it has been followed."""
+    make_pictures(project.folder / "pictures", 8, seed=1)
+    told = run_queue(project, "first", *OWN)
+    assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment has" in told
+    assert "`dvc add pictures`, or write data.path from / on" in told
+    (project.folder / "pictures").rename(project.folder.parent / "pictures elsewhere")
+    project.run("git", "checkout", "pictures")
+    elsewhere = f"data.path='{project.folder.parent / 'pictures elsewhere'}'"
+    assert "tracked: run" in run_queue(project, "second", *OWN, "-S", elsewhere)
+    (project.folder.parent / "pictures elsewhere").rename(project.folder / "mine")
+    (project.folder / "mine/README.md").unlink()
+    project.run("dvc", "add", "mine")
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "pictures")
+    assert "tracked: run" in run_queue(project, "third", *OWN, "-S", "data.path=mine", "-S", "train.num_iterations=11")
+    assert len(project.runs()) == 2
+
+
+def run_queue(project: Project, name: str, *options: str) -> str:
+    """Queue one experiment, run it, and return what it printed."""
+    project.run("dvc", "exp", "run", "--queue", "--name", name, *options)
+    project.run("dvc", "queue", "start")
+    return project.run("dvc", "queue", "logs", name, "--follow")
+
+
+def test_hdf5_files_of_the_user(project: Project) -> None:
+    """Under other names than the course's, in one file, without a test set."""
+    rng = np.random.default_rng(1)
+    pixels, labels = rng.integers(0, 200, (60, 12, 12, 3), dtype=np.uint8), np.arange(60) % 2
+    pixels[labels == 1, :, :, 0] += 55
+    (project.folder / "mine").mkdir()
+    with h5py.File(project.folder / "mine/all.h5", "w") as file:
+        file.create_dataset("images", data=pixels, chunks=(7, 12, 12, 3), compression="gzip")
+        file["is_red"] = labels.astype(bool)
+    names = {"train_x": "images", "train_y": "is_red", "test_x": '""', "test_y": '""', "classes": '""'}
+    overrides = [f"hdf5.{key}={value}" for key, value in names.items()]
+    told = project.run(
+        "dvc",
+        "exp",
+        "run",
+        *(word for text in ("data.source=hdf5", "data.path=mine/all.h5", *overrides) for word in ("-S", text)),
+    )
+    assert "tracked: run" in told
+    report = json.loads((project.folder / "metrics/prepare.json").read_text(encoding="utf-8"))
+    assert report["train"]["m"] + report["test"]["m"] == 60
+    assert [one["name"] for one in report["classes"]] == ["0", "1"]

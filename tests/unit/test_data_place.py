@@ -1,0 +1,90 @@
+"""What DVC could not read is named before it tries."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from one_neuron.data_place import check_place
+from one_neuron.errors import DataError, SettingsError
+from one_neuron.settings import DataSettings
+from tests.values import DATA
+
+
+def check(path: str) -> None:
+    """Check a value of data.path."""
+    check_place(DataSettings(**{**DATA, "path": path}))
+
+
+@pytest.fixture(autouse=True)
+def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a project with pictures."""
+    (tmp_path / "project" / "pictures" / "cat").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project")
+    Path("pictures/cat/a b\n\U0001f408.png").touch()
+    Path("data").mkdir()
+
+
+@pytest.mark.parametrize(
+    "path", ["pictures", "./pictures/", "pictures/cat", "pictures/cat/a b\n\U0001f408.png", "linked"]
+)
+def test_files_and_folders_will_do(path: str) -> None:
+    """Wherever they lie, links to them too."""
+    Path("linked").symlink_to("pictures")
+    Path("pictures/up").symlink_to("../pictures")  # DVC follows no link to a folder
+    check(path)
+    check(str(Path(path).absolute()))
+
+
+@pytest.mark.parametrize("path", [".", "..", "/", "data", "data/mine", "./models", ".dvc/x", "../project"])
+def test_where_the_project_writes_nothing_can_be_read(path: str) -> None:
+    """DVC would speak of overlapping paths or circles."""
+    with pytest.raises(SettingsError, match=r"data.path is .*, where the project itself writes"):
+        check(path)
+
+
+def bind(path: str) -> None:
+    """Leave a socket there."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(path)
+
+
+def loop(path: str) -> None:
+    """Leave a link there that names itself."""
+    Path(path).symlink_to(Path(path).name)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
+        (bind, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
+        (lambda path: Path(path).symlink_to("nowhere"), "'pictures/cat/x.png' is a link to nothing; remove it"),
+        (loop, r"'pictures/cat/x.png' cannot be read \(Too many levels of symbolic links\)"),
+        (lambda path: Path(path + "\udce9").touch(), r"'pictures/cat/x.png\\xe9' has a name that is not UTF-8"),
+    ],
+)
+def test_what_dvc_cannot_read_is_named(make: object, message: str) -> None:
+    """It would hang on a FIFO."""
+    assert callable(make)
+    make("pictures/cat/x.png")
+    with pytest.raises(DataError, match=message):
+        check("pictures")
+
+
+def test_a_missing_place_is_named() -> None:
+    """With the parameter."""
+    with pytest.raises(DataError, match=r"'nowhere' does not exist; make it, or set data.path to your pictures"):
+        check("nowhere")
+
+
+def test_a_place_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the test: root may read anything."""
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"'pictures' cannot be read \(Permission denied\); allow it, or set data.path"):
+        check("pictures")
