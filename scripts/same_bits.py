@@ -5,7 +5,8 @@
     python scripts/same_bits.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
 
 Each environment works in a folder of its own, with the default parameters at two learning rates: 0.005, and 0.01, where
-rounding errors grow; besides, the training set is trained by blocks. The probes show that an environment really
+rounding errors grow; besides, the training set is trained by blocks, and pictures in all formats are decoded in all
+ways. The probes show that an environment really
 differs: the BLAS kernel that NumPy chose, and a hash over numpy.exp and over math.exp, whose last bits depend on the
 CPU. Exit code 0: all outputs are the same.
 """
@@ -20,6 +21,9 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNING_RATES = ("0.005", "0.01")
@@ -48,6 +52,17 @@ assert result.form == "blocks"
 Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.costs.tobytes())
 """
 
+# The drawn pictures are PNGs, square and of one size; these are what people bring.
+PICTURES = """
+from pathlib import Path
+from one_neuron.images import load_picture
+ways = [(resize, decode) for resize in ("stretch", "crop", "pad") for decode in ("exact", "fast")]
+Path("data/pictures.bin").write_bytes(b"".join(
+    load_picture(path, 64, resize=resize, decode=decode).tobytes()
+    for path in sorted(Path("pictures").iterdir()) for resize, decode in ways
+))
+"""
+
 
 def environments() -> dict[str, dict[str, str]]:
     """Return the environments by name: what each sets besides the user's own."""
@@ -57,12 +72,14 @@ def environments() -> dict[str, dict[str, str]]:
     found["NumPy without AVX2, AVX-512"] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
     found["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
     found["numba for any x86-64"] = {"NUMBA_CPU_NAME": "generic"}
+    found["libjpeg-turbo without SIMD"] = {"JSIMD_FORCENONE": "1"}
     found["all of these"] = {
         "OPENBLAS_NUM_THREADS": "1",
         "OPENBLAS_CORETYPE": "Prescott",
         "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
         "GLIBC_TUNABLES": NO_FMA,
         "NUMBA_CPU_NAME": "generic",
+        "JSIMD_FORCENONE": "1",
     }
     return found
 
@@ -96,9 +113,10 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
                     return probe.stdout, ""
                 if done.returncode:
                     raise RuntimeError(f"{name}: {stage} ended with {done.returncode}: {done.stderr}")
-            done = run("-c", BLOCKS)
-            if done.returncode:
-                raise RuntimeError(f"{name}: the blocks form ended with {done.returncode}: {done.stderr}")
+            for what, program in (("the blocks form", BLOCKS), ("decoding", PICTURES)):
+                done = run("-c", program)
+                if done.returncode:
+                    raise RuntimeError(f"{name}: {what} ended with {done.returncode}: {done.stderr}")
             for path in sorted(path for part in OUTPUTS for path in (folder / part).rglob("*") if path.is_file()):
                 digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return probe.stdout, digest.hexdigest()
@@ -109,6 +127,20 @@ def copy_source(folder: Path) -> Path:
     for part in ("src", "pipeline"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", folder)
+    (folder / "pictures").mkdir()
+    rng = np.random.default_rng(1)
+    small = Image.fromarray(rng.integers(0, 256, (25, 33, 3), dtype=np.uint8))
+    for height, width in ((375, 500), (501, 333), (1700, 1300)):
+        picture = small.resize((width, height), Image.Resampling.BICUBIC)
+        for name, options in (
+            ("jpg", {"quality": 85}),
+            ("webp", {"quality": 80}),
+            ("tif", {"compression": "tiff_lzw"}),
+        ):
+            picture.save(folder / "pictures" / f"{width}.{name}", **options)
+        picture.convert("CMYK").save(folder / "pictures" / f"{width}-cmyk.jpg", progressive=True)
+        deep = np.asarray(picture.convert("L"), dtype=np.uint16) * 257
+        Image.fromarray(deep).save(folder / "pictures" / f"{width}-deep.png")
     return folder
 
 

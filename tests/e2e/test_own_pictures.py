@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import h5py
@@ -54,29 +55,27 @@ def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
 
 
 def test_the_queue_has_what_is_tracked(project: Project) -> None:
-    """A queued experiment is refused with the remedy, and works when it has been followed."""
+    """A queued experiment is refused with the remedy, and works when that was followed."""
     make_pictures(project.folder / "pictures", 8, seed=1)
-    told = run_queue(project, "first", *OWN)
+    told = run_copy(project, *OWN, code=255)
     assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment has" in told
     assert "`dvc add pictures`, or write data.path from / on" in told
     (project.folder / "pictures").rename(project.folder.parent / "pictures elsewhere")
     project.run("git", "checkout", "pictures")
     elsewhere = f"data.path='{project.folder.parent / 'pictures elsewhere'}'"
-    assert "tracked: run" in run_queue(project, "second", *OWN, "-S", elsewhere)
+    assert "tracked: run" in run_copy(project, *OWN, "-S", elsewhere)
     (project.folder.parent / "pictures elsewhere").rename(project.folder / "mine")
     (project.folder / "mine/README.md").unlink()
     project.run("dvc", "add", "mine")
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "pictures")
-    assert "tracked: run" in run_queue(project, "third", *OWN, "-S", "data.path=mine", "-S", "train.num_iterations=11")
+    assert "tracked: run" in run_copy(project, *OWN, "-S", "data.path=mine", "-S", "train.num_iterations=11")
     assert len(project.runs()) == 2
 
 
-def run_queue(project: Project, name: str, *options: str) -> str:
-    """Queue one experiment, run it, and return what it printed."""
-    project.run("dvc", "exp", "run", "--queue", "--name", name, *options)
-    project.run("dvc", "queue", "start")
-    return project.run("dvc", "queue", "logs", name, "--follow")
+def run_copy(project: Project, *options: str, code: int = 0) -> str:
+    """Run an experiment in a copy of what is tracked, as the queue does; return what it printed."""
+    return project.run("dvc", "exp", "run", "--temp", *options, code=code)
 
 
 def test_hdf5_files_of_the_user(project: Project) -> None:
@@ -100,3 +99,40 @@ def test_hdf5_files_of_the_user(project: Project) -> None:
     report = json.loads((project.folder / "metrics/prepare.json").read_text(encoding="utf-8"))
     assert report["train"]["m"] + report["test"]["m"] == 60
     assert [one["name"] for one in report["classes"]] == ["0", "1"]
+
+
+WATCHED = """
+import os, runpy, sys
+written = []
+def watch(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes)):
+        mode, flags = arguments[1] or "", arguments[2] or 0
+        if set(mode) & set("wax+") or flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(os.path.realpath(os.fsdecode(arguments[0])))
+    if event in ("os.rename", "os.mkdir", "os.remove", "os.symlink", "os.link", "shutil.move"):
+        written.extend(os.path.realpath(os.fsdecode(name)) for name in arguments[:2] if isinstance(name, (str, bytes)))
+sys.addaudithook(watch)
+try:
+    runpy.run_path("pipeline/prepare.py", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+here = os.getcwd()
+outside = [path for path in written if not path.startswith((here + os.sep, "/dev/null"))]
+assert any(path.endswith("metrics/prepare.json") for path in written)
+print("outside:", outside)
+"""
+
+
+def test_nothing_is_written_outside_the_project(project: Project, tmp_path: Path) -> None:
+    """Whatever the files are called, and wherever links lead."""
+    make_pictures(tmp_path / "elsewhere", 8, seed=1)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "elsewhere").rglob("*")}
+    for folder in (tmp_path / "elsewhere").iterdir():
+        (project.folder / "pictures" / folder.name).symlink_to(folder)
+    for name in ("..\\..\\evil.png", "%2e%2e%2fevil.png", "${HOME}.png", "-rf.png", "a;rm.png"):
+        (tmp_path / "elsewhere/my cat" / name).symlink_to(next((tmp_path / "elsewhere/my cat").glob("0 *")))
+    project.edit("params.yaml", "source: drawn", "source: folder")
+    project.edit("params.yaml", "positive_class: cat", "positive_class: my cat")
+    told = project.run(sys.executable, "-c", WATCHED, PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1")
+    assert told.splitlines()[-1] == "outside: []"
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items() if path.is_file())

@@ -296,6 +296,30 @@ def test_a_stage_reads_the_sections_it_declares(stage: str) -> None:
     assert declared == (sections if stage == "track" else read)
 
 
+@pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
+def test_nothing_that_is_read_can_run_code(path: Path) -> None:
+    """No pickle, no class or function named by a file, no YAML but the safe kind, no eval, no shell."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    forbidden = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "hydra.utils"}
+    assert not {name for name in imports(path) if name in forbidden or name.split(".")[0] in forbidden}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        name, keywords = ast.unparse(call.func), {key.arg: ast.unparse(key.value) for key in call.keywords}
+        assert name not in (
+            "eval",
+            "exec",
+            "compile",
+            "__import__",
+            "importlib.import_module",
+            "os.system",
+            "yaml.load",
+        )
+        assert not name.endswith("instantiate")
+        if name in ("np.load", "numpy.load"):
+            assert keywords.get("allow_pickle") == "False"
+        assert keywords.get("allow_pickle", "False") == "False"
+        assert keywords.get("shell", "False") == "False"
+
+
 def fresh_python(program: str, *arguments: str, folder: Path) -> str:
     """Run a program in a fresh process in an empty folder; return what it prints."""
     done = subprocess.run(
