@@ -1,6 +1,7 @@
 """Many picture files become rows of pixels, on all cores; what was decoded before is not decoded again."""
 
 import hashlib
+import io
 import json
 import os
 import threading
@@ -24,6 +25,7 @@ from one_neuron.storage import CHANNELS
 
 _LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
 _BLOCK_BYTES = 2**18
+_HELD_BYTES = 2**22
 _NOT_DECODED = -1
 # The code that makes a row of a picture: after an edit it would be another one.
 _CODE = ("images.py", "picture_boxes.py", "picture_tags.py")
@@ -171,20 +173,17 @@ class _Work:
         """Find or decode one picture."""
         with images.open_picture(self.paths[index]) as stream:
             stamp = _read_stamp(stream)
-            key = _read_digest(stream)
+            # Pillow asks for a few kilobytes at a time, which costs more than to hold them all.
+            source = io.BytesIO(_read_all(stream)) if stamp[0] <= _HELD_BYTES else stream
+            key = _read_digest(source)
             place = self._cache.find(key)
             if place is None:
-                pixels = self._read(stream)
+                pixels = images.read_picture(source, **self._way, reserve=self._gate.reserve)
                 if _read_stamp(stream) != stamp:  # the pixels may not be those of the key
                     raise DataError("was changed while it was being read; wait until it is whole")
                 place = self._cache.append(key, pixels.reshape(-1))
         self.digests[index] = np.frombuffer(key, np.uint8)
         self.places[index] = place
-
-    def _read(self, stream: BinaryIO) -> NDArray[np.uint8]:
-        """Decode an open picture as soon as there is room for all its pixels."""
-        with self._gate.reserve(images.count_pixels(stream)):
-            return images.read_picture(stream, **self._way)
 
     def _refuse(self, index: int, error: DataError) -> None:
         """Note a picture that cannot be read."""
@@ -245,6 +244,14 @@ def _name_rows(way: dict[str, Any]) -> str:
     for name in _CODE:
         digest.update(Path(images.__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _read_all(stream: BinaryIO) -> bytes:
+    """Return the content of a small file."""
+    try:
+        return stream.read()
+    except OSError as error:
+        raise DataError(f"cannot be read ({error.strerror or one_line(error)})") from error
 
 
 def _read_digest(stream: BinaryIO) -> bytes:

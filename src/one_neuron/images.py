@@ -9,8 +9,8 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -151,7 +151,14 @@ def _check_kind(status: os.stat_result) -> None:
         raise DataError("is empty (0 bytes)")
 
 
-def read_picture(stream: BinaryIO, num_px: int, *, resize: str = "stretch", decode: str = "exact") -> Pixels:
+def read_picture(
+    stream: BinaryIO,
+    num_px: int,
+    *,
+    resize: str = "stretch",
+    decode: str = "exact",
+    reserve: Callable[[int], AbstractContextManager[None]] | None = None,
+) -> Pixels:
     """Read an open picture; as `load_picture`, for files and bytes alike. Many threads may do so at once.
 
     Parameters
@@ -164,6 +171,8 @@ def read_picture(stream: BinaryIO, num_px: int, *, resize: str = "stretch", deco
         What becomes of a picture that is not square; see `resize_picture`.
     decode : {"exact", "fast"}
         "fast" reads a large JPEG at a half, a quarter or an eighth of its size, never below what is needed.
+    reserve : callable, optional
+        Is told how many pixels the picture has, and gives what is held while they are in memory.
 
     Returns
     -------
@@ -181,8 +190,9 @@ def read_picture(stream: BinaryIO, num_px: int, *, resize: str = "stretch", deco
             if decode == "fast":
                 # The mode stays as it is; the size is that before the picture is turned, as is that of the target.
                 image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
-            image.load()
-            return _to_pixels(image, orientation, num_px, resize)
+            with nullcontext() if reserve is None else reserve(image.width * image.height):
+                image.load()
+                return _to_pixels(image, orientation, num_px, resize)
     except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -192,17 +202,6 @@ def read_picture(stream: BinaryIO, num_px: int, *, resize: str = "stretch", deco
             raise DataError(f"cannot be read ({error.strerror})") from error
         # Pillow's decoders raise nearly anything on a damaged file.
         raise DataError(_damaged(one_line(error) or type(error).__name__)) from error
-
-
-def count_pixels(stream: BinaryIO) -> int:
-    """Return how many pixels the header of an open picture claims; 0 where `read_picture` would refuse it."""
-    try:
-        with _open_image(stream) as image:
-            return image.width * image.height
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - Pillow raises nearly anything on a damaged file
-        return 0
 
 
 def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
@@ -325,7 +324,8 @@ def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, i
     depth = _Depth(image) if image.mode in _DEEP_MODES else None
 
     def cut(strip: Box) -> Image.Image:
-        part = _to_rgb(image.crop(find_stored_box(strip, image.size, orientation)), depth)
+        stored = find_stored_box(strip, image.size, orientation)
+        part = _to_rgb(image if stored == (0, 0, *image.size) else image.crop(stored), depth)
         return part.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else part
 
     width, height = box[2] - box[0], box[3] - box[1]
@@ -392,4 +392,4 @@ def _to_rgb(image: Image.Image, depth: _Depth | None) -> Image.Image:
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(below, image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy all of it

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with each picture that is really decoded."""
     read, seen = images.read_picture, []
 
-    def count(stream: BinaryIO, num_px: int, **how: str) -> Picture:
+    def count(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         seen.append(num_px)
         return read(stream, num_px, **how)
 
@@ -211,7 +211,7 @@ def test_the_first_bad_picture_is_named(
     read = images.read_picture
     slow = paths[5].read_bytes()
 
-    def read_slowly(stream: BinaryIO, num_px: int, **how: str) -> Picture:
+    def read_slowly(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         stream.seek(0)
         if stream.read() == slow:
             time.sleep(0.05)
@@ -264,7 +264,7 @@ def test_a_picture_that_changes_meanwhile_is_not_kept(
     paths = make_pictures(3)
     read = images.read_picture
 
-    def grow(stream: BinaryIO, num_px: int, **how: str) -> Picture:
+    def grow(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         pixels = read(stream, num_px, **how)
         with paths[1].open("ab") as other:
             other.write(b"more")
@@ -296,7 +296,7 @@ def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], m
     with_threads(monkeypatch, 2)
     begun: list[int] = []
 
-    def fail(stream: BinaryIO, num_px: int, **how: str) -> Picture:
+    def fail(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         begun.append(num_px)
         if len(begun) == 1:
             raise MemoryError
@@ -393,16 +393,16 @@ def test_pixels_are_counted_before_they_are_decoded(
     """With room for one picture alone, eight threads decode one at a time."""
     with_threads(monkeypatch, 8)
     monkeypatch.setattr(images, "MAX_PIXELS", 8 * 8)
-    paths, read, inside, most = make_pictures(16), images.read_picture, [0], [0]
+    paths, convert, inside, most = make_pictures(16), images._to_pixels, [0], [0]
 
-    def read_alone(stream: BinaryIO, num_px: int, **how: str) -> Picture:
+    def convert_alone(image: Image.Image, orientation: int, num_px: int, resize: str) -> Picture:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.002)
         inside[0] -= 1
-        return read(stream, num_px, **how)
+        return convert(image, orientation, num_px, resize)
 
-    monkeypatch.setattr(images, "read_picture", read_alone)
+    monkeypatch.setattr(images, "_to_pixels", convert_alone)
     run(paths)
     assert most == [1]
 

@@ -1,6 +1,7 @@
 """The pictures of a sweep: each choice prepared once, DVC's own outputs left alone, nothing half-made behind."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -187,6 +188,52 @@ def test_other_pictures_are_prepared_aside(programs: Programs, root: Path) -> No
         assert call["env"]["PATH"].startswith(str(Path(sys.executable).parent))
 
 
+@pytest.mark.parametrize("source", ["folder", "hdf5"])
+def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, root: Path, source: str) -> None:
+    """A changed, added, removed or renamed file makes another folder, the same files again none; not where they lie."""
+    settings = replace(OWN, data=replace(OWN.data, source=source, path="mine"))
+    picture = root / "mine/cat/a.png"
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"one")
+    only(settings, root)
+    assert programs.names == ["prepare"]
+    values = json.loads((programs.calls[0]["cwd"].parent / next(iter(folders(root))) / "params.yaml").read_text())
+    assert values["data"]["path"] == str(root / "mine")
+    assert programs.calls[0]["env"]["DVC_ROOT"] == str(root)
+    for number, change in enumerate(
+        (
+            lambda: picture.write_bytes(b"two"),
+            lambda: picture.with_name("b.png").write_bytes(b"one"),
+            picture.unlink,
+            lambda: picture.with_name("b.png").rename(picture.with_name("c.png")),
+        ),
+        start=2,
+    ):
+        change()
+        only(settings, root)
+        only(settings, root)
+        assert len(folders(root)) == number
+    assert programs.names == ["prepare"] * 5
+
+
+def test_other_names_in_hdf5_files_are_other_data(programs: Programs, root: Path) -> None:
+    """And none of drawn pictures' concern."""
+    other = replace(OWN.hdf5, train_x="x")
+    own = replace(OWN, data=replace(OWN.data, source="hdf5"))
+    assert name_data(own) != name_data(replace(own, hdf5=other))
+    assert name_data(OWN) == name_data(replace(OWN, hdf5=other))
+    assert name_data(own) == name_data(replace(own, draw=OTHER.draw))
+    assert programs.names == []
+
+
+def test_what_dvc_would_hang_on_is_named_first(programs: Programs, root: Path) -> None:
+    """Nothing is started."""
+    os.mkfifo(root / "pictures/pipe.png")
+    with pytest.raises(DataError, match=r"'pictures/pipe.png' is neither a file nor a folder; remove it"):
+        prepare_data([OWN], root)
+    assert programs.names == []
+
+
 def test_the_courses_pictures_are_not_drawn(programs: Programs, root: Path) -> None:
     """One stage is enough."""
     only(COURSE, root)
@@ -256,7 +303,7 @@ def test_a_failing_stage_gives_its_own_line(
     programs: Programs, root: Path, name: str, code: int, kind: type[OneNeuronError]
 ) -> None:
     """With the meaning of its exit code; nothing half-made stays, and the next sweep does it again."""
-    programs.failing[name] = (code, "a note\none-neuron: 'x.png' is no picture\n")
+    programs.failing[name] = (code, "a note\none-neuron: warning: copies\none-neuron: 'x.png' is no picture\n")
     with pytest.raises(kind) as caught:
         prepare_data([OTHER], root)
     assert (type(caught.value), str(caught.value)) == (kind, "'x.png' is no picture")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -18,7 +18,7 @@ from one_neuron.sources.loaded import Loaded
 from one_neuron.sources.split import choose_test
 from one_neuron.storage import PreparedSet
 
-SPLITS = ("train", "test")
+SPLITS = ("test", "train")  # in the order of the names
 _LAYOUT = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
 
 
@@ -48,9 +48,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
         If no class is called `data.positive_class`.
     """
     positive = positive_class or data.positive_class
-    listing = _list_all(folder)
-    _check_classes(listing, positive)
-    listing.sort(positive)
+    listing = _list_all(folder, positive)
     decoded = decode_pictures(
         listing.paths,
         num_px=data.num_px,
@@ -146,66 +144,78 @@ class _Paths(Sequence[Path]):
         return self._folder / self._names[key]
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Listing:
-    """All picture files of a folder: names from there on, with the class and the split of each."""
+    """All picture files of a folder, ordered by label, class and name.
+
+    Parameters
+    ----------
+    folder : Path
+    is_split : bool
+        Whether `train` and `test` are folders of the user's.
+    classes : sequence of str
+    names : sequence of m str
+        From the folder on.
+    groups, splits : ndarray of shape (m,), int
+        Class and split of each.
+    ignored : int
+        Number of files that are no pictures by their names.
+    """
 
     folder: Path
     is_split: bool
-    classes: list[str]
-    names: list[str] = field(default_factory=list)
-    groups: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    splits: NDArray[np.intp] = field(default_factory=lambda: np.empty(0, np.intp))
-    ignored: int = 0
+    classes: Sequence[str]
+    names: Sequence[str]
+    groups: NDArray[np.intp]
+    splits: NDArray[np.intp]
+    ignored: int
 
     @property
     def paths(self) -> Sequence[Path]:
         """Where the pictures lie."""
         return _Paths(self.folder, self.names)
 
-    def add(self, found: Sequence[str], *, group: int, split: int) -> None:
-        """Take in the pictures of one class."""
-        self.names += found
-        self.groups = np.concatenate([self.groups, np.full(len(found), group)])
-        self.splits = np.concatenate([self.splits, np.full(len(found), split)])
 
-    def sort(self, positive: str) -> None:
-        """Order by label, class and name."""
-        order = sorted(
-            range(len(self.names)),
-            key=lambda i: (self.classes[self.groups[i]] == positive, self.groups[i], os.fsencode(self.names[i])),
-        )
-        self.names = [self.names[i] for i in order]
-        self.groups, self.splits = self.groups[order], self.splits[order]
-
-
-def _list_all(folder: Path) -> _Listing:
+def _list_all(folder: Path, positive: str) -> _Listing:
     """Find the classes and the pictures of each."""
+    is_split, classes = _find_classes(folder)
+    _check_classes(folder, classes, positive)
+    names: list[str] = []
+    groups, splits, sizes, ignored = [], [], [], 0
+    for group in sorted(range(len(classes)), key=lambda group: (classes[group] == positive, group)):
+        for split, prefix in enumerate([f"{name}/" for name in SPLITS] if is_split else [""]):
+            name = f"{prefix}{classes[group]}"
+            found, others = _find_pictures(folder, f"{name}/", recursive=True)
+            if not found:
+                raise DataError(
+                    f"'{folder / name}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or remove "
+                    "the folder"
+                )
+            names += sorted(found, key=os.fsencode)
+            groups.append(group)
+            splits.append(split)
+            sizes.append(len(found))
+            ignored += others
+    return _Listing(folder, is_split, classes, names, np.repeat(groups, sizes), np.repeat(splits, sizes), ignored)
+
+
+def _find_classes(folder: Path) -> tuple[bool, list[str]]:
+    """Return whether training and test pictures are told apart already, and the names of the classes."""
     top = _list_folders(folder)
     present = [name for name in SPLITS if name in top]
+    if not present:
+        return False, top
     if len(present) == 1:
         (missing,) = set(SPLITS) - set(present)
         raise DataError(f"'{folder}' holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
-    classes = _list_folders(folder / "train") if present else top
-    if present and _list_folders(folder / "test") != classes:
-        test = _list_folders(folder / "test")
-        odd = sorted({*classes} ^ {*test})
+    train, test = (_list_folders(folder / name) for name in ("train", "test"))
+    if train != test:
+        odd = min({*train} ^ {*test})
         raise DataError(
-            f"'{folder / 'train'}' and '{folder / 'test'}' hold other classes: '{odd[0]}' is in one of them only; "
+            f"'{folder / 'train'}' and '{folder / 'test'}' hold other classes: '{odd}' is in one of them only; "
             "both need the same folders"
         )
-    listing = _Listing(folder, is_split=bool(present), classes=classes)
-    for split, prefix in enumerate([f"{name}/" for name in SPLITS] if present else [""]):
-        for group, name in enumerate(classes):
-            found, ignored = _find_pictures(folder, f"{prefix}{name}/", recursive=True)
-            listing.ignored += ignored
-            if not found:
-                raise DataError(
-                    f"'{folder / prefix / name}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
-                    "remove the folder"
-                )
-            listing.add(found, group=group, split=split)
-    return listing
+    return True, train
 
 
 def _list_folders(folder: Path) -> list[str]:
@@ -232,15 +242,15 @@ def _remedy(folder: Path) -> str:
     return _LAYOUT
 
 
-def _check_classes(listing: _Listing, positive: str) -> None:
+def _check_classes(folder: Path, classes: Sequence[str], positive: str) -> None:
     """Check that there are classes to tell apart."""
-    classes = ", ".join(repr(name) for name in listing.classes[:20])
-    if len(listing.classes) < 2:
-        found = f"the class {classes} alone" if listing.classes else "no folder"
-        raise DataError(f"'{listing.folder}' holds {found}; at least two classes are needed: {_remedy(listing.folder)}")
-    if positive not in listing.classes:
+    named = ", ".join(repr(name) for name in classes[:20])
+    if len(classes) < 2:
+        found = f"the class {named} alone" if classes else "no folder"
+        raise DataError(f"'{folder}' holds {found}; at least two classes are needed: {_remedy(folder)}")
+    if positive not in classes:
         raise SettingsError(
-            f"data.positive_class is {positive!r}, but '{listing.folder}' holds the classes {classes}; name one of them"
+            f"data.positive_class is {positive!r}, but '{folder}' holds the classes {named}; name one of them"
         )
 
 

@@ -209,9 +209,10 @@ def _run(command: list[str], folder: Path, variables: Mapping[str, str]) -> "sub
 def _raise_what_it_said(stderr: str, code: str, otherwise: str) -> None:
     """Raise the error of a program of ours, or DVC's, in its own words."""
     lines = [line for line in stderr.splitlines() if line.strip()]
-    ours = next((line.removeprefix("one-neuron: ") for line in lines if line.startswith("one-neuron: ")), "")
-    if ours:
-        raise _ERRORS.get(code, EnvironmentProblem)(ours)
+    ours = [line.removeprefix("one-neuron: ") for line in lines if line.startswith("one-neuron: ")]
+    problems = [line for line in ours if not line.startswith("warning: ")]
+    if problems:
+        raise _ERRORS.get(code, EnvironmentProblem)(problems[0])
     said = next((line for line in lines if line.startswith("ERROR")), lines[-1] if lines else "it said nothing")
     if "acquire lock" in said:
         raise EnvironmentProblem("another DVC command is at work here; run the sweep again when it is done")
