@@ -200,15 +200,13 @@ def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, 
     values = json.loads((programs.calls[0]["cwd"].parent / next(iter(folders(root))) / "params.yaml").read_text())
     assert values["data"]["path"] == str(root / "mine")
     assert programs.calls[0]["env"]["DVC_ROOT"] == str(root)
-    for number, change in enumerate(
-        (
-            lambda: picture.write_bytes(b"two"),
-            lambda: picture.with_name("b.png").write_bytes(b"one"),
-            picture.unlink,
-            lambda: picture.with_name("b.png").rename(picture.with_name("c.png")),
-        ),
-        start=2,
-    ):
+    changes: list[Callable[[], object]] = [
+        lambda: picture.write_bytes(b"two"),
+        lambda: picture.with_name("b.png").write_bytes(b"one"),
+        picture.unlink,
+        lambda: picture.with_name("b.png").rename(picture.with_name("c.png")),
+    ]
+    for number, change in enumerate(changes, start=2):
         change()
         only(settings, root)
         only(settings, root)
