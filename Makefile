@@ -23,11 +23,11 @@ repro: setup ## Do the main job: draw or load the pictures, train, evaluate, tra
 	@dvc repro
 	@one-neuron report
 
-test: setup ## Run all tests
-	@python -m pytest
+test: setup ## Run all tests, on all cores
+	@python -m pytest -n auto --dist loadfile
 
-test-fast: setup ## Run the unit tests alone (seconds)
-	@python -m pytest tests/unit
+test-fast: setup ## Run the unit tests alone
+	@python -m pytest -n auto --dist loadfile tests/unit
 
 setup: ## Make .venv and install the locked requirements (does nothing when that is done)
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh

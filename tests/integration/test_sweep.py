@@ -218,6 +218,8 @@ def test_what_a_child_shows(start: Start, connection: Connection) -> None:
         "draw.num_test": "7",
         "data.source": "drawn",
         "data.num_px": "4",
+        "data.resize": "stretch",
+        "data.decode": "exact",
         "train.learning_rate": "0.01",
         "train.num_iterations": "2000",
         "train.record_every": "100",

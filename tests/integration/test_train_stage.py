@@ -24,7 +24,6 @@ OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
 SLOWLY = """
 import runpy, sys, time
 from one_neuron import block_descent, checkpoints
-from tests.values import DATA, HDF5
 checkpoints.EVERY_SECONDS = 0.0
 run = block_descent._Passes.run
 block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
