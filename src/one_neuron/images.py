@@ -190,7 +190,7 @@ def read_picture(
             if decode == "fast":
                 # The mode stays as it is; the size is that before the picture is turned, as is that of the target.
                 image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
-            with nullcontext() if reserve is None else reserve(image.width * image.height):
+            with nullcontext() if reserve is None else reserve(_weigh(image)):
                 image.load()
                 return _to_pixels(image, orientation, num_px, resize)
     except (DataError, MemoryError):
@@ -263,17 +263,22 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
         _silence_libtiff()
     stream.seek(0)
     image = reader(stream)
-    width, height = image.size
-    if width * height > MAX_PIXELS or max(image.size) > MAX_SIDE:
+    if _weigh(image) > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise DataError(
-            f"has {width} x {height} pixels; at most {MAX_PIXELS:,} are read, and {MAX_SIDE:,} a side: "
-            "make the picture smaller"
+            f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read (half of them in WebP and "
+            f"progressive JPEG), and {MAX_SIDE:,} a side: make the picture smaller"
         )
     _check_passes(image, stream)
     if isinstance(image, PngImageFile) and isinstance(image.info.get("transparency"), int):
         # Pillow scales the greys, and not the one that is transparent.
         image.info["transparency"] *= _SHALLOW_GREYS.get(str(image.tile[0].args), 1)
     return image
+
+
+def _weigh(image: ImageFile.ImageFile) -> int:
+    """Return the number of pixels, twice where the decoder holds all of them beside the picture."""
+    twice = image.format == "WEBP" or "progressive" in image.info
+    return image.width * image.height * (2 if twice else 1)
 
 
 @cache

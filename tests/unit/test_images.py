@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -433,6 +434,32 @@ def test_the_largest_picture_is_not_refused_by_the_header(tmp_path: Path) -> Non
     path.write_bytes(png_header(8000, MAX_PIXELS // 8000))
     with pytest.raises(DataError, match=r"a.png' is damaged"):
         load_picture(path, 8)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "fits"), [("jpg", {}, True), ("jpg", {"progressive": True}, False), ("webp", {}, False)]
+)
+def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
+    suffix: str, options: dict[str, Any], fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A WebP or progressive JPEG at the limit of the others took up to a gigabyte; the gate is told of it, too."""
+    told: list[int] = []
+
+    def reserve(pixels: int) -> AbstractContextManager[None]:
+        told.append(pixels)
+        return nullcontext()
+
+    for size in ((10, 10), (20, 10)):
+        Image.new("RGB", size).save(tmp_path / f"{size[0]}.{suffix}", **options)
+    monkeypatch.setattr(images, "MAX_PIXELS", 200)
+    with (tmp_path / f"10.{suffix}").open("rb") as stream:
+        read_picture(stream, 4, reserve=reserve)
+    assert told == [100 if fits else 200]
+    if fits:
+        load_picture(tmp_path / f"20.{suffix}", 4)
+    else:
+        with pytest.raises(DataError, match=r"has 20 x 10 pixels; at most 200 are read \(half of them in WebP and pro"):
+            load_picture(tmp_path / f"20.{suffix}", 4)
 
 
 @pytest.mark.parametrize("place", ["stat", "open"])
