@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, report_error, run_command
+from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, plain, report_error, run_command
 from one_neuron.files import read_json
 
 MODEL = Path("models/model.h5")
@@ -111,13 +111,11 @@ def run_predict(options: argparse.Namespace) -> int:
 
 def _print_prediction(path: Path, predicted: str, probability: float, *, positive: str, as_json: bool) -> None:
     """Print one line for one picture."""
-    file = os.fsencode(path).decode("utf-8", "backslashreplace")
     if as_json:
+        file = os.fsencode(path).decode("utf-8", "backslashreplace")
         print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
         return
-    # One line, whatever is in the name.
-    name = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in file)
-    print(f"{name}\t{predicted}\tP({positive}) = {probability:.4f}")
+    print(f"{plain(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
 def run_promote(options: argparse.Namespace) -> None:
@@ -211,6 +209,10 @@ def run_settings(options: argparse.Namespace) -> None:
     memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
     settings = compose_settings(options.overrides) if options.overrides else load_settings()
     check_place(settings.data)
+    if settings.data.source == "folder":
+        from one_neuron.sources.folder import list_folder
+
+        list_folder(Path(settings.data.path), settings.data.positive_class)  # no picture is opened
     for section, values in asdict(settings).items():
         for key, value in values.items():
             print(f"{section}.{key} = {value}")

@@ -4,10 +4,11 @@ import os
 import stat
 from pathlib import Path
 
-from one_neuron.errors import DataError, SettingsError
+from one_neuron.errors import DataError, SettingsError, quote
 from one_neuron.settings import DataSettings
 
 # What the stages and the tools write: a dependency cannot lie there.
+_COPY = "copy what is in it"
 _OURS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
 
 
@@ -27,6 +28,8 @@ def check_place(data: DataSettings) -> None:
     DataError
         If it does not exist, or holds something that is neither a file nor a folder, or a name that is not UTF-8.
     """
+    if "://" in data.path:
+        raise SettingsError(f"data.path is {data.path!r}; fetch it first: dvc import-url {data.path} pictures/NAME")
     path, root = Path(data.path), Path.cwd().resolve()
     resolved = _resolve(path)
     if resolved in (root, *root.parents) or (resolved.is_relative_to(root) and _first(resolved, root) in _OURS):
@@ -43,10 +46,12 @@ def check_place(data: DataSettings) -> None:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     _check_entry(folder / entry.name, path)
+                    if entry.is_symlink() and entry.is_dir():
+                        raise DataError(f"{quote(entry)} is a link to a folder, which DVC does not follow; {_COPY}")
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(folder / entry.name)
         except OSError as error:
-            raise DataError(f"'{folder}' cannot be read ({error.strerror}); allow it, or set data.path") from error
+            raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or set data.path") from error
 
 
 def _resolve(path: Path) -> Path:
@@ -68,16 +73,17 @@ def _check_entry(entry: Path, place: Path) -> None:
         mode = entry.stat().st_mode
     except FileNotFoundError as error:
         if entry.is_symlink():
-            raise DataError(f"'{entry}' is a link to nothing; remove it") from error
+            raise DataError(f"{quote(entry)} is a link to nothing; remove it") from error
         if entry == place:
-            raise DataError(f"'{entry}' does not exist; make it, or set data.path to your pictures") from error
+            raise DataError(f"{quote(entry)} does not exist; make it, or set data.path to your pictures") from error
         return  # it went while we looked
     except OSError as error:
-        raise DataError(f"'{entry}' cannot be read ({error.strerror}); remove it") from error
+        raise DataError(f"{quote(entry)} cannot be read ({error.strerror}); remove it") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"'{entry}' is neither a file nor a folder; remove it")
+        raise DataError(f"{quote(entry)} is neither a file nor a folder; remove it")
+    if not os.access(entry, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+        raise DataError(f"{quote(entry)} may not be read (permission denied); allow it, or remove it")
     try:
         entry.name.encode("utf-8")
     except UnicodeEncodeError:
-        name = os.fsencode(entry).decode("utf-8", "backslashreplace")
-        raise DataError(f"'{name}' has a name that is not UTF-8, which DVC cannot keep; rename it") from None
+        raise DataError(f"{quote(entry)} has a name that is not UTF-8, which DVC cannot keep; rename it") from None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from one_neuron.errors import plain
 from one_neuron.pixel_file import Pixels, row_blocks
 from one_neuron.storage import PreparedSet
 
@@ -127,14 +128,14 @@ def describe_data(
 
     def name_pairs(rows: NDArray[np.int64]) -> list[list[str]]:
         pairs = [(row, int(originals[row])) for row in rows[:_MAX_PAIRS].tolist()]
-        return [[_plain(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair] for pair in pairs]
+        return [[plain(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair] for pair in pairs]
 
     return {
         "train": _count_labels(train),
         "test": _count_labels(test),
-        "classes": [{**asdict(one), "name": _plain(one.name)} for one in classes],
+        "classes": [{**asdict(one), "name": plain(one.name)} for one in classes],
         "num_skipped": len(skipped),
-        "skipped": [{"file": _plain(file), "reason": _plain(reason)} for file, reason in skipped[:_MAX_SKIPPED]],
+        "skipped": [{"file": plain(file), "reason": plain(reason)} for file, reason in skipped[:_MAX_SKIPPED]],
         "num_ignored": ignored,
         "num_repeated": int(np.count_nonzero(repeated)),
         "num_copies": len(copies),
@@ -178,8 +179,3 @@ def _count_labels(prepared: PreparedSet) -> dict[str, int]:
     """Return the number of pictures, and of each label."""
     num_positive = int(np.count_nonzero(prepared.Y))
     return {"m": prepared.m, "num_positive": num_positive, "num_negative": prepared.m - num_positive}
-
-
-def _plain(text: str) -> str:
-    """Return text for one line of any file or terminal: the rest as backslash escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron import images
-from one_neuron.errors import DataError, one_line
+from one_neuron.errors import DataError, one_line, quote
 from one_neuron.machine import count_cores
 from one_neuron.progress import pictures_bar
 from one_neuron.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
@@ -188,7 +188,7 @@ class _Work:
     def _refuse(self, index: int, error: DataError) -> None:
         """Note a picture that cannot be read."""
         with self._lock:
-            self.refused[index] = one_line(error).removeprefix(f"'{self.paths[index]}' ")
+            self.refused[index] = one_line(error).removeprefix(f"{quote(self.paths[index])} ")
             if len(self.refused) > self.allowed:
                 self._next = len(self.paths)
 
@@ -274,7 +274,7 @@ def _read_stamp(stream: BinaryIO) -> tuple[int, int]:
 def _refuse(paths: Sequence[Path], first: tuple[int, str], *, max_skipped: int | None) -> None:
     """Say which picture is the first that cannot be read."""
     index, reason = first
-    picture = f"'{paths[index]}' {reason}"
+    picture = f"{quote(paths[index])} {reason}"
     if max_skipped is None:
         raise DataError(picture)
     raise DataError(

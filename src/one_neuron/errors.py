@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -39,8 +40,19 @@ class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Py
 
 
 def one_line(text: object) -> str:
-    """Return `text` with its white space folded, so that it fits on one line."""
-    return " ".join(str(text).split())
+    """Return `text` with its line ends and tabs folded, so that it fits on one line."""
+    return " ".join(part.strip() for part in re.split(r"[\t\n\v\f\r\x85\u2028\u2029]+", str(text).strip()))
+
+
+def plain(text: str) -> str:
+    """Return a name for one line of any file or terminal: what cannot be printed, or is no UTF-8, as escapes."""
+    letters = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in letters)
+
+
+def quote(path: os.PathLike[str] | str) -> str:
+    """Return the name of a file for a message: `plain`, in quotation marks."""
+    return f"'{plain(os.fspath(path))}'"
 
 
 def report_error(error: OneNeuronError) -> int:

@@ -26,7 +26,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from one_neuron.errors import DataError, one_line
+from one_neuron.errors import DataError, one_line, quote
 from one_neuron.picture_boxes import Box, cut_strips, find_square, find_stored_box, fit, turn_size
 from one_neuron.picture_tags import check_tags, find_orientation
 
@@ -58,6 +58,7 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 )
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
 
+_GO = "replace or remove it"
 _MAX_RUN_PIXELS = 8_000_000  # Pillow decodes these in Python
 _STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
 _DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -99,7 +100,7 @@ def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: st
         try:
             return read_picture(stream, num_px, resize=resize, decode=decode)
         except DataError as error:
-            raise DataError(f"'{path}' {error}") from error
+            raise DataError(f"{quote(path)} {error}") from error
 
 
 @contextmanager
@@ -122,23 +123,22 @@ def open_picture(path: Path) -> Iterator[BinaryIO]:
         If there is no such file, it is not a regular one, is empty or may not be read; the message begins with the
         path.
     """
+    name = quote(path)
     try:
         _check_kind(path.stat())  # opening a pipe wakes whoever waits at its other end; opening some devices acts
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError as error:
-        reason = "is a link to nothing" if path.is_symlink() else "does not exist"
-        raise DataError(f"'{path}' {reason}; name a picture") from error
+        reason = f"is a link to nothing; {_GO}" if path.is_symlink() else "does not exist; name a picture"
+        raise DataError(f"{name} {reason}") from error
     except PermissionError as error:
-        raise DataError(f"'{path}' may not be read (permission denied)") from error
+        raise DataError(f"{name} may not be read (permission denied); allow it, or {_GO}") from error
     except OSError as error:
-        raise DataError(f"'{path}' cannot be read ({error.strerror})") from error
+        raise DataError(f"{name} cannot be read ({error.strerror}); {_GO}") from error
     except (DataError, ValueError) as error:  # ValueError: a NUL character in the name
-        raise DataError(f"'{path}' {error}; name a picture") from error
+        raise DataError(f"{name} {error}; {_GO}") from error
     with os.fdopen(descriptor, "rb") as stream:
-        try:
-            _check_kind(os.fstat(descriptor))  # it may have been exchanged meanwhile
-        except DataError as error:
-            raise DataError(f"'{path}' {error}; name a picture") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise DataError(f"{name} was exchanged while it was opened; {_GO}")
         yield stream
 
 
@@ -244,7 +244,7 @@ def encode_picture(pixels: Pixels) -> bytes:
 
 def _damaged(reason: str) -> str:
     """Say what is wrong with a file that begins as a picture does."""
-    return f"is damaged ({reason}); replace or remove it"
+    return f"is damaged ({reason}); {_GO}"
 
 
 def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:

@@ -259,13 +259,26 @@ def check_settings(values: Any, *, origin: str) -> Settings:
         As `load_settings`.
     """
     sections = _check_keys(values, [section.name for section in fields(Settings)], origin, where="")
-    return Settings(
+    settings = Settings(
         draw=_check_section(DrawSettings, "draw", sections, origin),
         data=_check_section(DataSettings, "data", sections, origin),
         hdf5=_check_section(Hdf5Settings, "hdf5", sections, origin),
         train=_check_section(TrainSettings, "train", sections, origin),
         evaluate=_check_section(EvaluateSettings, "evaluate", sections, origin),
     )
+    _check_names(settings.hdf5, origin)
+    return settings
+
+
+def _check_names(names: Hdf5Settings, origin: str) -> None:
+    """Check what the names in the section `hdf5` have to do with each other, and with data.path."""
+    if bool(names.test_x) != bool(names.test_y):
+        raise SettingsError(
+            f"{origin}: hdf5.test_x is {names.test_x!r} and hdf5.test_y is {names.test_y!r}; name both or none"
+        )
+    for key, name in (("train_file", names.train_file), ("test_file", names.test_file)):
+        if Path(name).is_absolute() or ".." in Path(name).parts:  # DVC looks at data.path alone
+            raise SettingsError(f"{origin}: hdf5.{key} is {name!r}; expected a file inside data.path")
 
 
 def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:

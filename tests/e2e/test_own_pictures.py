@@ -128,9 +128,11 @@ def test_nothing_is_written_outside_the_project(project: Project, tmp_path: Path
     make_pictures(tmp_path / "elsewhere", 8, seed=1)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "elsewhere").rglob("*")}
     for folder in (tmp_path / "elsewhere").iterdir():
-        (project.folder / "pictures" / folder.name).symlink_to(folder)
+        (project.folder / "pictures" / folder.name).mkdir()
+        for path in folder.iterdir():
+            (project.folder / "pictures" / folder.name / path.name).symlink_to(path)
     for name in ("..\\..\\evil.png", "%2e%2e%2fevil.png", "${HOME}.png", "-rf.png", "a;rm.png"):
-        (tmp_path / "elsewhere/my cat" / name).symlink_to(next((tmp_path / "elsewhere/my cat").glob("0 *")))
+        (project.folder / "pictures/my cat" / name).symlink_to(path)
     project.edit("params.yaml", "source: drawn", "source: folder")
     project.edit("params.yaml", "positive_class: cat", "positive_class: my cat")
     told = project.run(sys.executable, "-c", WATCHED, PYTHONPATH="src", PYTHONDONTWRITEBYTECODE="1")

@@ -32,7 +32,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_and_folders_will_do(path: str) -> None:
     """Wherever they lie, links to them too."""
     Path("linked").symlink_to("pictures")
-    Path("pictures/up").symlink_to("../pictures")  # DVC follows no link to a folder
+    Path("pictures/cat/link.png").symlink_to("a b\n\U0001f408.png")
     check(path)
     check(str(Path(path).absolute()))
 
@@ -61,6 +61,7 @@ def loop(path: str) -> None:
         (os.mkfifo, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
         (bind, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
         (lambda path: Path(path).symlink_to("nowhere"), "'pictures/cat/x.png' is a link to nothing; remove it"),
+        (lambda path: Path(path).symlink_to("../cat"), "x.png' is a link to a folder, which DVC does not follow; copy"),
         (loop, r"'pictures/cat/x.png' cannot be read \(Too many levels of symbolic links\)"),
         (lambda path: Path(path + "\udce9").touch(), r"'pictures/cat/x.png\\xe9' has a name that is not UTF-8"),
     ],
@@ -88,3 +89,19 @@ def test_a_place_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DataError, match=r"'pictures' cannot be read \(Permission denied\); allow it, or set data.path"):
         check("pictures")
+
+
+def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC would say no more than errno."""
+    monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith(".png"))
+    with pytest.raises(DataError, match=r"\.png' may not be read \(permission denied\); allow it, or remove it"):
+        check("pictures")
+
+
+@pytest.mark.parametrize("path", ["https://example.org/cats.zip", "s3://bucket/cats"])
+def test_an_address_is_no_place(path: str) -> None:
+    """DVC can fetch it."""
+    with pytest.raises(
+        SettingsError, match=f"data.path is '{path}'; fetch it first: dvc import-url {path} pictures/NAME"
+    ):
+        check(path)

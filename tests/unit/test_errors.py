@@ -18,6 +18,8 @@ from one_neuron.errors import (
     SettingsError,
     holding_signals,
     one_line,
+    plain,
+    quote,
     report_error,
     run_command,
 )
@@ -224,3 +226,20 @@ def test_signals_wait_in_any_thread() -> None:
     thread.start()
     thread.join()
     assert done == ["block"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a  b.png", "a  b.png"),
+        ("caf\u00e9 \U0001f408", "caf\u00e9 \U0001f408"),
+        ("a\nb\tc", r"a\nb\tc"),
+        ("a\udce9", r"a\xe9"),
+        ("\x1b[31m", r"\x1b[31m"),
+        ("\u2028", r"\u2028"),
+    ],
+)
+def test_names_are_shown_as_they_are_or_as_escapes(name: str, shown: str) -> None:
+    """On one line, whatever they hold; folding lines leaves them alone."""
+    assert plain(name) == one_line(plain(name)) == shown
+    assert quote(name) == f"'{shown}'"

@@ -1,5 +1,6 @@
 """Files written whole or not at all, and the text formats between the stages."""
 
+import errno
 import json
 import math
 import os
@@ -233,3 +234,10 @@ def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"costs.csv' is no table of iteration,cost .*dvc repro"):
         read_costs(path)
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    """The system does not."""
+    with pytest.raises(OSError, match=r"No space left.*train.h5") as caught, replacing(tmp_path / "train.h5"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "train.h5")

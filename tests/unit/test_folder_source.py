@@ -212,15 +212,20 @@ def test_a_folder_with_the_name_of_a_picture_is_refused(make_folder: MakeFolder)
 
 
 def test_a_link_to_a_folder_is_refused(make_folder: MakeFolder) -> None:
-    """It may lead in circles; a class itself may be a link."""
+    """DVC would not see a change there; it may lead in circles, too. The folder itself may be a link."""
     root = make_folder(FULL)
     (root / "train/cat/all").symlink_to(root)
-    with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder; put the pictures themselves there"):
+    with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder, which DVC does not follow; copy"):
         load(root)
     (root / "train/cat/all").unlink()
     (root / "test/cat").rename(root.parent / "cats")
     (root / "test/cat").symlink_to(root.parent / "cats")
-    assert load(root).test.m == 2
+    with pytest.raises(DataError, match=r"test/cat' is a link to a folder, which DVC does not follow; copy"):
+        load(root)
+    (root / "test/cat").unlink()
+    (root.parent / "cats").rename(root / "test/cat")
+    (root.parent / "linked").symlink_to(root)
+    assert load(root.parent / "linked").test.m == 2
 
 
 REFUSED: dict[str, tuple[dict[str, int], str]] = {

@@ -24,7 +24,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from one_neuron import hdf5_pictures, images
-from one_neuron.errors import DataError, SettingsError
+from one_neuron.errors import DataError
 from one_neuron.hdf5_pictures import open_pictures, send_pictures
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import Hdf5Settings
@@ -367,12 +367,6 @@ def test_the_error_of_the_other_process_is_ours(in_folder: Path) -> None:
         load(path, Hdf5Settings(**{**vars(KEYS), "train_x": "z"}))
     with pytest.raises(DataError, match=r"train\.h5' is missing; see data\.path and the section hdf5 in params\.yaml$"):
         load(in_folder, KEYS)
-
-
-def test_one_name_of_a_test_set_alone_is_refused(in_folder: Path) -> None:
-    """Before anything is read."""
-    with pytest.raises(SettingsError, match=r"hdf5.test_x is '' and hdf5.test_y is 'y2'; name both or none"):
-        load(in_folder, Hdf5Settings(**{**vars(WITH_TEST), "test_x": ""}))
 
 
 def test_pictures_that_are_too_large_are_refused(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

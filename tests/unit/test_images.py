@@ -306,7 +306,7 @@ def make_socket(path: Path) -> None:
 KNOWN = "is not a picture that can be read; known are BMP, GIF, JPEG, PNG, TIFF, WEBP"
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (lambda path: None, "does not exist; name a picture"),
-    "no bytes": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); name a picture"),
+    "no bytes": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); replace or remove it"),
     "text": (lambda path: path.write_bytes(b"hello " * 100), KNOWN),
     "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>Not found</html>"), KNOWN),
     "zeros": (lambda path: path.write_bytes(bytes(4096)), KNOWN),
@@ -319,11 +319,11 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "TIFF without tags": (lambda path: path.write_bytes(b"II*\0\x08\0\0\0" + bytes(6)), "is damaged"),
     "beginning of a BMP": (lambda path: path.write_bytes(b"BM"), "is damaged"),
     "beginning of a WebP": (lambda path: path.write_bytes(b"RIFF\0\0\0\0WEBPVP8 "), "is damaged"),
-    "folder": (Path.mkdir, "is a folder, not a file; name a picture"),
-    "named pipe": (make_pipe, "is a named pipe, not a file; name a picture"),
-    "socket": (make_socket, "is a socket, not a file; name a picture"),
-    "device": (lambda path: path.symlink_to("/dev/null"), "is a device, not a file; name a picture"),
-    "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to nothing; name a picture"),
+    "folder": (Path.mkdir, "is a folder, not a file; replace or remove it"),
+    "named pipe": (make_pipe, "is a named pipe, not a file; replace or remove it"),
+    "socket": (make_socket, "is a socket, not a file; replace or remove it"),
+    "device": (lambda path: path.symlink_to("/dev/null"), "is a device, not a file; replace or remove it"),
+    "link to nothing": (lambda path: path.symlink_to("nowhere"), "is a link to nothing; replace or remove it"),
     "link to itself": (lambda path: path.symlink_to(path), r"cannot be read \(Too many levels of symbolic links\)"),
     "too large": (lambda path: path.write_bytes(png_header(9000, 10_000)), "has 9000 x 10000 pixels; at most 64,000"),
     "too long": (lambda path: path.write_bytes(png_header(MAX_SIDE + 1, 1)), "has 1000001 x 1 pixels; .* 1,000,000 a"),
@@ -347,7 +347,7 @@ def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b.png"])
 def test_a_name_that_cannot_be_is_refused(name: str) -> None:
     """Too long for the system, or with a NUL character."""
-    with pytest.raises(DataError, match=r"(cannot be read \(File name too long\)|null byte.*name a picture)"):
+    with pytest.raises(DataError, match=r"(cannot be read \(File name too long\)|null byte.*replace or remove it)"):
         load_picture(Path(name), 8)
 
 
@@ -366,7 +366,7 @@ def test_a_file_that_becomes_a_pipe_is_not_waited_for(tmp_path: Path, monkeypatc
     before = (tmp_path / "file").stat()
     make_pipe(tmp_path / "a.jpg")
     monkeypatch.setattr(Path, "stat", lambda _: before)
-    with pytest.raises(DataError, match=r"a.jpg' is a named pipe, not a file"), open_picture(tmp_path / "a.jpg"):
+    with pytest.raises(DataError, match=r"a.jpg' was exchanged while it was opened"), open_picture(tmp_path / "a.jpg"):
         pass
 
 

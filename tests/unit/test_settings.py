@@ -409,8 +409,8 @@ def test_a_missing_configuration_says_how_to_get_it_back(project: Path) -> None:
         compose_values([])
 
 
-TEXTS = ["data.path", "data.positive_class", "hdf5.train_x", "hdf5.test_file"]
-MAY_BE_EMPTY = ["hdf5.test_x", "hdf5.test_y", "hdf5.classes"]
+TEXTS = ["data.path", "data.positive_class", "hdf5.train_x"]
+MAY_BE_EMPTY = ["hdf5.classes"]
 
 
 @pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
@@ -448,11 +448,27 @@ def test_a_text_is_on_one_line(key: str, value: str) -> None:
         check_settings(change(key, value), origin="here")
 
 
-@pytest.mark.parametrize("key", MAY_BE_EMPTY)
-def test_some_texts_may_be_empty(key: str) -> None:
-    """A file may lack a test set, or names of classes."""
-    section, name = key.split(".")
-    assert getattr(getattr(check_settings(change(key, ""), origin="here"), section), name) == ""
+def test_some_texts_may_be_empty() -> None:
+    """A file may lack names of classes, or a test set: then both its names are empty."""
+    assert check_settings(change("hdf5.classes", ""), origin="here").hdf5.classes == ""
+    values = {**VALUES, "hdf5": {**HDF5, "test_x": "", "test_y": ""}}
+    assert check_settings(values, origin="here").hdf5.test_x == ""
+    for key in ("test_x", "test_y"):
+        with pytest.raises(
+            SettingsError, match=r"here: hdf5.test_x is '.*' and hdf5.test_y is '.*'; name both or none"
+        ):
+            check_settings(change(f"hdf5.{key}", ""), origin="here")
+
+
+@pytest.mark.parametrize("key", ["hdf5.train_file", "hdf5.test_file"])
+@pytest.mark.parametrize(("value", "fits"), [("a.h5", True), ("a/b c.h5", True), ("/a.h5", False), ("../a.h5", False)])
+def test_files_lie_in_the_path_that_dvc_looks_at(key: str, value: str, fits: bool) -> None:
+    """A change elsewhere would not be seen."""
+    if fits:
+        check_settings(change(key, value), origin="here")
+    else:
+        with pytest.raises(SettingsError, match=f"here: {key} is '{value}'; expected a file inside data.path"):
+            check_settings(change(key, value), origin="here")
 
 
 @pytest.mark.parametrize("value", ["~", "~/pictures", "~me/pictures"])

@@ -229,6 +229,11 @@ def test_what_dvc_would_hang_on_is_named_first(programs: Programs, root: Path) -
     os.mkfifo(root / "pictures/pipe.png")
     with pytest.raises(DataError, match=r"'pictures/pipe.png' is neither a file nor a folder; remove it"):
         prepare_data([OWN], root)
+    (root / "pictures/pipe.png").rename(root / "pipe.png")
+    (root / "mine").mkdir()
+    (root / "pipe.png").rename(root / "mine/pipe.png")
+    with pytest.raises(DataError, match=r"'mine/pipe.png' is neither a file nor a folder; remove it"):
+        prepare_data([replace(OWN, data=replace(OWN.data, source="folder", path="mine"))], root)
     assert programs.names == []
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DataError, quote
 from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.sources import catvnoncat, folder, hdf5
 from one_neuron.sources.loaded import Loaded, count_labels
@@ -37,10 +37,15 @@ def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loade
         If pictures have to be downloaded and cannot be, or if the disk is full.
     """
     loaded = _load(data, keys, drawn)
+    place = quote(data.path) if data.source in ("folder", "hdf5") else data.source
     for name, prepared in {"training": loaded.train, "test": loaded.test}.items():
         present = np.unique(prepared.Y)
         if len(present) < 2:
-            raise DataError(f"the {name} set holds only the class {prepared.classes[present[0]]!r}; two are needed")
+            only = prepared.classes[present[0]]
+            skipped = f" ({len(loaded.skipped):,} pictures were skipped)" if loaded.skipped else ""
+            raise DataError(
+                f"{place}: the {name} set holds only the class {only!r}{skipped}; add pictures of the other"
+            )
     return loaded
 
 

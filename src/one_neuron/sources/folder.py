@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from one_neuron.data_report import ClassCount
 from one_neuron.decoding import decode_pictures
-from one_neuron.errors import DataError, SettingsError
+from one_neuron.errors import DataError, SettingsError, quote
 from one_neuron.images import SUFFIXES
 from one_neuron.settings import DataSettings
 from one_neuron.sources.loaded import Loaded
@@ -19,6 +19,7 @@ from one_neuron.sources.split import choose_test
 from one_neuron.storage import PreparedSet
 
 SPLITS = ("test", "train")  # in the order of the names
+_FEW = "add some: at least two different ones of each class"
 _LAYOUT = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
 
 
@@ -48,7 +49,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
         If no class is called `data.positive_class`.
     """
     positive = positive_class or data.positive_class
-    listing = _list_all(folder, positive)
+    listing = list_folder(folder, positive)
     decoded = decode_pictures(
         listing.paths,
         num_px=data.num_px,
@@ -90,7 +91,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     ]
     for name in SPLITS:
         if not any(getattr(count, name) for count in counts):
-            raise DataError(f"'{folder}' holds no picture for the {name} set that can be read; add some")
+            raise DataError(f"{quote(folder)} holds no picture for the {name} set that can be read; {_FEW}")
     return Loaded(
         train=gather(np.flatnonzero(~is_test)),
         test=gather(np.flatnonzero(is_test)),
@@ -115,10 +116,10 @@ def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
         If the folder is missing, may not be read or holds no picture.
     """
     if not folder.is_dir():
-        raise DataError(f"'{folder}' is not a folder; expected one with pictures")
+        raise DataError(f"{quote(folder)} is not a folder; expected one with pictures")
     names, _ = _find_pictures(folder, "", recursive=recursive)
     if not names:
-        raise DataError(f"'{folder}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
+        raise DataError(f"{quote(folder)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
     return [folder / name for name in sorted(names, key=os.fsencode)]
 
 
@@ -145,7 +146,7 @@ class _Paths(Sequence[Path]):
 
 
 @dataclass(frozen=True)
-class _Listing:
+class Listing:
     """All picture files of a folder, ordered by label, class and name.
 
     Parameters
@@ -176,8 +177,20 @@ class _Listing:
         return _Paths(self.folder, self.names)
 
 
-def _list_all(folder: Path, positive: str) -> _Listing:
-    """Find the classes and the pictures of each."""
+def list_folder(folder: Path, positive: str) -> Listing:
+    """Find the classes and the pictures of each; none is opened.
+
+    Parameters
+    ----------
+    folder : Path
+    positive : str
+        The class of label 1.
+
+    Raises
+    ------
+    DataError, SettingsError
+        As in `load`.
+    """
     is_split, classes = _find_classes(folder)
     _check_classes(folder, classes, positive)
     names: list[str] = []
@@ -188,15 +201,15 @@ def _list_all(folder: Path, positive: str) -> _Listing:
             found, others = _find_pictures(folder, f"{name}/", recursive=True)
             if not found:
                 raise DataError(
-                    f"'{folder / name}' holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or remove "
-                    "the folder"
+                    f"{quote(folder / name)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
+                    "remove the folder"
                 )
             names += sorted(found, key=os.fsencode)
             groups.append(group)
             splits.append(split)
             sizes.append(len(found))
             ignored += others
-    return _Listing(folder, is_split, classes, names, np.repeat(groups, sizes), np.repeat(splits, sizes), ignored)
+    return Listing(folder, is_split, classes, names, np.repeat(groups, sizes), np.repeat(splits, sizes), ignored)
 
 
 def _find_classes(folder: Path) -> tuple[bool, list[str]]:
@@ -207,13 +220,13 @@ def _find_classes(folder: Path) -> tuple[bool, list[str]]:
         return False, top
     if len(present) == 1:
         (missing,) = set(SPLITS) - set(present)
-        raise DataError(f"'{folder}' holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
+        raise DataError(f"{quote(folder)} holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
     train, test = (_list_folders(folder / name) for name in ("train", "test"))
     if train != test:
         odd = min({*train} ^ {*test})
         raise DataError(
-            f"'{folder / 'train'}' and '{folder / 'test'}' hold other classes: '{odd}' is in one of them only; "
-            "both need the same folders"
+            f"{quote(folder / 'train')} and {quote(folder / 'test')} hold other classes: '{odd}' is in one of them "
+            "only; both need the same folders"
         )
     return True, train
 
@@ -222,16 +235,19 @@ def _list_folders(folder: Path) -> list[str]:
     """Return the names of the folders in a folder, sorted; hidden ones do not count."""
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+            visible = [entry for entry in entries if entry.name[0] != "."]
+            for entry in visible:
+                _refuse_link(entry)
+            names = sorted(entry.name for entry in visible if _is_folder(entry))
     except FileNotFoundError as error:
-        raise DataError(f"'{folder}' does not exist; {_remedy(folder)}") from error
+        raise DataError(f"{quote(folder)} does not exist; {_remedy(folder)}") from error
     except NotADirectoryError as error:
-        raise DataError(f"'{folder}' is a file; {_LAYOUT}") from error
+        raise DataError(f"{quote(folder)} is a file; {_LAYOUT}") from error
     except OSError as error:
-        raise DataError(f"'{folder}' cannot be read ({error.strerror}); {_LAYOUT}") from error
+        raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); {_LAYOUT}") from error
     for name in names:
         if not name.isprintable():
-            raise DataError(f"'{folder}': a class cannot be called {name!r}; rename the folder")
+            raise DataError(f"{quote(folder)}: a class cannot be called {name!r}; rename the folder")
     return names
 
 
@@ -247,10 +263,10 @@ def _check_classes(folder: Path, classes: Sequence[str], positive: str) -> None:
     named = ", ".join(repr(name) for name in classes[:20])
     if len(classes) < 2:
         found = f"the class {named} alone" if classes else "no folder"
-        raise DataError(f"'{folder}' holds {found}; at least two classes are needed: {_remedy(folder)}")
+        raise DataError(f"{quote(folder)} holds {found}; at least two classes are needed: {_remedy(folder)}")
     if positive not in classes:
         raise SettingsError(
-            f"data.positive_class is {positive!r}, but '{folder}' holds the classes {named}; name one of them"
+            f"data.positive_class is {positive!r}, but {quote(folder)} holds the classes {named}; name one of them"
         )
 
 
@@ -273,10 +289,9 @@ def _find_pictures(root: Path, prefix: str, *, recursive: bool) -> tuple[list[st
                 found += [name] * is_picture
                 ignored += not is_picture
             elif is_picture:
-                raise DataError(f"'{root / name}' is a folder with the name of a picture; rename it")
-            elif recursive and entry.is_symlink():
-                raise DataError(f"'{root / name}' is a link to a folder; put the pictures themselves there")
+                raise DataError(f"{quote(root / name)} is a folder with the name of a picture; rename it")
             elif recursive:
+                _refuse_link(entry)
                 waiting.append(f"{name}/")
     return found, ignored
 
@@ -287,7 +302,13 @@ def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if entry.name[0] != "." and entry.name != "Thumbs.db")
     except OSError as error:
-        raise DataError(f"'{folder}' cannot be read ({error.strerror})") from error
+        raise DataError(f"{quote(folder)} cannot be read ({error.strerror})") from error
+
+
+def _refuse_link(entry: "os.DirEntry[str]") -> None:
+    """Refuse a link to a folder: DVC follows none, so it would not see when a picture there changes."""
+    if entry.is_symlink() and _is_folder(entry):
+        raise DataError(f"{quote(entry)} is a link to a folder, which DVC does not follow; copy the pictures there")
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

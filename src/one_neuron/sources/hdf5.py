@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, SettingsError
+from one_neuron.errors import DataError
 from one_neuron.hdf5_pictures import REMEDY, PictureStream, open_pictures
 from one_neuron.images import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
 from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound
@@ -49,12 +49,8 @@ def load(path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Spl
     ------
     DataError
         If a file is missing or damaged, or holds other things than expected; the message names file and dataset.
-    SettingsError
-        If only one of `test_x` and `test_y` is named.
     """
     train_file, test_file = (path / keys.train_file, path / keys.test_file) if path.is_dir() else (path, path)
-    if bool(keys.test_x) != bool(keys.test_y):
-        raise SettingsError(f"hdf5.test_x is {keys.test_x!r} and hdf5.test_y is {keys.test_y!r}; name both or none")
     if keys.test_x:
         return load_pair(train_file, test_file, keys, num_px=num_px, resize=resize)
     return _load_and_split(train_file, keys, num_px=num_px, resize=resize, split=split)

@@ -152,7 +152,10 @@ def _run_dvc(root: Path) -> None:
 def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     """Return the prepared sets of other settings; run the stages in a folder of their own unless that was done."""
     sections = {key: asdict(settings)[key] for key in _sections(settings)}
-    pictures = root / settings.data.path if settings.data.source in ("folder", "hdf5") else None
+    pictures = None
+    if settings.data.source in ("folder", "hdf5"):
+        check_place(settings.data)
+        pictures = root / settings.data.path
     folder = root / CACHE / _digest(sections, root, pictures)
     if folder.is_dir():
         try:
