@@ -24,7 +24,7 @@ repro: setup ## Do the main job: draw or load the pictures, train, evaluate, tra
 	@one-neuron report
 
 test: setup ## Run all tests, on all cores
-	@python -m pytest -n auto --dist loadfile
+	@python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-fast: setup ## Run the unit tests alone
 	@python -m pytest -n auto --dist loadfile tests/unit
