@@ -118,7 +118,7 @@ def test_one_class_alone_is_refused(split: str, course_like: Path, monkeypatch: 
     path = course_like / f"{part}_catvnoncat.h5"
     write_course_file(path, part, [1, 1])
     monkeypatch.setitem(catvnoncat.SHA256, path.name, hashlib.sha256(path.read_bytes()).hexdigest())
-    with pytest.raises(DataError, match=f"the {split} set holds only the class 'cat'; two are needed"):
+    with pytest.raises(DataError, match=f"catvnoncat: the {split} set holds only the class 'cat'; add pictures"):
         load(make_settings(source="catvnoncat", num_px=4))
 
 
