@@ -162,7 +162,9 @@ def time_stream(options: argparse.Namespace) -> Table:
 
     X, Y = draw_pictures(4096, 12288)
     m = int(options.gigabytes * 1e9) // X.shape[1]
-    prepared = PreparedSet(_Repeated(X, m), np.resize(Y, m), [""] * m, 64, ("other", "cat"))
+    prepared = PreparedSet(
+        _Repeated(X, m), np.resize(Y, m), [""] * m, 64, ("other", "cat"), "folder", "stretch", "exact"
+    )
     with TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as process:
         path = Path(folder) / "train.h5"
         start = time.perf_counter()
@@ -199,7 +201,7 @@ def time_stage(options: argparse.Namespace) -> Table:
         params = asdict(load_settings(ROOT / "params.yaml"))
         params["train"] |= {"learning_rate": LEARNING_RATE, "num_iterations": NUM_ITERATIONS, "record_every": 100}
         (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML, too
-        prepared = PreparedSet(X, Y, [""] * len(Y), 64, ("non-cat", "cat"))
+        prepared = PreparedSet(X, Y, [""] * len(Y), 64, ("non-cat", "cat"), "catvnoncat", "stretch", "exact")
         (folder / "data" / "prepared").mkdir(parents=True)
         save_prepared(folder / "data" / "prepared" / "train.h5", prepared)
 

@@ -202,7 +202,7 @@ def _prepare(paths: list[Path], decode: str, target: Path) -> None:
     decoded = decode_pictures(paths, num_px=NUM_PX, decode=decode)
     labels = (np.arange(len(paths)) % 2).astype(np.uint8)
     names = [path.name for path in paths]
-    save_prepared(target, PreparedSet(decoded.X, labels, names, NUM_PX, ("other", "cat"), "folder"))
+    save_prepared(target, PreparedSet(decoded.X, labels, names, NUM_PX, ("other", "cat"), "folder", "stretch", decode))
     trim_rows()
 
 

@@ -127,10 +127,11 @@ def make_own_files(folder: Path) -> None:
     (folder / "model").mkdir()
     (folder / "prepared").mkdir()
     (folder / "params").mkdir()
-    save_model(folder / "model/model.h5", Model(Parameters(rng.normal(size=48), 0.5), 4, ("non-cat", "cat"), 0.5))
+    parameters, classes, treatment = Parameters(rng.normal(size=48), 0.5), ("non-cat", "cat"), ("stretch", "exact")
+    save_model(folder / "model/model.h5", Model(parameters, 4, classes, 0.5, *treatment))
     pixels, labels = rng.integers(0, 256, (6, 48), dtype=np.uint8), (np.arange(6) % 2).astype(np.uint8)
     names = tuple(f"cat/{i}.png" for i in range(6))
-    save_prepared(folder / "prepared/train.h5", PreparedSet(pixels, labels, names, 4, ("non-cat", "cat"), "folder"))
+    save_prepared(folder / "prepared/train.h5", PreparedSet(pixels, labels, names, 4, classes, "folder", *treatment))
     shutil.copy(Path(__file__).resolve().parent.parent / "params.yaml", folder / "params")
 
 

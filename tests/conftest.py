@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
 from one_neuron.storage import Model, PreparedSet
+from tests.values import TREATMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
@@ -57,6 +58,8 @@ def make_prepared() -> Callable[..., PreparedSet]:
             "names": tuple(f"train/{i:03}.png" for i in range(m)),
             "num_px": num_px,
             "classes": ("non-cat", "cat"),
+            "source": "drawn",
+            **TREATMENT,
         }
         return PreparedSet(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -74,6 +77,7 @@ def make_model() -> Callable[..., Model]:
             "num_px": num_px,
             "classes": ("non-cat", "cat"),
             "threshold": 0.5,
+            **TREATMENT,
             "trained_with": {"learning_rate": 0.005, "num_iterations": 2000, "form": "gram"},
         }
         return Model(**{**values, **changes})  # type: ignore[arg-type]

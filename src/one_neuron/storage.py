@@ -51,7 +51,7 @@ class PreparedSet:
     source : str
         The value of `data.source`.
     resize, decode : str
-        The values of `data.resize` and `data.decode`: how the pictures were brought to num_px and read.
+        The values of `data.resize` and `data.decode`: how pictures are brought to num_px and read.
 
     Raises
     ------
@@ -64,9 +64,9 @@ class PreparedSet:
     names: Sequence[str]
     num_px: int
     classes: tuple[str, str]
-    source: str = ""
-    resize: str = "stretch"
-    decode: str = "exact"
+    source: str
+    resize: str
+    decode: str
 
     def __post_init__(self) -> None:
         check_treatment(self.resize, self.decode)
@@ -128,10 +128,10 @@ class Model:
         The names of label 0 and label 1.
     threshold : float
         A probability above it means label 1; in (0, 1).
-    trained_with : mapping of str to str, int or float
-        The parameters that made it and the SHA-256 of the training set.
     resize, decode : str
         As in the training set: a new picture is treated the same.
+    trained_with : mapping of str to str, int or float
+        The parameters that made it and the SHA-256 of the training set.
 
     Raises
     ------
@@ -143,9 +143,9 @@ class Model:
     num_px: int
     classes: tuple[str, str]
     threshold: float
+    resize: str
+    decode: str
     trained_with: Mapping[str, str | int | float] = field(default_factory=dict)
-    resize: str = "stretch"
-    decode: str = "exact"
 
     def __post_init__(self) -> None:
         check_treatment(self.resize, self.decode)

@@ -55,6 +55,8 @@ def train_model(
         num_px=prepared.num_px,
         classes=prepared.classes,
         threshold=threshold,
+        resize=prepared.resize,
+        decode=prepared.decode,
         trained_with={**describe_training(prepared, settings), "form": result.form},
     )
     return model, result

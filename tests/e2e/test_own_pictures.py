@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from one_neuron.storage import load_model
 from tests.e2e.conftest import Project
 
 pytestmark = pytest.mark.slow
@@ -31,12 +32,14 @@ def make_pictures(folder: Path, m: int, *, seed: int) -> None:
 def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
     """Copy the pictures, run, predict; then every change of a picture counts, and nothing else does."""
     make_pictures(project.folder / "pictures", 20, seed=1)
-    told = project.run("dvc", "exp", "run", *OWN)
+    told = project.run("dvc", "exp", "run", *OWN, "-S", "data.resize=pad", "-S", "data.decode=fast")
     assert "tracked: run" in told
     assert len(project.runs()) == 1
     report = json.loads((project.folder / "metrics/prepare.json").read_text(encoding="utf-8"))
     assert report["train"]["m"] + report["test"]["m"] == 40
     assert [one["name"] for one in report["classes"]] == ["\u00f6ther \U0001f408", "my cat"]
+    model = load_model(project.folder / "models/model.h5")
+    assert (model.resize, model.decode) == ("pad", "fast")
     make_pictures(tmp_path / "new", 2, seed=2)
     predicted = project.run("one-neuron", "predict", "--json", str(tmp_path / "new" / "my cat"))
     assert [json.loads(line)["class"] for line in predicted.splitlines()] == ["my cat", "my cat"]
@@ -93,7 +96,11 @@ def test_hdf5_files_of_the_user(project: Project) -> None:
         "dvc",
         "exp",
         "run",
-        *(word for text in ("data.source=hdf5", "data.path=mine/all.h5", *overrides) for word in ("-S", text)),
+        *(
+            word
+            for text in ("data.source=hdf5", "data.decode=fast", "data.path=mine/all.h5", *overrides)
+            for word in ("-S", text)
+        ),
     )
     assert "tracked: run" in told
     report = json.loads((project.folder / "metrics/prepare.json").read_text(encoding="utf-8"))

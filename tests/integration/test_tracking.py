@@ -28,6 +28,7 @@ from one_neuron.result import read_result
 from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
 from one_neuron.tracking import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY, record_result
 from one_neuron.tracking_store import ensure_store, prepare_mlflow
+from tests.values import TREATMENT
 
 pytestmark = [
     pytest.mark.integration,
@@ -66,7 +67,8 @@ def _prepared(seed: int, m: int) -> PreparedSet:
     rng = np.random.default_rng(seed)
     X = rng.integers(0, 256, (m, NUM_PX * NUM_PX * 3), dtype=np.uint8)
     Y = (np.arange(m) % 2).astype(np.uint8)
-    return PreparedSet(X=X, Y=Y, names=tuple(f"{i}.png" for i in range(m)), num_px=NUM_PX, classes=CLASSES)
+    names = tuple(f"{i}.png" for i in range(m))
+    return PreparedSet(X=X, Y=Y, names=names, num_px=NUM_PX, classes=CLASSES, source="drawn", **TREATMENT)
 
 
 def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
@@ -76,7 +78,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     save_prepared(folder / "data/prepared/test.h5", test)
     w = np.random.default_rng(seed).normal(size=NUM_PX * NUM_PX * 3)
     trained_with: dict[str, str | float] = {"learning_rate": 0.005, "train_sha256": train.sha256}
-    model = Model(Parameters(w=w, b=0.1), NUM_PX, CLASSES, threshold=0.5, trained_with={**trained_with})
+    model = Model(Parameters(w=w, b=0.1), NUM_PX, CLASSES, 0.5, **TREATMENT, trained_with={**trained_with})
     save_model(folder / "models/model.h5", model)
     costs = [(100 * i, float(np.log(2) * np.exp(-i / 10))) for i in range(points)]
     write_csv(folder / "plots/costs.csv", ["iteration", "cost"], costs)

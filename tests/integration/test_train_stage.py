@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from one_neuron.storage import PreparedSet, load_model, save_prepared
-from tests.values import DATA, HDF5
+from tests.values import DATA, HDF5, TREATMENT
 
 pytestmark = pytest.mark.integration
 
@@ -116,7 +116,8 @@ def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
     rng, m = np.random.default_rng(0), 7000
     X = rng.integers(0, 256, (m, 57 * 57 * 3), np.uint8)
     names = tuple(f"{i}.png" for i in range(m))
-    prepared = PreparedSet(X=X, Y=rng.integers(0, 2, m, np.uint8), names=names, num_px=57, classes=("a", "b"))
+    Y = rng.integers(0, 2, m, np.uint8)
+    prepared = PreparedSet(X=X, Y=Y, names=names, num_px=57, classes=("a", "b"), source="folder", **TREATMENT)
     save_prepared(Path("data/prepared/train.h5"), prepared)
     finish(start(num_iterations=3, memory="1000"))
     expected = outputs()

@@ -19,6 +19,7 @@ from one_neuron.files import write_json
 from one_neuron.images import load_picture
 from one_neuron.neuron import Parameters
 from one_neuron.storage import Model, save_model
+from tests.values import TREATMENT
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     # z = 24 mean - 12 over the 12 values of a 2 x 2 picture: 12 for white, -12 for black.
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("models/model.h5"), Model(parameters, num_px=2, classes=("non-cat", "cat"), threshold=0.5))
+    save_model(Path("models/model.h5"), Model(parameters, 2, ("non-cat", "cat"), threshold=0.5, **TREATMENT))
     Path("pictures").mkdir()
     Image.new("RGB", (40, 30), WHITE).save("pictures/bright cat.png")
     Image.new("RGB", (5, 7), BLACK).save("pictures/dark.jpg")
@@ -67,7 +68,7 @@ def test_pictures_are_treated_as_in_training(
 ) -> None:
     """Black with a white square in the middle: cropped, it is white."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("cropping.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize=resize))
+    save_model(Path("cropping.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize=resize, decode="exact"))
     image = Image.new("RGB", (400, 20), BLACK)
     image.paste(WHITE, (190, 0, 210, 20))
     image.save("middle.png")
@@ -79,7 +80,7 @@ def test_pictures_are_treated_as_in_training(
 def test_pictures_are_read_as_in_training(folder: Path, capsys: pytest.CaptureFixture[str], decode: str) -> None:
     """Fast or exactly, as the model says."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("fast.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, decode=decode))
+    save_model(Path("fast.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize="stretch", decode=decode))
     noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     Image.fromarray(noise).save("noise.jpg")
     pixels = load_picture(Path("noise.jpg"), 2, decode=decode)
@@ -135,7 +136,7 @@ def test_the_model_s_own_threshold_decides(
     folder: Path, capsys: pytest.CaptureFixture[str], threshold: float, expected: str
 ) -> None:
     """A probability of just one half is a cat only below."""
-    undecided = Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=threshold)
+    undecided = Model(Parameters(w=np.zeros(12), b=0.0), 2, ("non-cat", "cat"), threshold=threshold, **TREATMENT)
     save_model(Path("undecided.h5"), undecided)
     assert main(["predict", "--model", "undecided.h5", "pictures/dark.jpg"]) == 0
     assert capsys.readouterr().out == f"pictures/dark.jpg\t{expected}\tP(cat) = 0.5000\n"

@@ -16,6 +16,7 @@ from one_neuron.data_report import ClassCount, describe_copies, describe_data, f
 from one_neuron.files import read_json, write_json
 from one_neuron.pixel_file import PixelFile
 from one_neuron.storage import PreparedSet
+from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
 CLASSES = [ClassCount("non-cat", 0, 3, 2), ClassCount("cat", 1, 2, 2)]
@@ -25,7 +26,8 @@ def make_set(levels: list[int], labels: list[int], folder: str) -> PreparedSet:
     """Return pictures of one pixel, each all of one grey, named "folder/0.png" ..."""
     X = np.repeat(np.array(levels, np.uint8)[:, np.newaxis], 3, axis=1)
     names = tuple(f"{folder}/{i}.png" for i in range(len(levels)))
-    return PreparedSet(X, np.array(labels, np.uint8), names, num_px=1, classes=("non-cat", "cat"))
+    Y = np.array(labels, np.uint8)
+    return PreparedSet(X, Y, names, num_px=1, classes=("non-cat", "cat"), source="folder", **TREATMENT)
 
 
 def report_on(train: PreparedSet, test: PreparedSet, **changes: Any) -> dict[str, Any]:

@@ -106,11 +106,11 @@ def test_rows_are_the_pictures(make_folder: MakeFolder) -> None:
     rng = np.random.default_rng(0)
     for i in range(40):
         Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(root / f"train/cat/{i:03}.png")
-    for resize in ("stretch", "crop", "pad"):
-        train = load(root, num_px=4, resize=resize).train
-        assert (train.m, train.resize) == (46, resize)
+    for resize, decode in (("stretch", "exact"), ("crop", "exact"), ("pad", "fast")):
+        train = load(root, num_px=4, resize=resize, decode=decode).train
+        assert (train.m, train.resize, train.decode) == (46, resize, decode)
         for name, row in zip(train.names, train.X[0 : train.m], strict=True):
-            assert (row == load_picture(root / name, 4, resize=resize).reshape(-1)).all()
+            assert (row == load_picture(root / name, 4, resize=resize, decode=decode).reshape(-1)).all()
 
 
 def test_without_a_test_set_a_part_is_held_out(make_folder: MakeFolder) -> None:

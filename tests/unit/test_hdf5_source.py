@@ -27,9 +27,10 @@ from one_neuron import hdf5_pictures, images
 from one_neuron.errors import DataError
 from one_neuron.hdf5_pictures import open_pictures, send_pictures
 from one_neuron.pixel_file import PixelFile
-from one_neuron.settings import Hdf5Settings
+from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
 from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+from tests.values import DATA
 
 KEYS = Hdf5Settings(
     train_file="train.h5", test_file="test.h5", train_x="x", train_y="y", test_x="", test_y="", classes="c"
@@ -246,9 +247,12 @@ def by_name(digests: Sequence[bytes], labels: NDArray[Any]) -> NDArray[np.bool_]
     return np.array([i in (1, 4) for i in range(len(digests))])
 
 
-def load(path: Path, keys: Hdf5Settings, num_px: int = 2, **options: Any) -> tuple[PreparedSet, PreparedSet]:
+def load(
+    path: Path, keys: Hdf5Settings, num_px: int = 2, split: hdf5.Split = by_name, **options: Any
+) -> tuple[PreparedSet, PreparedSet]:
     """Load with the split above."""
-    return hdf5.load(path, keys, **{"num_px": num_px, "resize": "stretch", "split": by_name, **options})
+    data = DataSettings(**{**DATA, "source": "hdf5", "num_px": num_px, **options})
+    return hdf5.load(path, data, keys, split=split)
 
 
 def resized(pictures: NDArray[np.uint8], num_px: int, resize: str = "stretch") -> NDArray[np.uint8]:

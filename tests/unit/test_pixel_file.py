@@ -340,7 +340,7 @@ def test_no_memory_that_happens_to_lie_there_is_written(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; import numpy as np; from one_neuron.storage import *\n"
         "save_prepared(Path(sys.argv[1]), PreparedSet(np.ones((5, 12), 'u1'), np.ones(5, 'u1'), tuple('abcde'), 2, "
-        "('a', 'b')))\n"
+        "('a', 'b'), '', 'stretch', 'exact'))\n"
     )
     digests = set()
     for filling in ("", "85", "170"):
@@ -477,7 +477,7 @@ MEMORY = """if True:
 
     path, before = Path(sys.argv[1]), peak()
     names = tuple(f"train/{i:07}.png" for i in range(25_000))
-    save_prepared(path, PreparedSet(Rows(), np.zeros(25_000, np.uint8), names, 64, ("a", "b")))
+    save_prepared(path, PreparedSet(Rows(), np.zeros(25_000, np.uint8), names, 64, ("a", "b"), "", "stretch", "exact"))
     prepared = load_prepared(path)
     assert isinstance(prepared.X, PixelFile)
     assert prepared.X.nbytes == 307_200_000

@@ -13,7 +13,7 @@ from one_neuron.neuron import Parameters
 from one_neuron.result import Result, find_origin
 from one_neuron.settings import check_settings
 from one_neuron.storage import Model, PreparedSet
-from tests.values import DATA, HDF5
+from tests.values import DATA, HDF5, TREATMENT
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 8, "num_test": 4},
@@ -27,7 +27,8 @@ VALUES: dict[str, dict[str, Any]] = {
 def _prepared(m: int) -> PreparedSet:
     X = np.arange(m * 12, dtype=np.uint8).reshape(m, 12)
     Y = np.arange(m, dtype=np.uint8) % 2
-    return PreparedSet(X=X, Y=Y, names=tuple(map(str, range(m))), num_px=2, classes=("non-cat", "cat"))
+    names, classes = tuple(map(str, range(m))), ("non-cat", "cat")
+    return PreparedSet(X=X, Y=Y, names=names, num_px=2, classes=classes, source="drawn", **TREATMENT)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def result(tmp_path: Path) -> Result:
         settings=check_settings(VALUES, origin="the test"),
         train=_prepared(8),
         test=_prepared(4),
-        model=Model(Parameters(w=np.zeros(12), b=0.0), num_px=2, classes=("non-cat", "cat"), threshold=0.5),
+        model=Model(Parameters(w=np.zeros(12), b=0.0), 2, ("non-cat", "cat"), threshold=0.5, **TREATMENT),
         costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
         prepare_metrics={
             "train": {"m": 8, "num_positive": 3, "num_negative": 5},

@@ -18,6 +18,7 @@ from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.settings import Settings, check_settings
 from one_neuron.sources import catvnoncat, load_source
 from one_neuron.sources.loaded import Loaded
+from one_neuron.storage import PreparedSet
 from tests.values import DATA, HDF5
 
 CLASSES = ("non-cat", "cat")
@@ -34,6 +35,11 @@ def make_settings(**data: Any) -> Settings:
         "evaluate": {"num_mistakes": 1},
     }
     return check_settings(values, origin="the test")
+
+
+def load_course(num_px: int) -> tuple[PreparedSet, PreparedSet]:
+    """Load what the environment variable names."""
+    return catvnoncat.load(make_settings(source="catvnoncat", num_px=num_px).data)
 
 
 def load(settings: Settings) -> Loaded:
@@ -79,11 +85,11 @@ def test_the_course_s_files(course_folder: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_the_course_s_format(course_like: Path) -> None:
     """At their own size the pixels are not touched, at another they are resized."""
-    train, test = catvnoncat.load(4)
+    train, test = load_course(4)
     assert train.X.tolist() == [[value] * 48 for value in range(3)]
     assert (train.Y.tolist(), test.Y.tolist()) == ([0, 1, 1], [1, 0])
     assert (test.names, test.classes) == (("test_set_x[0]", "test_set_x[1]"), CLASSES)
-    resized, _ = catvnoncat.load(2)
+    resized, _ = load_course(2)
     assert resized.X.tolist() == [[value] * 12 for value in range(3)]
     assert resized.num_px == 2
 
@@ -94,21 +100,21 @@ def test_a_file_with_another_digest_is_refused(course_like: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\0")
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(DataError, match=rf"{TEST}' has the SHA-256 {found}; expected {catvnoncat.SHA256[TEST]}"):
-        catvnoncat.load(4)
+        load_course(4)
 
 
 def test_a_missing_file_is_named_with_the_variable(course_like: Path) -> None:
     """And no download is tried."""
     (course_like / TRAIN).unlink()
     with pytest.raises(DataError, match=rf"{TRAIN}' does not exist; ONE_NEURON_CATVNONCAT_DIR must name the folder"):
-        catvnoncat.load(4)
+        load_course(4)
 
 
 def test_a_tilde_means_the_home_folder(course_like: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable may be written as in a shell."""
     monkeypatch.setenv("HOME", str(course_like.parent))
     monkeypatch.setenv(catvnoncat.FOLDER_VARIABLE, "~/course like")
-    assert catvnoncat.load(4)[0].m == 3
+    assert load_course(4)[0].m == 3
 
 
 @pytest.mark.parametrize("split", ["training", "test"])
@@ -124,8 +130,11 @@ def test_one_class_alone_is_refused(split: str, course_like: Path, monkeypatch: 
 
 def test_each_source_is_asked_with_its_settings(tmp_path: Path, course_like: Path) -> None:
     """The same small course-like files by their digest and as files of the user's own: the same pixels and labels."""
-    known = load(make_settings(source="catvnoncat", num_px=2, resize="crop"))
-    own = load(make_settings(source="hdf5", num_px=2, resize="crop", path=str(course_like)))
+    known = load(make_settings(source="catvnoncat", num_px=2, resize="crop", decode="fast"))
+    own = load(make_settings(source="hdf5", num_px=2, resize="crop", decode="fast", path=str(course_like)))
+    for source, loaded in {"catvnoncat": known, "hdf5": own}.items():
+        for prepared in (loaded.train, loaded.test):
+            assert (prepared.source, prepared.resize, prepared.decode) == (source, "crop", "fast")
     assert (own.train.X == known.train.X).all()
     assert own.train.names == known.train.names
     assert (own.test.Y == known.test.Y).all()
@@ -218,13 +227,13 @@ def test_addresses_are_tried_in_turn(
     for name, content in to_download.items():
         server.files[f"/1/{name}"] = b"other bytes"
         server.files[f"/2/{name}"] = content
-    train, test = catvnoncat.load(4)
+    train, test = load_course(4)
     assert (train.m, test.m) == (3, 2)
     assert server.asked == [f"/{i}/{name}" for name in (TRAIN, TEST) for i in range(3)]
     cached = tmp_path / "cache" / "one-neuron"
     assert {path.name: path.read_bytes() for path in cached.iterdir()} == to_download
     server.asked.clear()
-    assert catvnoncat.load(4)[0].sha256 == train.sha256
+    assert load_course(4)[0].sha256 == train.sha256
     assert server.asked == []
 
 
@@ -237,7 +246,7 @@ def test_a_damaged_cache_is_mended(
     cached = tmp_path / "cache" / "one-neuron" / TRAIN
     cached.parent.mkdir(parents=True)
     cached.write_bytes(to_download[TRAIN][:-1])
-    assert catvnoncat.load(4)[0].m == 3
+    assert load_course(4)[0].m == 3
     assert cached.read_bytes() == to_download[TRAIN]
 
 
@@ -248,7 +257,7 @@ def test_only_wrong_bytes_are_refused(
     monkeypatch.setattr(catvnoncat, "ADDRESSES", (f"{server.address}/{{name}}",))
     server.files = {f"/{name}": b"other bytes" for name in to_download}
     with pytest.raises(EnvironmentProblem, match=rf"{TRAIN} could not be downloaded from 1 addresses"):
-        catvnoncat.load(4)
+        load_course(4)
     assert list((tmp_path / "cache" / "one-neuron").iterdir()) == []
 
 
@@ -260,7 +269,7 @@ def test_offline_fails_at_once_with_one_line(
     monkeypatch.setattr(catvnoncat, "ADDRESSES", (dead, dead, dead))
     started = time.perf_counter()
     with pytest.raises(EnvironmentProblem) as caught:
-        catvnoncat.load(4)
+        load_course(4)
     assert time.perf_counter() - started < 5
     message = str(caught.value)
     assert "\n" not in message
@@ -275,7 +284,7 @@ def test_a_cache_that_cannot_be_written_is_named(
     monkeypatch.setattr(catvnoncat, "ADDRESSES", (f"{server.address}/{{name}}",))
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(EnvironmentProblem, match=r"cache/one-neuron' cannot be written"):
-        catvnoncat.load(4)
+        load_course(4)
 
 
 @pytest.mark.parametrize("address", catvnoncat.ADDRESSES)

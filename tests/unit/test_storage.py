@@ -21,6 +21,7 @@ from one_neuron.neuron import Parameters
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings
 from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
 MakeModel = Callable[..., Model]
@@ -214,7 +215,7 @@ def test_the_settings_know_the_same_words(key: str, known: tuple[str, ...]) -> N
 def test_the_digest_is_fixed() -> None:
     """Worked out by hand from the description: a change of it makes all files of today unreadable."""
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
-    prepared = PreparedSet(X=X, Y=Y, names=("a\udcff", "bü"), num_px=1, classes=("n", "y"))
+    prepared = PreparedSet(X=X, Y=Y, names=("a\udcff", "bü"), num_px=1, classes=("n", "y"), source="", **TREATMENT)
     values = '{"classes": ["n", "y"], "decode": "exact", "num_px": 1, "resize": "stretch", "source": ""}'
     header = f'["prepared", 3, {values}, [["uint8", [2, 3]], ["uint8", [2]]]]'
     lengths = (2).to_bytes(8, "little") + (3).to_bytes(8, "little")
@@ -544,10 +545,10 @@ FULL_DISK = """if True:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         if path.name == "model.h5":
-            save_model(path, Model(Parameters(np.zeros(3 * 64 * 64), 0.0), 64, ("a", "b"), 0.5))
+            save_model(path, Model(Parameters(np.zeros(3 * 64 * 64), 0.0), 64, ("a", "b"), 0.5, "stretch", "exact"))
         else:
             X, Y = np.zeros((800, 3 * 64 * 64), np.uint8), np.zeros(800, np.uint8)
-            save_prepared(path, PreparedSet(X, Y, ("name",) * 800, 64, ("a", "b")))
+            save_prepared(path, PreparedSet(X, Y, ("name",) * 800, 64, ("a", "b"), "", "stretch", "exact"))
     except OSError as error:
         sys.exit(f"refused: {error.strerror}")
 """

@@ -48,6 +48,7 @@ def change(settings: Settings = SETTINGS, **sections: dict[str, Any]) -> Setting
 
 
 COURSE = change(data={"source": "catvnoncat"})
+OWN = change(data={"source": "hdf5"})
 OTHER_CONTENT = [  # what another outcome can follow from, on the same pictures
     change(train={"learning_rate": 0.006}),
     change(train={"num_iterations": 201}),
@@ -60,6 +61,8 @@ OTHER_PICTURES = [
     change(draw={"num_train": 9}),
     change(draw={"num_test": 5}),
     change(data={"num_px": 3}),
+    change(data={"resize": "crop"}),
+    change(data={"decode": "fast"}),
     COURSE,
 ]
 
@@ -137,6 +140,20 @@ def test_other_contents_or_folds_make_another_key_and_context(files: DataFiles, 
             (SETTINGS, FILES, SWEEP), (change(evaluate={"num_mistakes": 1}), FILES, SWEEP), id="what is shown"
         ),
         pytest.param((COURSE, FILES, SWEEP), (change(COURSE, draw={"seed": 9}), FILES, SWEEP), id="no drawn pictures"),
+        pytest.param(
+            (SETTINGS, FILES, SWEEP),
+            (change(data={"path": "x", "positive_class": "dog", "test_fraction": 0.3, "seed": 2}), FILES, SWEEP),
+            id="no pictures of one's own",
+        ),
+        pytest.param(
+            (OWN, FILES, SWEEP),
+            (
+                change(OWN, data={"path": "x", "on_error": "skip", "max_skipped": 1}, hdf5={"train_x": "X"}),
+                FILES,
+                SWEEP,
+            ),
+            id="where and how pictures are read",
+        ),
         pytest.param(
             (SETTINGS, FILES, replace(SWEEP, folds=0)),
             (SETTINGS, FILES, replace(SWEEP, folds=0, seed=2)),

@@ -36,6 +36,15 @@ def test_the_model_is_that_of_a_loop_by_hand(make_prepared: MakePrepared) -> Non
     assert (model.num_px, model.classes, model.threshold) == (2, ("non-cat", "cat"), 0.75)
 
 
+@pytest.mark.parametrize(("resize", "decode"), [("crop", "exact"), ("pad", "fast"), ("stretch", "fast")])
+def test_a_new_picture_is_treated_as_those_of_the_training_set(
+    make_prepared: MakePrepared, resize: str, decode: str
+) -> None:
+    """The model says how."""
+    model, _ = train_model(make_prepared(resize=resize, decode=decode), SETTINGS)
+    assert (model.resize, model.decode) == (resize, decode)
+
+
 def test_what_a_model_says_it_was_trained_with(make_prepared: MakePrepared) -> None:
     """The words of params.yaml, the pictures, and the form of the arithmetic."""
     prepared = make_prepared(source="catvnoncat")

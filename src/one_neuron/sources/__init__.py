@@ -56,8 +56,8 @@ def _load(data: DataSettings, keys: Hdf5Settings, drawn: Path) -> Loaded:
     if data.source == "drawn":
         return folder.load(drawn, data, positive_class="cat")
     if data.source == "catvnoncat":
-        train, test = catvnoncat.load(data.num_px, resize=data.resize)
+        train, test = catvnoncat.load(data)
     else:
         split = partial(choose_test, fraction=data.test_fraction, seed=data.seed)
-        train, test = hdf5.load(Path(data.path), keys, num_px=data.num_px, resize=data.resize, split=split)
+        train, test = hdf5.load(Path(data.path), data, keys, split=split)
     return Loaded(train, test, count_labels(train, test))

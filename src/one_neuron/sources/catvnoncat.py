@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.settings import Hdf5Settings
+from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
 from one_neuron.storage import PreparedSet
 
@@ -33,15 +33,13 @@ ADDRESSES = (
 _TIMEOUT = (3.0, 20.0)  # seconds to connect, and to wait for the next bytes
 
 
-def load(num_px: int, *, resize: str = "stretch") -> tuple[PreparedSet, PreparedSet]:
+def load(data: DataSettings) -> tuple[PreparedSet, PreparedSet]:
     """Read the course's 209 training and 50 test pictures.
 
     Parameters
     ----------
-    num_px : int
-        Height and width; at 64 the pixels are the course's, otherwise they are resized.
-    resize : str
-        How; as in `images.resize_pixels`.
+    data : DataSettings
+        With num_px = 64 the pixels are the course's, otherwise they are resized.
 
     Returns
     -------
@@ -55,7 +53,7 @@ def load(num_px: int, *, resize: str = "stretch") -> tuple[PreparedSet, Prepared
         If the variable is not set and the files can neither be found in the cache nor downloaded.
     """
     train, test = _find(_KEYS.train_file), _find(_KEYS.test_file)
-    return hdf5.load_pair(train, test, _KEYS, num_px=num_px, resize=resize, source="catvnoncat")
+    return hdf5.load_pair(train, test, data, _KEYS)
 
 
 def _find(name: str) -> Path:

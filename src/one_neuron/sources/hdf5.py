@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError
 from one_neuron.hdf5_pictures import REMEDY, PictureStream, open_pictures
 from one_neuron.images import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
+from one_neuron.machine import count_cores
 from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound
-from one_neuron.settings import Hdf5Settings
+from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.storage import CHANNELS, PreparedSet
 
 Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
@@ -24,19 +25,17 @@ _DEFAULT_CLASSES = ("0", "1")
 _SPOOL_FOLDER = ".one-neuron"
 
 
-def load(path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Split) -> tuple[PreparedSet, PreparedSet]:
+def load(path: Path, data: DataSettings, keys: Hdf5Settings, *, split: Split) -> tuple[PreparedSet, PreparedSet]:
     """Read a training and a test set.
 
     Parameters
     ----------
     path : Path
         One file with everything, or the folder in which the two files lie.
+    data : DataSettings
+        Its source, and what size every picture is brought to, and how.
     keys : Hdf5Settings
         The names of files and datasets. Without `test_x` all rows are split; without `classes` they are "0" and "1".
-    num_px : int
-        Height and width that every picture is resized to.
-    resize : str
-        How; see `images.resize_pixels`.
     split : callable
         Takes the SHA-256 of the pixels of each picture and its label, gives True for the test set.
 
@@ -52,12 +51,12 @@ def load(path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Spl
     """
     train_file, test_file = (path / keys.train_file, path / keys.test_file) if path.is_dir() else (path, path)
     if keys.test_x:
-        return load_pair(train_file, test_file, keys, num_px=num_px, resize=resize)
-    return _load_and_split(train_file, keys, num_px=num_px, resize=resize, split=split)
+        return load_pair(train_file, test_file, data, keys)
+    return _load_and_split(train_file, data, keys, split)
 
 
 def load_pair(
-    train_file: Path, test_file: Path, keys: Hdf5Settings, *, num_px: int, resize: str, source: str = "hdf5"
+    train_file: Path, test_file: Path, data: DataSettings, keys: Hdf5Settings
 ) -> tuple[PreparedSet, PreparedSet]:
     """Read two sets that have been told apart already.
 
@@ -65,10 +64,8 @@ def load_pair(
     ----------
     train_file, test_file : Path
         May be the same.
-    keys, num_px, resize
+    data, keys
         As in `load`.
-    source : str
-        The value of `data.source`.
 
     Returns
     -------
@@ -85,19 +82,19 @@ def load_pair(
     ):
         _check_pair(train, test)
         train_set, test_set = (
-            _make_set(stream, key, _collect(stream, num_px, resize), num_px=num_px, resize=resize, source=source)
+            _make_set(stream, key, _collect(stream, data), data)
             for stream, key in ((train, keys.train_x), (test, keys.test_x))
         )
     return train_set, test_set
 
 
 def _load_and_split(
-    path: Path, keys: Hdf5Settings, *, num_px: int, resize: str, split: Split
+    path: Path, data: DataSettings, keys: Hdf5Settings, split: Split
 ) -> tuple[PreparedSet, PreparedSet]:
     """Read one set and divide it."""
     digests: list[bytes] = []
     with open_pictures(path, x=keys.train_x, y=keys.train_y, classes=keys.classes) as stream:
-        X = _collect(stream, num_px, resize, digests)
+        X = _collect(stream, data, digests)
     held_out = split(digests, stream.labels)
     if held_out.all() or not held_out.any():
         raise DataError(
@@ -105,8 +102,7 @@ def _load_and_split(
             f"set: two different ones of each class are needed; {REMEDY}"
         )
     train, test = (
-        _make_set(stream, keys.train_x, X, rows, num_px=num_px, resize=resize)
-        for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        _make_set(stream, keys.train_x, X, data, rows) for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
     )
     return train, test
 
@@ -148,14 +144,7 @@ class ChosenRows:
 
 
 def _make_set(
-    stream: PictureStream,
-    key: str,
-    X: Pixels,
-    rows: NDArray[np.intp] | None = None,
-    *,
-    num_px: int,
-    resize: str,
-    source: str = "hdf5",
+    stream: PictureStream, key: str, X: Pixels, data: DataSettings, rows: NDArray[np.intp] | None = None
 ) -> PreparedSet:
     """Make a prepared set of some rows, or of all."""
     in_memory = isinstance(X, np.ndarray)
@@ -166,10 +155,11 @@ def _make_set(
         X=X,
         Y=stream.labels if rows is None else stream.labels[rows],
         names=tuple(names) if in_memory else names,
-        num_px=num_px,
+        num_px=data.num_px,
         classes=stream.classes or _DEFAULT_CLASSES,
-        source=source,
-        resize=resize,
+        source=data.source,
+        resize=data.resize,
+        decode=data.decode,
     )
 
 
@@ -180,10 +170,10 @@ def _names(key: str, rows: NDArray[np.intp]) -> StoredNames:
     return StoredNames(np.fromiter(names, dtype=f"S{longest}", count=len(rows)))
 
 
-def _collect(stream: PictureStream, num_px: int, resize: str, digests: list[bytes] | None = None) -> Pixels:
+def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | None = None) -> Pixels:
     """Return the rows of all pictures: an array, or where that takes too much memory, a file that goes by itself."""
-    m, n_x = stream.shape[0], num_px * num_px * CHANNELS
-    blocks = _resized(stream, num_px, resize, digests)
+    m, n_x = stream.shape[0], data.num_px * data.num_px * CHANNELS
+    blocks = _resized(stream, data.num_px, data.resize, digests)
     if m * n_x > memory_bound():
         return _spool(blocks, (m, n_x))
     X = np.empty((m, n_x), dtype=np.uint8)
@@ -216,7 +206,7 @@ def _resized(
             f"{MAX_SIDE:,} a side: make the pictures smaller"
         )
     change = partial(resize_pixels, num_px=num_px, resize=resize)
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow lets other threads run
+    with ThreadPoolExecutor(count_cores()) as pool:  # Pillow lets other threads run
         for block in stream.blocks():
             if digests is not None:
                 digests.extend(hashlib.sha256(picture.data).digest() for picture in block)

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from one_neuron.errors import EnvironmentProblem
+from one_neuron.result import describe_settings
 from one_neuron.settings import Settings, SweepSettings, check_settings
 from one_neuron.sweep.data import DataFiles, name_data
 
@@ -176,12 +177,12 @@ def find_keys(settings: Settings, files: DataFiles, sweep: SweepSettings) -> tup
     Returns
     -------
     content_key : str
-        Over all that the outcome follows from.
+        Over all that the outcome follows from; where pictures lie is not part of it.
     context : str
         Over what configurations have in common that can be compared: pictures, folds and the code.
     """
     shared = {
-        "data": name_data(settings),
+        "data": {key: text for key, text in describe_settings(settings).items() if key.startswith(("draw.", "data."))},
         "train": files.train_sha256,
         "test": files.test_sha256,
         "folds": sweep.folds,
