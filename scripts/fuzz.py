@@ -281,8 +281,9 @@ def judge(path: Path, answer: dict[str, Any]) -> str:
         return f"{answer['mb']} MB"
     if answer["code"] not in (0, 2, 3):
         return f"exit code {answer['code']}"
-    if answer["code"] and (said.count("\n") != 1 or path.name not in said):
-        return "not one line with the file's name"
+    line = said.removesuffix("\n")
+    if answer["code"] and not (said.endswith("\n") and line.isprintable() and path.name in line):
+        return "not one printable line with the file's name"
     return ""
 
 

@@ -10,7 +10,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, plain, report_error, run_command
+from one_neuron.errors import (
+    DataError,
+    EnvironmentProblem,
+    SettingsError,
+    one_line,
+    plain,
+    quote,
+    report_error,
+    run_command,
+)
 from one_neuron.files import read_json
 
 MODEL = Path("models/model.h5")
@@ -92,7 +101,9 @@ def run_predict(options: argparse.Namespace) -> int:
         try:
             paths = list_pictures(named, recursive=True) if named.is_dir() else [named]
         except OSError as error:
-            code = report_error(DataError(f"'{named}' cannot be read ({error.strerror})"))
+            code = report_error(
+                DataError(f"{quote(named)} cannot be read ({error.strerror}); allow it, or name another")
+            )
             continue
         except DataError as error:
             code = report_error(error)

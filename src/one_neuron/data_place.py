@@ -34,7 +34,7 @@ def check_place(data: DataSettings) -> None:
     resolved = _resolve(path)
     if resolved in (root, *root.parents) or (resolved.is_relative_to(root) and _first(resolved, root) in _OURS):
         raise SettingsError(
-            f"data.path is {data.path!r}, where the project itself writes; name a folder of its own: pictures"
+            f"data.path is {data.path!r}, where the project itself writes; name another folder, for instance pictures"
         )
     _check_entry(path, path)
     if not path.is_dir():

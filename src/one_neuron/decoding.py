@@ -52,16 +52,6 @@ class Decoded:
     X: CachedRows
     skipped: Sequence[tuple[int, str]] = ()
 
-    def take(self, indices: Any) -> CachedRows:
-        """Return some rows of X, in any order, without reading them.
-
-        Parameters
-        ----------
-        indices : array_like of int
-            In [0, m).
-        """
-        return self.X.take(indices)
-
 
 def decode_pictures(
     paths: Sequence[Path],
@@ -246,12 +236,17 @@ def _name_rows(way: dict[str, Any]) -> str:
     return digest.hexdigest()[:32]
 
 
+def _unreadable(error: OSError) -> str:
+    """Say what is wrong with a file whose content the system cannot give."""
+    return f"cannot be read ({error.strerror or one_line(error)}); replace or remove it"
+
+
 def _read_all(stream: BinaryIO) -> bytes:
     """Return the content of a small file."""
     try:
         return stream.read()
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or one_line(error)})") from error
+        raise DataError(_unreadable(error)) from error
 
 
 def _read_digest(stream: BinaryIO) -> bytes:
@@ -261,7 +256,7 @@ def _read_digest(stream: BinaryIO) -> bytes:
         while block := stream.read(_BLOCK_BYTES):  # hashlib.file_digest takes half as long again for small files
             digest.update(block)
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror or one_line(error)})") from error
+        raise DataError(_unreadable(error)) from error
     return digest.digest()
 
 

@@ -45,9 +45,14 @@ def one_line(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Return a name for one line of any file or terminal: what cannot be printed, or is no UTF-8, as escapes."""
-    letters = os.fsencode(text).decode("utf-8", "backslashreplace")
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in letters)
+    """Return a text for one line of any file or terminal: what cannot be printed, or is no UTF-8, as escapes."""
+    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+
+
+def _escape(letter: str) -> str:
+    """Return the escape of a letter as Python writes it; of a byte in a file's name that is no UTF-8, of the byte."""
+    byte = ord(letter) - 0xDC00  # PEP 383
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(letter)[1:-1]
 
 
 def quote(path: os.PathLike[str] | str) -> str:
@@ -56,8 +61,8 @@ def quote(path: os.PathLike[str] | str) -> str:
 
 
 def report_error(error: OneNeuronError) -> int:
-    """Print `error` as one line on stderr; return its exit code."""
-    print(f"one-neuron: {one_line(error)}", file=sys.stderr)
+    """Print `error` as one line on stderr, which no name in it can break or colour; return its exit code."""
+    print(f"one-neuron: {plain(one_line(error))}", file=sys.stderr)
     return error.exit_code
 
 

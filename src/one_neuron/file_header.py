@@ -5,7 +5,7 @@ All text has a fixed length: HDF5 crashes or hangs on a damaged file with text o
 
 import hashlib
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,14 +104,33 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
     if version != FORMAT_VERSION:
         raise DataError(f"its format version is {version}; this program reads version {FORMAT_VERSION}")
     classes = read_json_attribute(attributes, "classes", list)
-    if len(classes) != 2 or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"its classes are {classes}; expected two names")
+    check_classes(classes)
     num_px = int(read_attribute(attributes, "num_px", int))
     if num_px < 1:
         raise DataError(f"its num_px is {num_px}; expected at least 1")
     resize, decode = (str(read_attribute(attributes, key, str)) for key in ("resize", "decode"))
     check_treatment(resize, decode)
     return Header(num_px, (classes[0], classes[1]), resize, decode, str(read_attribute(attributes, "sha256", str)))
+
+
+def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
+    """Check that there are two different names, each of which fits on a line.
+
+    Parameters
+    ----------
+    classes : sequence
+        Of any length and type.
+    place : str
+        What names them, for the message.
+
+    Raises
+    ------
+    DataError
+        If there are others.
+    """
+    fit = [name for name in classes if isinstance(name, str) and name and name.isprintable()]
+    if len(classes) != 2 or len(set(fit)) != 2:
+        raise DataError(f"{place} names the classes {list(classes)}; expected two different names that can be printed")
 
 
 def check_treatment(resize: str, decode: str) -> None:

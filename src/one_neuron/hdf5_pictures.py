@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, one_line
+from one_neuron.file_header import check_classes
 from one_neuron.hdf5 import find_dataset, open_hdf5, read_dataset
 from one_neuron.pixel_file import BLOCK_BYTES
 
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
 WHOLE_BYTES = 128 * 2**20  # of labels, which are read in one piece
 REMEDY = "see data.path and the section hdf5 in params.yaml"
 _MAX_NAME_BYTES = 1000
-_PIECE_BYTES = (
-    64 * 2**20
-)  # read at a time from a dataset in chunks: as many of them as possible, so that few are read twice
+# Read at a time from a dataset in chunks: as many of them as possible, so that few are read twice.
+_PIECE_BYTES = 64 * 2**20
 _INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 _MEMORY_BYTES = 400 * 2**20  # that the process may take beyond what it has when it starts
 _SECONDS = 4.0  # of computing, for each piece
@@ -145,7 +145,7 @@ def _receive(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes], 
         _fail(path, process, errors)
 
 
-def _fail(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> bytes:
+def _fail(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> NoReturn:
     """Say why the process ended too early."""
     code = process.wait()
     errors.seek(0)
@@ -229,8 +229,7 @@ def _read_classes(file: "h5py.File", classes: str) -> tuple[str, str]:
         first, second = (name.decode("utf-8") for name in found[:].tolist())
     except UnicodeDecodeError as error:
         raise DataError(f"'{classes}' is not UTF-8 ({one_line(error)}); expected two names") from error
-    if not (first and second) or first == second:
-        raise DataError(f"'{classes}' holds {first!r} and {second!r}; expected two different names")
+    check_classes((first, second), place=f"'{classes}'")
     return first, second
 
 

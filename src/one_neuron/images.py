@@ -199,7 +199,7 @@ def read_picture(
         raise DataError(f"has far more than {MAX_PIXELS:,} pixels; make the picture smaller") from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise DataError(f"cannot be read ({error.strerror})") from error
+            raise DataError(f"cannot be read ({error.strerror}); {_GO}") from error
         # Pillow's decoders raise nearly anything on a damaged file.
         raise DataError(_damaged(one_line(error) or type(error).__name__)) from error
 
@@ -257,7 +257,7 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     reader = next((reader for pattern, reader in _BEGINNINGS if pattern.match(beginning)), None)
     if reader is None:
         reason = "is not a picture that can be read" if size else "is empty (0 bytes)"
-        raise DataError(f"{reason}; known are {', '.join(FORMATS)}")
+        raise DataError(f"{reason}; known are {', '.join(FORMATS)}: {_GO}")
     if reader is TiffImageFile:
         check_tags(stream, size)
         _silence_libtiff()
@@ -368,7 +368,10 @@ class _Depth:
             extremes.append((values.min(), values.max()))
         least, most = float(np.min(extremes)), float(np.max(extremes))
         if not (least >= 0 and most <= 65535):  # neither holds for nan
-            raise DataError(f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535")
+            raise DataError(
+                f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535: scale them, or "
+                "save it with 8 bits"
+            )
         tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
         if image.mode.startswith("I;16"):
             self._white = 4095 if tags.get(258) == (12,) else 65535

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError
 from one_neuron.file_header import (
     Header,
+    check_classes,
     check_treatment,
     new_digest,
     read_attribute,
@@ -69,6 +70,7 @@ class PreparedSet:
     decode: str
 
     def __post_init__(self) -> None:
+        check_classes(self.classes)
         check_treatment(self.resize, self.decode)
         n_x = self.num_px * self.num_px * CHANNELS
         if self.X.dtype != np.uint8 or len(self.X.shape) != 2 or self.X.shape[1] != n_x or self.X.shape[0] == 0:
@@ -148,6 +150,7 @@ class Model:
     trained_with: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_classes(self.classes)
         check_treatment(self.resize, self.decode)
         n_x = self.num_px * self.num_px * CHANNELS
         if self.parameters.w.shape != (n_x,):

@@ -24,15 +24,20 @@ from one_neuron.tracking_store import (
     prepare_mlflow,
     short_reason,
 )
+from one_neuron.tracking_tags import (
+    ALSO_COMMITS,
+    ALSO_EXP_NAMES,
+    CONTENT_KEY,
+    HAS_DIVERGED,
+    MAX_TAG,
+    MODEL_SHA256,
+    WARNING,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-CONTENT_KEY = "one_neuron.content_key"
-ALSO_COMMITS = "one_neuron.also_commits"
-ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
-MAX_TAG = 5000  # characters
 ABANDONED_SECONDS = 600  # after that long an unfinished run on a server was broken off
 BATCH = 1000  # MLflow's limit for one call
 
@@ -197,7 +202,7 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
     """Return the tags of a new run: the key, the digests, and who made it."""
     tags = {
         CONTENT_KEY: result.content_key,
-        "one_neuron.model_sha256": result.model.sha256,
+        MODEL_SHA256: result.model.sha256,
         "one_neuron.train_sha256": result.train.sha256,
         "one_neuron.test_sha256": result.test.sha256,
         "mlflow.source.name": "pipeline/track.py",
@@ -206,9 +211,9 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
         "mlflow.note.content": _write_note(result, origin),
     }
     if result.metrics.get("diverged"):
-        tags["one_neuron.diverged"] = "true"
+        tags[HAS_DIVERGED] = "true"
     if result.warning:
-        tags["one_neuron.warning"] = result.warning[:MAX_TAG]
+        tags[WARNING] = result.warning[:MAX_TAG]
     if origin.commit:
         tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
     if origin.exp_name:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from one_neuron.images import encode_picture
 from one_neuron.storage import CHANNELS, PreparedSet
 from one_neuron.storage import Model as StoredModel
+from one_neuron.tracking_tags import MODEL_SHA256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,7 +106,7 @@ def log_model(
         if earlier.status.value == "READY":
             return _link_model(client, run, str(earlier.model_id), step)
         client.delete_logged_model(earlier.model_id)  # of an attempt that was killed
-    tags = {"one_neuron.model_sha256": model.sha256}
+    tags = {MODEL_SHA256: model.sha256}
     logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
         model_folder = Path(temporary, "model")

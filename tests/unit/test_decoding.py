@@ -113,7 +113,7 @@ def test_rows_are_those_of_the_pictures_one_by_one(
 def test_some_rows_are_taken_without_reading_them(make_pictures: Callable[..., list[Path]]) -> None:
     """The training and the test set, each in its own order."""
     paths = make_pictures(6)
-    taken = run(paths).take(np.array([5, 0, 3]))
+    taken = run(paths).X.take(np.array([5, 0, 3]))
     assert taken.shape == (3, N_X)
     np.testing.assert_array_equal(taken[0:3], one_by_one([paths[5], paths[0], paths[3]]))
 
@@ -284,7 +284,7 @@ def test_a_disk_that_cannot_be_read_is_the_pictures_problem(
         def read(self, count: int) -> bytes:
             raise OSError(errno.EIO, "Input/output error")
 
-    with pytest.raises(DataError, match=r"^cannot be read \(Input/output error\)$"):
+    with pytest.raises(DataError, match=r"^cannot be read \(Input/output error\); replace or remove it$"):
         decoding._read_digest(Broken())  # type: ignore[arg-type]
 
 

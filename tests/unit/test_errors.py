@@ -109,9 +109,11 @@ def test_bugs_are_not_hidden(error: Exception) -> None:
 
 
 def test_report_error_prints_and_returns_the_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """For commands that go on after a bad file."""
+    """For commands that go on after a bad file; no name out of it reaches the terminal as a command."""
     assert report_error(DataError("'a'\nis bad")) == 3
     assert capsys.readouterr().err == "one-neuron: 'a' is bad\n"
+    assert report_error(DataError("present: \x1b]0;title\x07")) == 3
+    assert capsys.readouterr().err == "one-neuron: present: \\x1b]0;title\\x07\n"
 
 
 @pytest.mark.parametrize("kind", [SettingsError, DataError, EnvironmentProblem])
@@ -162,7 +164,7 @@ def test_an_odd_file_name_can_be_printed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=30)
     assert done.returncode == 3
-    assert done.stderr == b"one-neuron: caf\\udce9.png is damaged\n"
+    assert done.stderr == b"one-neuron: caf\\xe9.png is damaged\n"
 
 
 def test_a_missing_library_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +239,7 @@ def test_signals_wait_in_any_thread() -> None:
         ("a\udce9", r"a\xe9"),
         ("\x1b[31m", r"\x1b[31m"),
         ("\u2028", r"\u2028"),
+        ("\ud800", r"\ud800"),
     ],
 )
 def test_names_are_shown_as_they_are_or_as_escapes(name: str, shown: str) -> None:

@@ -197,8 +197,9 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"c": np.array([b"a", b"b", b"c"])}, r"'c' has shape \(3,\) .*; expected two texts"),
     ({"c": np.array([b"a" * 1001, b"b"])}, r"'c' has shape \(2,\) and type \|S1001; expected two texts"),
     ({"c": np.array([0, 1])}, "'c' has type int64; expected bytes; or set hdf5.classes to ''"),
-    ({"c": np.array([b"cat", b"cat"])}, "'c' holds 'cat' and 'cat'; expected two different names"),
-    ({"c": np.array([b"", b"cat"])}, "'c' holds '' and 'cat'; expected two different names"),
+    ({"c": np.array([b"cat", b"cat"])}, r"'c' names the classes \['cat', 'cat'\]; expected two different names"),
+    ({"c": np.array([b"", b"cat"])}, r"'c' names the classes \['', 'cat'\]; expected two different names"),
+    ({"c": np.array([b"a\nb", b"cat"])}, "'c' names the classes .* expected two different names that can be printed"),
     ({"c": np.array([b"\xff", b"cat"])}, "'c' is not UTF-8"),
 ]
 

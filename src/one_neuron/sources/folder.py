@@ -70,7 +70,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
 
     def gather(rows: NDArray[np.intp]) -> PreparedSet:
         return PreparedSet(
-            X=decoded.take(rows),
+            X=decoded.X.take(rows),
             Y=labels[groups[rows]],
             names=tuple(names[row] for row in rows),
             num_px=data.num_px,
@@ -302,7 +302,7 @@ def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if entry.name[0] != "." and entry.name != "Thumbs.db")
     except OSError as error:
-        raise DataError(f"{quote(folder)} cannot be read ({error.strerror})") from error
+        raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or remove the folder") from error
 
 
 def _refuse_link(entry: "os.DirEntry[str]") -> None:

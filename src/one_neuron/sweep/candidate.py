@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
-from one_neuron.sweep.children import DIVERGED_AT, KIND, MODEL, PARENT, Connection, connect
-from one_neuron.sweep.tracking import BEST
+from one_neuron.sweep.children import Connection, connect
 from one_neuron.tracking import explaining
+from one_neuron.tracking_tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -77,8 +77,8 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
         what = "is a sweep; use --sweep" if tags.get(KIND) == "sweep" else f"is {found.info.status}, not FINISHED"
         raise SettingsError(f"the run {found.info.run_id} {what}")
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
-    diverged = DIVERGED_AT in tags or tags.get("one_neuron.diverged") == "true"
-    return Candidate(found.info.run_id, dict(found.data.params), diverged, tags.get(MODEL, ""), sweep_id)
+    diverged = tags.get(HAS_DIVERGED) == "true"
+    return Candidate(found.info.run_id, dict(found.data.params), diverged, tags.get(MODEL_SHA256, ""), sweep_id)
 
 
 def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":

@@ -15,18 +15,24 @@ from one_neuron.result import Origin, describe_settings, find_origin
 from one_neuron.settings import Settings, SweepSettings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
-from one_neuron.tracking import ABANDONED_SECONDS, CONTENT_KEY, explaining, find_experiment
+from one_neuron.tracking import ABANDONED_SECONDS, explaining, find_experiment
 from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
+from one_neuron.tracking_tags import (
+    CONTENT_KEY,
+    CONTEXT,
+    DIVERGED_AT,
+    HAS_DIVERGED,
+    KIND,
+    MODEL_SHA256,
+    PARENT,
+    REASON,
+    STATUS,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-KIND = "one_neuron.kind"  # "sweep" or "configuration"
-CONTEXT = "one_neuron.context"
-STATUS, REASON, DIVERGED_AT = "one_neuron.status", "one_neuron.reason", "one_neuron.diverged_at"
-MODEL = "one_neuron.model_sha256"
-PARENT = "mlflow.parentRunId"
 SOURCE = {"mlflow.source.name": "pipeline/sweep.py", "mlflow.source.type": "LOCAL"}
 REMEDY = "what is recorded stays; run the same command again when it is back"
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
@@ -186,7 +192,7 @@ class Children:
             reason=tags.get(REASON, ""),
             metrics=dict(run.data.metrics),
             reused=self._before is None or key in self._before,
-            model_sha256=tags.get(MODEL, ""),
+            model_sha256=tags.get(MODEL_SHA256, ""),
         )
         self._keep(key, entry)
 
@@ -283,7 +289,7 @@ class Children:
             return tags | {STATUS: FAILED, REASON: outcome}
         if outcome.diverged_at is None:
             return tags | {STATUS: FINISHED, REASON: ""}
-        diverged = {"one_neuron.diverged": "true", DIVERGED_AT: str(outcome.diverged_at)}
+        diverged = {HAS_DIVERGED: "true", DIVERGED_AT: str(outcome.diverged_at)}
         return tags | {STATUS: DIVERGED, REASON: outcome.reason} | diverged
 
 

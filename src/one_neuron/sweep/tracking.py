@@ -13,16 +13,7 @@ from one_neuron.metrics import measure
 from one_neuron.result import describe_settings
 from one_neuron.settings import Settings
 from one_neuron.storage import Model, PreparedSet, save_model
-from one_neuron.sweep.children import (
-    KIND,
-    MODEL,
-    PARENT,
-    REMEDY,
-    SOURCE,
-    Children,
-    Connection,
-    describe_folds,
-)
+from one_neuron.sweep.children import REMEDY, SOURCE, Children, Connection, describe_folds
 from one_neuron.sweep.data import DataFiles, load_data
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
@@ -31,17 +22,12 @@ from one_neuron.sweep.summary import write_table
 from one_neuron.tracking import delete_run, explaining
 from one_neuron.tracking_model import describe_data, log_model
 from one_neuron.tracking_store import locked, undisturbed
+from one_neuron.tracking_tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-SWEEP_KEY = "one_neuron.sweep_key"
-TOTAL = "one_neuron.num_configurations"
-COMMAND = "one_neuron.command"
-COMMITTED = "one_neuron.committed_sweep"
-BEST = "one_neuron.best_run"
 MOST_CURVES = 200  # in a plot; each of an earlier sweep has to be asked for
-MAX_TAG = 5000  # characters
 
 
 def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
@@ -175,7 +161,7 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
         params = describe_settings(entry.settings)
         log_model(client, run, model, path=path, params=params, example=test.X[:1], step=step)
     # Last: with the tag it counts as kept.
-    client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL, model.sha256)], synchronous=True)
+    client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 
 
 def close_sweep(
