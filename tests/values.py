@@ -1,4 +1,4 @@
-"""Sections of params.yaml that most tests take as they are."""
+"""What most tests take as params.yaml, and parts of it."""
 
 from typing import Any
 
@@ -24,3 +24,17 @@ HDF5: dict[str, Any] = {
     "test_y": "test_set_y",
     "classes": "list_classes",
 }
+VALUES: dict[str, dict[str, Any]] = {
+    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
+    "data": DATA,
+    "hdf5": HDF5,
+    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
+    "evaluate": {"num_mistakes": 12},
+}
+
+
+def alias_bomb() -> str:
+    """Return a few hundred bytes that stand for 10 ** 12 words."""
+    lines = ["a0: &a0 [word, word, word, word, word, word, word, word, word, word]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    return "\n".join(lines)

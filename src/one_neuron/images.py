@@ -368,10 +368,7 @@ class _Depth:
             extremes.append((values.min(), values.max()))
         least, most = float(np.min(extremes)), float(np.max(extremes))
         if not (least >= 0 and most <= 65535):  # neither holds for nan
-            raise DataError(
-                f"has grey values from {least:g} to {most:g}; expected 0 to 1, 0 to 255 or 0 to 65535: scale them, or "
-                "save it with 8 bits"
-            )
+            raise DataError(f"has grey values from {least:g} to {most:g}; scale them: 0 to 1, 0 to 255 or 0 to 65535")
         tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
         if image.mode.startswith("I;16"):
             self._white = 4095 if tags.get(258) == (12,) else 65535

@@ -1,17 +1,18 @@
-"""The schema of params.yaml: types, ranges and messages. The only room that knows OmegaConf and Hydra."""
+"""The schema of params.yaml: types, ranges and messages. The only room of the stages that knows OmegaConf."""
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.schema import check_value, choice, number, text
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PARAMS_FILE = Path("params.yaml")
-CONF_FOLDER = Path("conf")
-COMMAND_LINE = "the command line"
 MAX_YAML_BYTES = 2**16
 
 
@@ -82,20 +83,9 @@ class Settings:
     evaluate: EvaluateSettings
 
 
-@dataclass(frozen=True)
-class SweepSettings:
-    """Section `sweep` of conf/config.yaml: how configurations are compared."""
-
-    folds: int = number(0, 1000)
-    seed: int = number(0, 2**63 - 1)
-    keep_models: int = number(0, 1000)
-
-
-_SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}
+SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}
 # All keys of params.yaml: "draw.seed", ..., with their declared types.
-KEYS: dict[str, Any] = {
-    f"{name}.{key.name}": key.type for name, section in _SECTIONS.items() for key in fields(section)
-}
+KEYS: dict[str, Any] = {f"{name}.{key.name}": key.type for name, section in SECTIONS.items() for key in fields(section)}
 
 
 def load_settings(path: Path = PARAMS_FILE) -> Settings:
@@ -167,82 +157,6 @@ def check_yaml(path: Path) -> None:
             raise SettingsError(f"'{path}', line {line}: the alias '*{event.anchor}' is not read; write the value out")
 
 
-def compose_settings(overrides: Sequence[str]) -> Settings:
-    """Compose params.yaml with Hydra overrides such as `train.learning_rate=0.01`, and check the result.
-
-    The current folder is the root of the project, with params.yaml and `conf`.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        Hydra's override syntax.
-
-    Returns
-    -------
-    Settings
-
-    Raises
-    ------
-    SettingsError
-        If an override is no override, or the composed value of a key does not fit.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    load_settings()  # its own mistakes are named with the file
-    try:
-        for override in OverridesParser.create().parse_overrides(list(overrides)):
-            check_key(override.key_or_group, [*KEYS, *_SECTIONS])
-    except HydraException as error:
-        raise _does_not_fit(overrides, error) from error
-    values = compose_values(overrides)
-    del values["sweep"]
-    return check_settings(values, origin=COMMAND_LINE)
-
-
-def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/config.yaml with overrides, and return the plain values, unchecked.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        Hydra's override syntax, a value each.
-
-    Returns
-    -------
-    dict
-        The sections of params.yaml, and the section `sweep`.
-
-    Raises
-    ------
-    SettingsError
-        If Hydra cannot compose it.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    if not (CONF_FOLDER / "config.yaml").is_file():
-        raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
-    try:
-        for path in sorted(CONF_FOLDER.rglob("*.yaml")):
-            check_yaml(path)
-        with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
-            values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise _does_not_fit(overrides, error) from error
-    assert isinstance(values, dict)
-    return {str(section): keys for section, keys in values.items()}
-
-
-def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
-    """Say what Hydra has against these overrides, without its list of places to look in."""
-    reason = one_line(str(error).partition("Config search path")[0])
-    return SettingsError(f"{' '.join(overrides)!r} does not fit: {reason}")
-
-
 def check_settings(values: Any, *, origin: str) -> Settings:
     """Turn plain values into checked settings.
 
@@ -260,11 +174,11 @@ def check_settings(values: Any, *, origin: str) -> Settings:
     """
     sections = _check_keys(values, [section.name for section in fields(Settings)], origin, where="")
     settings = Settings(
-        draw=_check_section(DrawSettings, "draw", sections, origin),
-        data=_check_section(DataSettings, "data", sections, origin),
-        hdf5=_check_section(Hdf5Settings, "hdf5", sections, origin),
-        train=_check_section(TrainSettings, "train", sections, origin),
-        evaluate=_check_section(EvaluateSettings, "evaluate", sections, origin),
+        draw=check_section(DrawSettings, "draw", sections, origin),
+        data=check_section(DataSettings, "data", sections, origin),
+        hdf5=check_section(Hdf5Settings, "hdf5", sections, origin),
+        train=check_section(TrainSettings, "train", sections, origin),
+        evaluate=check_section(EvaluateSettings, "evaluate", sections, origin),
     )
     _check_names(settings.hdf5, origin)
     return settings
@@ -281,50 +195,28 @@ def _check_names(names: Hdf5Settings, origin: str) -> None:
             raise SettingsError(f"{origin}: hdf5.{key} is {name!r}; expected a file inside data.path")
 
 
-def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:
-    """Turn the section `sweep` of conf/config.yaml into checked settings.
+SectionT = TypeVar("SectionT", bound="DataclassInstance")
+
+
+def check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:
+    """Check one section, key by key.
 
     Parameters
     ----------
-    values : mapping
-        As composed.
+    kind : type
+        A dataclass whose fields are declared by `schema.number`, `choice` or `text`.
+    name : str
+        Of the section.
+    sections : mapping
+        As read from YAML; has the section.
     origin : str
-        Where it comes from, for the message.
+        Where they come from, for the message.
 
     Raises
     ------
     SettingsError
         As `load_settings`.
     """
-    sweep = _check_section(SweepSettings, "sweep", {"sweep": values}, origin)
-    if sweep.folds == 1:
-        raise SettingsError(f"{origin}: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000")
-    return sweep
-
-
-def check_key(key: str, known: Sequence[str]) -> None:
-    """Name an unknown key of an override ourselves; Hydra would advise to append it with a plus sign.
-
-    Parameters
-    ----------
-    key : str
-        Such as "train.learning_rate".
-    known : sequence of str
-        What it may be.
-
-    Raises
-    ------
-    SettingsError
-        If it is something else.
-    """
-    _check_known(key, known, origin=COMMAND_LINE)
-
-
-SectionT = TypeVar("SectionT", DrawSettings, DataSettings, Hdf5Settings, TrainSettings, EvaluateSettings, SweepSettings)
-
-
-def _check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:
-    """Check one section, key by key."""
     values = _check_keys(sections[name], [key.name for key in fields(kind)], origin, where=f"{name}.")
     return kind(**{key.name: check_value(key, f"{name}.{key.name}", values[key.name], origin) for key in fields(kind)})
 
@@ -336,15 +228,32 @@ def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str
             f"{origin}: '{where.rstrip('.') or 'the file'}' is {values!r}; expected the keys {', '.join(expected)}"
         )
     for key in values:
-        _check_known(f"{where}{key}", [f"{where}{name}" for name in expected], origin, value=values[key])
+        check_known(f"{where}{key}", [f"{where}{name}" for name in expected], origin, value=values[key])
     for key in expected:
         if key not in values:
             raise SettingsError(f"{origin}: the key '{where}{key}' is missing; add it")
     return values
 
 
-def _check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> None:
-    """Check that the key is a known one; suggest the one that was meant."""
+def check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> None:
+    """Check that the key is a known one; suggest the one that was meant.
+
+    Parameters
+    ----------
+    key : str
+        Such as "train.learning_rate".
+    known : sequence of str
+        What it may be.
+    origin : str
+        Where it comes from, for the message.
+    **value : object
+        `value=...`, where it has one, for the message.
+
+    Raises
+    ------
+    SettingsError
+        If it is something else.
+    """
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"

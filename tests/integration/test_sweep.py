@@ -18,9 +18,10 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
+from one_neuron.composition import SweepSettings
 from one_neuron.errors import SettingsError
 from one_neuron.images import encode_picture
-from one_neuron.settings import Settings, SweepSettings, check_settings
+from one_neuron.settings import Settings, check_settings
 from one_neuron.storage import Model, PreparedSet, save_prepared
 from one_neuron.sweep.candidate import Candidate, find_candidate
 from one_neuron.sweep.children import Children, Connection, connect

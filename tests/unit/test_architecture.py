@@ -28,9 +28,9 @@ SCRIPTS = sorted((ROOT / "pipeline").glob("*.py"))
 
 # Each outside library has one door. Patterns are relative to src/one_neuron.
 DOORS = {
-    "hydra": ["settings.py", "sweep/plan.py", "sweep/run.py"],
-    "omegaconf": ["settings.py", "sweep/run.py"],
-    "yaml": ["settings.py", "sweep/data.py"],
+    "hydra": ["composition.py", "sweep/plan.py", "sweep/run.py"],
+    "omegaconf": ["settings.py", "composition.py", "sweep/run.py"],
+    "yaml": ["settings.py", "composition.py", "sweep/data.py"],
     "ruamel": ["promotion.py"],
     "PIL": ["images.py", "drawing/*.py"],
     "h5py": ["storage.py", "hdf5.py"],

@@ -3,7 +3,6 @@
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,15 +12,7 @@ from one_neuron.neuron import Parameters
 from one_neuron.result import Result, find_origin
 from one_neuron.settings import check_settings
 from one_neuron.storage import Model, PreparedSet
-from tests.values import DATA, HDF5, TREATMENT
-
-VALUES: dict[str, dict[str, Any]] = {
-    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": DATA,
-    "hdf5": HDF5,
-    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
-    "evaluate": {"num_mistakes": 12},
-}
+from tests.values import DATA, HDF5, TREATMENT, VALUES
 
 
 def _prepared(m: int) -> PreparedSet:

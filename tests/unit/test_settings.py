@@ -1,7 +1,6 @@
 """params.yaml: what is accepted, and what the message says about everything else."""
 
 import math
-import shutil
 import subprocess
 import sys
 import time
@@ -17,23 +16,11 @@ from one_neuron.errors import SettingsError
 from one_neuron.settings import (
     KEYS,
     Settings,
-    SweepSettings,
-    check_key,
     check_settings,
-    check_sweep_settings,
-    compose_settings,
-    compose_values,
     load_settings,
 )
-from tests.values import DATA, HDF5
+from tests.values import VALUES, alias_bomb
 
-VALUES: dict[str, dict[str, Any]] = {
-    "draw": {"seed": 1, "num_train": 600, "num_test": 200},
-    "data": {**DATA, "num_px": 64},
-    "hdf5": HDF5,
-    "train": {"learning_rate": 0.005, "num_iterations": 2000, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
-    "evaluate": {"num_mistakes": 12},
-}
 TEXT = yaml.safe_dump(VALUES, sort_keys=False)
 RATE = "train.learning_rate is {}; expected a number from 1e-12 to 1,000"
 ITERATIONS = "train.num_iterations is {}; expected a whole number from 1 to 10,000,000"
@@ -61,15 +48,6 @@ def write(tmp_path: Path) -> Write:
         return path
 
     return write_params
-
-
-@pytest.fixture
-def project(tmp_path: Path, repository: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of the project's configuration, made the current folder."""
-    shutil.copytree(repository / "conf", tmp_path / "conf")
-    write(TEXT)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def change(key: str, value: object) -> dict[str, dict[str, Any]]:
@@ -189,7 +167,7 @@ def test_the_source_is_one_of_some_words(value: object) -> None:
             TEXT + "optimizer: 5\n", "unknown key 'optimizer' with the value 5; known are draw, data", id="section"
         ),
         pytest.param(TEXT + "1: 2\n", "unknown key '1' with the value 2", id="number as key"),
-        pytest.param(TEXT.replace("  num_px: 64\n", ""), "the key 'data.num_px' is missing", id="missing"),
+        pytest.param(TEXT.replace("  num_px: 2\n", ""), "the key 'data.num_px' is missing", id="missing"),
         pytest.param(TEXT.split("evaluate")[0], "the key 'evaluate' is missing", id="missing section"),
         pytest.param(
             TEXT.split("evaluate")[0] + "evaluate: 5\n", "'evaluate' is 5; expected the keys num_mistakes", id="flat"
@@ -234,75 +212,6 @@ def test_files_of_other_editors_are_read(write: Write, content: str) -> None:
     assert asdict(load_settings(write(content))) == VALUES
 
 
-@pytest.mark.parametrize(
-    ("override", "key", "value"),
-    [
-        ("train.learning_rate=1e-3", "learning_rate", 0.001),
-        ("train.num_iterations=2e3", "num_iterations", 2000),
-        ("++train.threshold=0.25", "threshold", 0.25),
-        ("train={record_every: 7}", "record_every", 7),
-        ("train.learning_rate=${train.threshold}", "learning_rate", 0.5),
-    ],
-)
-def test_overrides_are_composed(project: Path, override: str, key: str, value: float) -> None:
-    """One value changes, with its declared type, and params.yaml is never written."""
-    before = (project / "params.yaml").read_bytes()
-    settings = compose_settings([override])
-    assert asdict(settings) == change(f"train.{key}", value)
-    assert type(getattr(settings.train, key)) is type(value)
-    assert (project / "params.yaml").read_bytes() == before
-    assert sorted(path.name for path in project.iterdir()) == ["conf", "params.yaml"]
-
-
-def test_composing_the_committed_files(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real configuration, comments in params.yaml and all, twice in one process."""
-    monkeypatch.chdir(repository)
-    before = (repository / "params.yaml").read_bytes()
-    assert b"#" in before
-    assert compose_settings([]) == load_settings()
-    composed = compose_settings(["data.source=catvnoncat", "train.num_iterations=10"])
-    assert (composed.data.source, composed.train.num_iterations) == ("catvnoncat", 10)
-    assert (repository / "params.yaml").read_bytes() == before
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["train.num_iterations=1.5"], ITERATIONS.format("1.5")),
-        (["train.num_iterations=1" + "0" * 400], "train.num_iterations is 1000"),
-        (["train.learning_rate='0.1'"], RATE.format("'0.1' (text)")),
-        (["train.learning_rate=nan"], RATE.format("nan")),
-        (["train.learning_rate=inf"], RATE.format("inf")),
-        (["train.learning_rate=null"], RATE.format("None")),
-        (["train.learning_rate="], RATE.format("'' (text)")),
-        (["train.learning_rat=0.1"], "unknown key 'train.learning_rat'; did you mean 'train.learning_rate'?"),
-        (["+train.momentum=0.9"], "unknown key 'train.momentum'"),
-        (["hydra.verbose=true"], "unknown key 'hydra.verbose'"),
-        (["~train.learning_rate"], "the key 'train.learning_rate' is missing"),
-        (["train=5"], "'train' is 5; expected the keys"),
-        (["train.learning_rate=0.1,0.2"], "does not fit"),
-        (["train.learning_rate=${nowhere}"], "does not fit"),
-        (["data=other"], "'data' is 'other'; expected the keys source, num_px"),
-        (["train.learning_rate"], "does not fit"),
-        (["=1"], "unknown key ''"),
-        (["\0=1"], "does not fit"),
-    ],
-)
-def test_wrong_overrides_are_named(project: Path, overrides: list[str], message: str) -> None:
-    """Key, value and what is allowed; Hydra's own words only where the syntax is wrong."""
-    with pytest.raises(SettingsError) as caught:
-        compose_settings(overrides)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_mistake_in_the_file_is_told_before_the_override(project: Path, write: Write) -> None:
-    """What is wrong in params.yaml is named as such."""
-    write(replace_value("num_px", "0"))
-    with pytest.raises(SettingsError, match=r"params.yaml: data.num_px is 0; expected a whole number from 1 to 1,024"):
-        compose_settings(["train.threshold=0.25"])
-
-
 def test_settings_are_frozen() -> None:
     """A value that was checked stays as it is."""
     settings = check_settings(VALUES, origin="here")
@@ -311,102 +220,10 @@ def test_settings_are_frozen() -> None:
         settings.train.learning_rate = 5.0  # type: ignore[misc]
 
 
-# --- the section `sweep` -------------------------------------------------------------
-
-SWEEP = {"folds": 5, "seed": 1, "keep_models": 1}
-
-
-def test_settings_of_a_sweep() -> None:
-    """Whole numbers, however they are written."""
-    found = check_sweep_settings({"folds": 1e1, "seed": 2**63 - 1, "keep_models": 0}, origin="here")
-    assert found == SweepSettings(folds=10, seed=2**63 - 1, keep_models=0)
-    assert {type(value) for value in asdict(found).values()} == {int}
-
-
-@pytest.mark.parametrize(("key", "most"), [("folds", 1000), ("seed", 2**63 - 1), ("keep_models", 1000)])
-def test_the_ends_of_a_range_of_a_sweep(key: str, most: int) -> None:
-    """Both ends are allowed, one step beyond is not; nor is half a step, text or nothing."""
-    for value in (0, most):
-        assert asdict(check_sweep_settings({**SWEEP, key: value}, origin="here"))[key] == value
-    for wrong in (-1, most + 1, 2.5, "5", None, True, math.nan, [5]):
-        with pytest.raises(SettingsError) as caught:
-            check_sweep_settings({**SWEEP, key: wrong}, origin="here")
-        assert str(caught.value).startswith(f"here: sweep.{key} is {wrong!r}")
-        assert str(caught.value).endswith(f"expected a whole number from 0 to {most:,}")
-
-
-def test_one_fold_is_none() -> None:
-    """It would hold out all pictures; two are the least."""
-    with pytest.raises(SettingsError) as caught:
-        check_sweep_settings({**SWEEP, "folds": 1}, origin="here")
-    assert str(caught.value) == "here: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000"
-    assert check_sweep_settings({**SWEEP, "folds": 2}, origin="here").folds == 2
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({**SWEEP, "fold": 3}, "here: unknown key 'sweep.fold' with the value 3; did you mean 'sweep.folds'?"),
-        ({"folds": 5, "seed": 1}, "here: the key 'sweep.keep_models' is missing; add it"),
-        (5, "here: 'sweep' is 5; expected the keys folds, seed, keep_models"),
-        (None, "here: 'sweep' is None; expected the keys folds, seed, keep_models"),
-    ],
-)
-def test_a_wrong_section_of_a_sweep_is_named(values: object, message: str) -> None:
-    """Key and value."""
-    with pytest.raises(SettingsError) as caught:
-        check_sweep_settings(values, origin="here")
-    assert str(caught.value) == message
-
-
 def test_all_keys_with_their_types() -> None:
     """One for each value of params.yaml."""
     flat = {f"{section}.{key}": type(value) for section, keys in VALUES.items() for key, value in keys.items()}
     assert flat == KEYS
-
-
-def test_a_known_key_passes_and_another_is_named() -> None:
-    """With what was meant."""
-    check_key("train.learning_rate", list(KEYS))
-    with pytest.raises(SettingsError) as caught:
-        check_key("train.treshold", list(KEYS))
-    assert str(caught.value) == "the command line: unknown key 'train.treshold'; did you mean 'train.threshold'?"
-
-
-def test_composed_values_are_plain_and_unchecked(project: Path) -> None:
-    """Sections as YAML gives them, and `sweep`; nothing of Hydra's own."""
-    values = compose_values(["train.learning_rate=-1", "train.num_iterations=abc", "sweep.folds=7"])
-    assert {key: section for key, section in values.items() if key != "sweep"} == {
-        **VALUES,
-        "train": {**VALUES["train"], "learning_rate": -1, "num_iterations": "abc"},
-    }
-    assert values["sweep"] == {**SWEEP, "folds": 7, "params": {}}
-    assert {type(section) for section in values.values()} == {dict}
-
-
-def test_composing_reads_what_is_committed(project: Path) -> None:
-    """The grid of a sweep, as text; an interpolation is worked out."""
-    values = compose_values(["sweep=course", "train.tolerance=${train.threshold}"])
-    committed = yaml.safe_load((project / "conf/sweep/course.yaml").read_text(encoding="utf-8"))
-    assert values["sweep"]["params"] == committed["params"]
-    assert values["train"]["tolerance"] == 0.5
-
-
-@pytest.mark.parametrize("override", ["sweep=nothing", "sweep=null", "sweep=5"])
-def test_what_cannot_be_composed_is_refused(project: Path, override: str) -> None:
-    """In one line, with the override, without the places that Hydra searched."""
-    with pytest.raises(SettingsError) as caught:
-        compose_values([override])
-    assert str(caught.value).startswith(f"'{override}' does not fit: ")
-    assert str(project) not in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_configuration_says_how_to_get_it_back(project: Path) -> None:
-    """Git has it."""
-    (project / "conf/config.yaml").unlink()
-    with pytest.raises(SettingsError, match=r"^'conf/config.yaml' is missing; restore it: git checkout conf$"):
-        compose_values([])
 
 
 TEXTS = ["data.path", "data.positive_class", "hdf5.train_x"]
@@ -451,7 +268,7 @@ def test_a_text_is_on_one_line(key: str, value: str) -> None:
 def test_some_texts_may_be_empty() -> None:
     """A file may lack names of classes, or a test set: then both its names are empty."""
     assert check_settings(change("hdf5.classes", ""), origin="here").hdf5.classes == ""
-    values = {**VALUES, "hdf5": {**HDF5, "test_x": "", "test_y": ""}}
+    values = {**VALUES, "hdf5": {**VALUES["hdf5"], "test_x": "", "test_y": ""}}
     assert check_settings(values, origin="here").hdf5.test_x == ""
     for key in ("test_x", "test_y"):
         with pytest.raises(
@@ -478,13 +295,6 @@ def test_a_tilde_is_refused(value: str) -> None:
         check_settings(change("data.path", value), origin="here")
 
 
-def alias_bomb() -> str:
-    """Return a few hundred bytes that stand for 10 ** 12 words."""
-    lines = ["a0: &a0 [word, word, word, word, word, word, word, word, word, word]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    return "\n".join(lines)
-
-
 def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
     """In a process of its own that may not grow: OmegaConf would copy what every alias stands for."""
     path = write(alias_bomb())
@@ -499,13 +309,6 @@ def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
     )
     assert time.monotonic() - started < 2
     assert f"SettingsError: '{path}', line 2: the alias '*a0' is not read; write the value out" in done.stderr
-
-
-def test_an_alias_bomb_in_a_sweep_is_refused_at_once(project: Path) -> None:
-    """What Hydra reads is looked at, too."""
-    (project / "conf/sweep/bomb.yaml").write_text(alias_bomb())
-    with pytest.raises(SettingsError, match=r"conf/sweep/bomb.yaml', line 2: the alias '.a0' is not read"):
-        compose_settings(["train.learning_rate=0.01"])
 
 
 def test_a_file_too_large_for_parameters_is_refused(write: Write) -> None:

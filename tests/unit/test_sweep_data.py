@@ -16,15 +16,8 @@ from one_neuron.settings import Settings, check_settings
 from one_neuron.storage import PreparedSet, load_prepared, save_prepared
 from one_neuron.sweep import data
 from one_neuron.sweep.data import DataFiles, load_data, name_data, prepare_data
-from tests.values import DATA, HDF5
+from tests.values import VALUES
 
-VALUES: dict[str, dict[str, Any]] = {
-    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": DATA,
-    "hdf5": HDF5,
-    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
-    "evaluate": {"num_mistakes": 12},
-}
 OWN = check_settings(VALUES, origin="the test")
 OTHER = replace(OWN, draw=replace(OWN.draw, seed=2))
 COURSE = replace(OWN, data=replace(OWN.data, source="catvnoncat"))

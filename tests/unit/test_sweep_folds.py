@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
+from one_neuron.composition import SweepSettings
 from one_neuron.errors import DataError
-from one_neuron.settings import SweepSettings
 from one_neuron.storage import PreparedSet, save_prepared
 from one_neuron.sweep.data import DataFiles
 from one_neuron.sweep.folds import assign_folds

@@ -10,8 +10,9 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from one_neuron.composition import SweepSettings
 from one_neuron.errors import SettingsError
-from one_neuron.settings import Settings, SweepSettings, load_settings
+from one_neuron.settings import Settings, load_settings
 from one_neuron.sweep.plan import Plan, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"

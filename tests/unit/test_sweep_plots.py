@@ -25,15 +25,8 @@ from PIL import Image
 from one_neuron.settings import check_settings
 from one_neuron.sweep import plots
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
-from tests.values import DATA, HDF5
+from tests.values import VALUES
 
-VALUES: dict[str, dict[str, Any]] = {
-    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": DATA,
-    "hdf5": HDF5,
-    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
-    "evaluate": {"num_mistakes": 12},
-}
 SETTINGS = check_settings(VALUES, origin="the test")
 Curves = list[tuple[Entry, list[tuple[int, float]]]]
 TEST = "test (for information, not used to choose)"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.settings import Settings, SweepSettings, check_settings
+from one_neuron.settings import Settings, check_settings
 from one_neuron.sweep import state
 from one_neuron.sweep.data import DataFiles, name_data
 from one_neuron.sweep.plan import expand
@@ -26,15 +27,8 @@ from one_neuron.sweep.state import (
     remove_state,
     save_batches,
 )
-from tests.values import DATA, HDF5
+from tests.values import VALUES
 
-VALUES: dict[str, dict[str, Any]] = {
-    "draw": {"seed": 1, "num_train": 8, "num_test": 4},
-    "data": DATA,
-    "hdf5": HDF5,
-    "train": {"learning_rate": 0.005, "num_iterations": 200, "record_every": 100, "tolerance": 0.0, "threshold": 0.5},
-    "evaluate": {"num_mistakes": 12},
-}
 SETTINGS = check_settings(VALUES, origin="the test")
 FILES = DataFiles(Path("a/train.h5"), Path("a/test.h5"), "1" * 64, "2" * 64)
 SWEEP = SweepSettings(folds=5, seed=1, keep_models=1)

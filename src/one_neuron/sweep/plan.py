@@ -11,18 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from one_neuron.composition import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings import (
-    COMMAND_LINE,
-    KEYS,
-    Settings,
-    SweepSettings,
-    check_key,
-    check_settings,
-    check_sweep_settings,
-    compose_values,
-    load_settings,
-)
+from one_neuron.settings import KEYS, Settings, check_known, check_settings, load_settings
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -91,7 +82,7 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
         )
     swept = [key for key, override in asked.items() if override.is_sweep_override()]
     for key, override in asked.items():
-        check_key(key, [*_KEYS, "sweep"])
+        check_known(key, [*_KEYS, "sweep"], COMMAND_LINE)
         if swept and key not in swept and "${" in str(override.input_line):
             raise SettingsError(
                 f"{override.input_line!r} refers to another value; where values are swept, write it out"

@@ -1,0 +1,131 @@
+"""Values from params.yaml, conf/ and the command line together, by Hydra, and the section `sweep`, which lives there.
+
+A room apart from `settings`, because no stage depends on it: how a sweep is composed changes no result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from one_neuron.errors import SettingsError, one_line
+from one_neuron.schema import number
+from one_neuron.settings import (
+    KEYS,
+    SECTIONS,
+    Settings,
+    check_known,
+    check_section,
+    check_settings,
+    check_yaml,
+    load_settings,
+)
+
+CONF_FOLDER = Path("conf")
+COMMAND_LINE = "the command line"
+
+
+@dataclass(frozen=True)
+class SweepSettings:
+    """Section `sweep` of conf/config.yaml: how configurations are compared."""
+
+    folds: int = number(0, 1000)
+    seed: int = number(0, 2**63 - 1)
+    keep_models: int = number(0, 1000)
+
+
+def compose_settings(overrides: Sequence[str]) -> Settings:
+    """Compose params.yaml with Hydra overrides such as `train.learning_rate=0.01`, and check the result.
+
+    The current folder is the root of the project, with params.yaml and `conf`.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Hydra's override syntax.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    SettingsError
+        If an override is no override, or the composed value of a key does not fit.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    load_settings()  # its own mistakes are named with the file
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            check_known(override.key_or_group, [*KEYS, *SECTIONS], COMMAND_LINE)
+    except HydraException as error:
+        raise _does_not_fit(overrides, error) from error
+    values = compose_values(overrides)
+    del values["sweep"]
+    return check_settings(values, origin=COMMAND_LINE)
+
+
+def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Compose conf/config.yaml with overrides, and return the plain values, unchecked.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Hydra's override syntax, a value each.
+
+    Returns
+    -------
+    dict
+        The sections of params.yaml, and the section `sweep`.
+
+    Raises
+    ------
+    SettingsError
+        If Hydra cannot compose it.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    if not (CONF_FOLDER / "config.yaml").is_file():
+        raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
+    try:
+        for path in sorted(CONF_FOLDER.rglob("*.yaml")):
+            check_yaml(path)
+        with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
+            values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise _does_not_fit(overrides, error) from error
+    assert isinstance(values, dict)
+    return {str(section): keys for section, keys in values.items()}
+
+
+def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
+    """Say what Hydra has against these overrides, without its list of places to look in."""
+    reason = one_line(str(error).partition("Config search path")[0])
+    return SettingsError(f"{' '.join(overrides)!r} does not fit: {reason}")
+
+
+def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:
+    """Turn the section `sweep` of conf/config.yaml into checked settings.
+
+    Parameters
+    ----------
+    values : mapping
+        As composed.
+    origin : str
+        Where it comes from, for the message.
+
+    Raises
+    ------
+    SettingsError
+        As `load_settings`.
+    """
+    sweep = check_section(SweepSettings, "sweep", {"sweep": values}, origin)
+    if sweep.folds == 1:
+        raise SettingsError(f"{origin}: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000")
+    return sweep
