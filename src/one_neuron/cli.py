@@ -20,7 +20,7 @@ from one_neuron.errors import (
     report_error,
     run_command,
 )
-from one_neuron.files import read_json
+from one_neuron.files import find_root, read_json
 
 MODEL = Path("models/model.h5")
 _SHOWN_CLASSES = 6
@@ -135,7 +135,7 @@ def run_promote(options: argparse.Namespace) -> None:
     from one_neuron.settings import PARAMS_FILE
     from one_neuron.sweep.candidate import find_candidate
 
-    candidate = find_candidate(_find_root(), sweep=options.sweep, run=options.run_id)
+    candidate = find_candidate(find_root(), sweep=options.sweep, run=options.run_id)
     if candidate.diverged and not options.force:
         raise SettingsError(f"run {candidate.run_id} diverged; choose another one, or take it all the same: --force")
     name = f"run {candidate.run_id}" + (f" of sweep {candidate.sweep_id}" if candidate.sweep_id else "")
@@ -145,13 +145,6 @@ def run_promote(options: argparse.Namespace) -> None:
         return
     promise = f"; the model's SHA-256 will be {candidate.model_sha256}" if candidate.model_sha256 else ""
     print(f"{difference}Promoted {name}: now run `dvc repro`{promise}.")
-
-
-def _find_root() -> Path:
-    """Return the current folder, the root of the project."""
-    if not Path("dvc.yaml").is_file():
-        raise SettingsError(f"'{Path.cwd()}' is not the root of the project; go there and run it again")
-    return Path.cwd()
 
 
 def run_report(_: argparse.Namespace) -> None:
@@ -234,7 +227,7 @@ def run_ui(options: argparse.Namespace) -> None:
     """Become the MLflow server, on this machine alone and with the store that the stage `track` uses."""
     from one_neuron.tracking_store import NO_TELEMETRY, ensure_store
 
-    store = ensure_store(_find_root())
+    store = ensure_store(find_root())
     if store.uri.startswith("http"):
         print(f"MLFLOW_TRACKING_URI names a server; open {store.place}")
         return

@@ -9,7 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, one_line
+from one_neuron.errors import DataError, SettingsError, one_line, quote
+
+
+def find_root() -> Path:
+    """Return the current folder, if it is the root of the project.
+
+    Raises
+    ------
+    SettingsError
+        If it is another folder.
+    """
+    root = Path.cwd()
+    if not (root / "dvc.yaml").is_file():
+        raise SettingsError(f"{quote(root)} is not the root of the project; go there and run it again")
+    return root
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 QUIET_SECONDS = 2  # what is done by then needs no bar
 LINE_SECONDS = 10
@@ -24,9 +25,7 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
     if not _is_watched():
         yield None
         return
-    from tqdm import tqdm
-
-    with tqdm(total=num_iterations, unit=" iterations", delay=QUIET_SECONDS, leave=False, dynamic_ncols=True) as bar:
+    with _bar(num_iterations, unit=" iterations") as bar:
 
         def show(iteration: int, cost: float) -> None:
             if iteration > bar.n:
@@ -52,17 +51,7 @@ def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[
         How many are there before anything is done.
     """
     if _is_watched():
-        from tqdm import tqdm
-
-        with tqdm(
-            total=total,
-            initial=already,
-            desc=what,
-            delay=QUIET_SECONDS,
-            leave=False,
-            dynamic_ncols=True,
-            bar_format=_SWEEP_BAR,
-        ) as bar:
+        with _bar(total, initial=already, desc=what, bar_format=_SWEEP_BAR) as bar:
 
             def show(done: int, note: str = "") -> None:
                 bar.set_postfix_str(note, refresh=False)
@@ -96,17 +85,7 @@ def pictures_bar(total: int) -> Iterator[Callable[[int], None]]:
         How many pictures there are.
     """
     if _is_watched():
-        from tqdm import tqdm
-
-        with tqdm(
-            total=total,
-            desc="pictures",
-            unit=" pictures",
-            delay=QUIET_SECONDS,
-            leave=False,
-            dynamic_ncols=True,
-            bar_format=_PICTURES_BAR,
-        ) as bar:
+        with _bar(total, desc="pictures", unit=" pictures", bar_format=_PICTURES_BAR) as bar:
             yield lambda done: bar.update(done - bar.n)
         return
     told, before = time.monotonic(), 0
@@ -121,6 +100,13 @@ def pictures_bar(total: int) -> Iterator[Callable[[int], None]]:
             print(f"pictures: {done:,} of {total:,}, {rate:,.0f} a second, {left:,.0f} s left", file=sys.stderr)
 
     yield tell
+
+
+def _bar(total: int, **options: Any) -> Any:
+    """Return a bar that appears after a while and leaves nothing behind."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, **options)
 
 
 def _is_watched() -> bool:

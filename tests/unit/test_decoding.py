@@ -378,9 +378,11 @@ def test_a_large_picture_has_its_turn() -> None:
 
     threads = [threading.Thread(target=hold, args=(pixels,)) for pixels in (10, 1)]
     with gate.reserve(1):
-        for thread in threads:
-            thread.start()
-            time.sleep(0.02)  # until it waits
+        threads[0].start()
+        while not gate._turn.locked():  # until it waits
+            time.sleep(0.001)
+        threads[1].start()
+        time.sleep(0.02)  # in which it could pass
         assert order == []
     for thread in threads:
         thread.join(10)
@@ -464,7 +466,7 @@ def test_after_an_end_at_any_moment_the_rest_is_decoded(
     for records in (7, 31):
         ended, seconds = end_after(paths[0].parent, root, records, how)
         assert ended == code
-        assert seconds < 2
+        assert seconds < 10
     there = sum(path.stat().st_size // 8 for path in root.rglob("*.keys"))
     assert 31 <= there < 60
     np.testing.assert_array_equal(run(paths).X[:], expected)

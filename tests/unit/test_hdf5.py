@@ -351,14 +351,14 @@ CLAIM = """if True:
     from pathlib import Path
     from one_neuron.errors import DataError
     from one_neuron.hdf5 import open_hdf5, read_dataset
-    started = time.perf_counter()
+    started = time.process_time()
     for name in sys.argv[1:]:
         try:
             with open_hdf5(Path(name), remedy="-") as file:
                 read_dataset(file, "x", dtype="uint8", ndim=3)
         except DataError:
             print("refused")
-    print(time.perf_counter() - started)
+    print(time.process_time() - started)
     print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 

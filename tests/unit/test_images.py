@@ -176,7 +176,7 @@ def test_odd_greys(content: Callable[[], bytes], expected: list[int]) -> None:
 def test_deep_grey_out_of_range_is_refused(value: float, tmp_path: Path) -> None:
     """The range that was found is named."""
     Image.fromarray(np.array([[value, 0.5]], dtype=np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(DataError, match=r"a.tif' has grey values from .*; expected 0 to 1"):
+    with pytest.raises(DataError, match=r"a.tif' has grey values from .*; scale them: 0 to 1"):
         load_picture(tmp_path / "a.tif", 2)
 
 
@@ -337,10 +337,10 @@ def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     make, message = BAD_FILES[kind]
     path = tmp_path / "a b.jpg"
     make(path)
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match=rf"^'{path}' {message}") as caught:
         load_picture(path, 8)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
     assert "\n" not in str(caught.value)
 
 
@@ -422,10 +422,10 @@ def test_too_many_pixels_are_refused_by_the_header(width: int, height: int, tmp_
     """At once, before anything is decoded, with the limit."""
     path = tmp_path / "a.png"
     path.write_bytes(png_header(width, height))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match=r"a.png' has .*64,000,000"):
         load_picture(path, 8)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_the_largest_picture_is_not_refused_by_the_header(tmp_path: Path) -> None:
@@ -576,10 +576,10 @@ def test_what_is_dear_to_read_is_refused(kind: str) -> None:
     """Before time or memory is spent on it."""
     make, message = DEAR[kind]
     content = make()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(DataError, match=f"^{message}"):
         read_picture(io.BytesIO(content), 8)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
@@ -635,13 +635,13 @@ import sys, time
 from pathlib import Path
 from one_neuron.errors import DataError
 from one_neuron.images import load_picture
-started = time.perf_counter()
+started = time.process_time()
 try:
     load_picture(Path(sys.argv[1]), 64)
 except DataError as error:
     print(error)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.perf_counter() - started, int(peak) / 1000)
+print(time.process_time() - started, int(peak) / 1000)
 """
 
 

@@ -470,12 +470,12 @@ def test_a_small_file_that_claims_terabytes_is_refused_at_once(
 
     edit(path, claim)
     assert path.stat().st_size < 100_000
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(
         DataError, match=f"'{key}' claims {np.prod(shape) * np.dtype(dtype).itemsize} bytes and stores 0"
     ):
         load_prepared(path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,19 @@ class Children:
     Parameters
     ----------
     connection : Connection
+
+    Attributes
+    ----------
+    entries : dict of str to Entry
+        What is known of the configurations, by content key.
+    best : Entry or None
+        Of the entries.
+    curves : dict of str to list of (int, float)
+        The thinned cost curves of those that were written here.
+    parents : dict of str to set of str
+        For each sweep in the store the keys of its configurations, asked for or not.
+    seconds : float
+        Spent on training in this process.
     """
 
     def __init__(self, connection: Connection) -> None:

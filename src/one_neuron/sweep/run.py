@@ -19,6 +19,7 @@ from one_neuron.checkpoints import CheckpointFile
 from one_neuron.composition import CONF_FOLDER, SweepSettings
 from one_neuron.data_report import find_originals, row_digests
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError, one_line
+from one_neuron.files import find_root
 from one_neuron.progress import sweep_bar, training_bar
 from one_neuron.settings import Settings, check_settings
 from one_neuron.storage import Model, PreparedSet
@@ -61,9 +62,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         failed.
     """
     options = _parser().parse_intermixed_args(arguments)
-    root = Path.cwd()
-    if not (root / "dvc.yaml").is_file():
-        raise SettingsError(f"'{root}' is not the root of the project; go there and run it again")
+    root = find_root()
     clock = _Clock()
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # MLflow's import takes as long as DVC's look at the data
