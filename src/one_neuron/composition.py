@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.schema import number
+from one_neuron.schema import number, show
 from one_neuron.settings import (
     KEYS,
     SECTIONS,
@@ -60,7 +60,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             check_known(override.key_or_group, [*KEYS, *SECTIONS], COMMAND_LINE)
-    except HydraException as error:
+    except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
         raise _does_not_fit(overrides, error) from error
     values = compose_values(overrides)
     del values["sweep"]
@@ -107,7 +107,7 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
 def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
     """Say what Hydra has against these overrides, without its list of places to look in."""
     reason = one_line(str(error).partition("Config search path")[0])
-    return SettingsError(f"{' '.join(overrides)!r} does not fit: {reason}")
+    return SettingsError(f"{show(' '.join(overrides))} does not fit: {reason}")
 
 
 def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:

@@ -14,6 +14,7 @@ import numpy as np
 from one_neuron.errors import DataError
 
 FORMAT_VERSION = 3
+MAX_NUM_PX = 1024
 RESIZES = ("stretch", "crop", "pad")  # how a picture is brought to num_px x num_px
 DECODES = ("exact", "fast")  # how it is read
 
@@ -106,8 +107,8 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
     classes = read_json_attribute(attributes, "classes", list)
     check_classes(classes)
     num_px = int(read_attribute(attributes, "num_px", int))
-    if num_px < 1:
-        raise DataError(f"its num_px is {num_px}; expected at least 1")
+    if not 1 <= num_px <= MAX_NUM_PX:
+        raise DataError(f"its num_px is {num_px}; expected 1 to {MAX_NUM_PX:,}")
     resize, decode = (str(read_attribute(attributes, key, str)) for key in ("resize", "decode"))
     check_treatment(resize, decode)
     return Header(num_px, (classes[0], classes[1]), resize, decode, str(read_attribute(attributes, "sha256", str)))

@@ -6,6 +6,8 @@ from typing import Any
 
 from one_neuron.errors import SettingsError
 
+_SHOWN = 200  # letters of a value in a message
+
 
 def number(least: float, most: float, *, open_ends: bool = False) -> Any:
     """Declare a number in [least, most], or in (least, most) with `open_ends`."""
@@ -20,6 +22,15 @@ def choice(*options: str) -> Any:
 def text(what: str, *, may_be_empty: bool = False) -> Any:
     """Declare a text on one line; `what` says what it names."""
     return field(metadata={"what": what, "may_be_empty": may_be_empty})
+
+
+def show(value: object) -> str:
+    """Return a value for a message: as Python writes it, but for the rest of a long one."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
@@ -54,20 +65,20 @@ def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
         fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
     if not fits:
         note = " (text)" if isinstance(value, str) and "options" not in limits else ""
-        raise SettingsError(f"{origin}: {name} is {value!r}{note}; expected {allowed}")
+        raise SettingsError(f"{origin}: {name} is {show(value)}{note}; expected {allowed}")
     return value if key.type is str else key.type(value)  # type: ignore[operator]
 
 
 def _check_text(name: str, value: Any, origin: str, *, what: str, may_be_empty: bool) -> str:
     """Check a text on one line; a class or a file may be called 7, which YAML takes for a number."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return str(value)
     expected = f"the name of {what}" + (", or ''" if may_be_empty else "")
     if not isinstance(value, str):
-        raise SettingsError(f"{origin}: {name} is {value!r}; expected {expected}: put it in quotation marks")
+        raise SettingsError(f"{origin}: {name} is {show(value)}; expected {expected}: put it in quotation marks")
     if not value.isprintable() or value != value.strip() or not (value or may_be_empty):
         raise SettingsError(
-            f"{origin}: {name} is {value!r}; expected {expected}, on one line, without spaces around it"
+            f"{origin}: {name} is {show(value)}; expected {expected}, on one line, without spaces around it"
         )
     if value.startswith("~"):
         raise SettingsError(f"{origin}: {name} is {value!r}; '~' is not read: write the path from / on")

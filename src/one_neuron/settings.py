@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.schema import check_value, choice, number, text
+from one_neuron.schema import check_value, choice, number, show, text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 PARAMS_FILE = Path("params.yaml")
 MAX_YAML_BYTES = 2**16
+MAX_YAML_DEPTH = 20  # libyaml's time grows with the square
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
 
 
 def check_yaml(path: Path) -> None:
-    """Refuse a YAML file that would grow when it is read: an alias of an alias of an alias fills any memory.
+    """Refuse a YAML file that is dear to read: an alias of an alias of an alias fills any memory.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ def check_yaml(path: Path) -> None:
     Raises
     ------
     SettingsError
-        If it is larger than 64 KB, or holds an alias (`*name`).
+        If it is larger than 64 KB, holds an alias (`*name`), or is nested too deep.
     OSError, YAMLError
         If it cannot be read, or is no YAML.
     """
@@ -151,7 +152,12 @@ def check_yaml(path: Path) -> None:
         raise SettingsError(
             f"'{path}' has {size:,} bytes; at most {MAX_YAML_BYTES:,} are read: it holds parameters alone"
         )
+    depth = 0
     for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_YAML_DEPTH:
+            line = event.start_mark.line + 1
+            raise SettingsError(f"'{path}', line {line}: more than {MAX_YAML_DEPTH} lists or sections in each other")
         if isinstance(event, yaml.AliasEvent):
             line = event.start_mark.line + 1
             raise SettingsError(f"'{path}', line {line}: the alias '*{event.anchor}' is not read; write the value out")
@@ -225,7 +231,7 @@ def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str
     """Check that `values` is a mapping with just the expected keys."""
     if not isinstance(values, Mapping):
         raise SettingsError(
-            f"{origin}: '{where.rstrip('.') or 'the file'}' is {values!r}; expected the keys {', '.join(expected)}"
+            f"{origin}: '{where.rstrip('.') or 'the file'}' is {show(values)}; expected the keys {', '.join(expected)}"
         )
     for key in values:
         check_known(f"{where}{key}", [f"{where}{name}" for name in expected], origin, value=values[key])
@@ -257,5 +263,5 @@ def check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> No
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-        shown = f" with the value {value['value']!r}" if value else ""
+        shown = f" with the value {show(value['value'])}" if value else ""
         raise SettingsError(f"{origin}: unknown key '{key}'{shown}; {hint}")

@@ -278,7 +278,8 @@ def load_model(path: Path) -> Model:
     with open_hdf5(path, remedy=_REMEDY) as file:
         attributes = read_attributes(file)
         header = read_header(attributes, "model")
-        w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True)
+        n_x = header.num_px * header.num_px * CHANNELS
+        w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True, most_bytes=8 * n_x)
         b = read_dataset(file, "b", dtype="float64", ndim=0, contiguous=True)
         model = Model(
             parameters=Parameters(w=w, b=float(b)),

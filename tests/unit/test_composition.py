@@ -63,6 +63,7 @@ def test_composing_the_committed_files(repository: Path, monkeypatch: pytest.Mon
     [
         (["train.num_iterations=1.5"], ITERATIONS.format("1.5")),
         (["train.num_iterations=1" + "0" * 400], "train.num_iterations is 1000"),
+        (["train.num_iterations=1" + "0" * 5000], "000... does not fit: "),
         (["train.learning_rate='0.1'"], RATE.format("'0.1' (text)")),
         (["train.learning_rate=nan"], RATE.format("nan")),
         (["train.learning_rate=inf"], RATE.format("inf")),

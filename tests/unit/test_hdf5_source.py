@@ -10,8 +10,9 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -24,7 +25,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from one_neuron import hdf5_pictures, images
-from one_neuron.errors import DataError
+from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.hdf5_pictures import open_pictures, send_pictures
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings, Hdf5Settings
@@ -334,6 +335,40 @@ def test_many_pictures_come_in_blocks(in_folder: Path, monkeypatch: pytest.Monke
         blocks = list(stream.blocks())
     assert [len(block) for block in blocks] == [2, 2, 1]
     assert (np.concatenate(blocks) == X).all()
+
+
+def test_small_pictures_that_become_large_do_not_fill_the_memory(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block is as small when it is resized: ten kilobytes of pictures of one pixel took five gigabytes."""
+    pictures = np.arange(50 * 3, dtype=np.uint8).reshape(50, 1, 1, 3)
+    monkeypatch.setattr(hdf5, "BLOCK_BYTES", 2 * 8 * 8 * 3)
+    path = write(in_folder / "all.h5", x=pictures, y=np.arange(50) % 2)
+    with open_pictures(path, x="x", y="y", classes="c") as stream:
+        blocks = list(hdf5._resized(stream, 8, "stretch", None))
+    assert [len(block) for block in blocks] == [2] * 25
+    assert (np.concatenate(blocks) == np.tile(pictures.reshape(50, 3), 64)).all()
+
+
+def test_rows_on_disk_have_no_name_while_they_are_written(in_folder: Path) -> None:
+    """So a kill leaves nothing behind."""
+
+    def give() -> Iterator[NDArray[np.uint8]]:
+        for block in (X[:3], X[3:]):
+            assert list((in_folder / ".one-neuron").iterdir()) == []
+            yield block.reshape(len(block), -1)
+
+    rows = hdf5._spool(give(), (5, X[0].size))
+    assert (rows[0:5] == X.reshape(5, -1)).all()
+
+
+def test_rows_that_do_not_fit_on_the_disk_are_refused_first(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is full."""
+    monkeypatch.setattr("one_neuron.sources.hdf5.memory_bound", lambda: 0)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=119))
+    with pytest.raises(EnvironmentProblem, match=r"'\.one-neuron' has 0\.0 GB of free space; the rows of 5"):
+        load(write(in_folder / "all.h5"), KEYS)
+    assert list((in_folder / ".one-neuron").iterdir()) == []
 
 
 @pytest.mark.parametrize("held_out", [True, False])

@@ -43,6 +43,18 @@ def test_each_class_has_pictures_on_both_sides(fraction: float) -> None:
     assert held_out[6] == (fraction > 0.5)
 
 
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("contents", ["ab ac", "abc bcd", "abx acx ad"])
+def test_classes_that_share_copies_are_all_divided(contents: str, fraction: float) -> None:
+    """What is moved for one class is not missing in another."""
+    pictures = [(text, group) for group, texts in enumerate(contents.split()) for text in texts]
+    groups = np.array([group for _, group in pictures])
+    for seed in range(300):
+        held_out = choose_test(digests_of(*(text for text, _ in pictures)), groups, fraction=fraction, seed=seed)
+        for group in set(groups.tolist()):
+            assert 0 < held_out[groups == group].sum() < (groups == group).sum()
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2)), min_size=1, max_size=60), st.integers(0, 2**63 - 1))
 def test_copies_are_never_on_both_sides(pictures: list[tuple[int, int]], seed: int) -> None:
     """Nor across classes, and the order of the files changes nothing."""

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError
-from one_neuron.file_header import DECODES, RESIZES
+from one_neuron.file_header import DECODES, MAX_NUM_PX, RESIZES
 from one_neuron.neuron import Parameters
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings
@@ -212,6 +212,11 @@ def test_the_settings_know_the_same_words(key: str, known: tuple[str, ...]) -> N
     assert options == known
 
 
+def test_the_settings_know_the_same_sizes() -> None:
+    """What params.yaml may say is what a file may say."""
+    assert next(field.metadata["most"] for field in fields(DataSettings) if field.name == "num_px") == MAX_NUM_PX
+
+
 def test_the_digest_is_fixed() -> None:
     """Worked out by hand from the description: a change of it makes all files of today unreadable."""
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
@@ -339,7 +344,7 @@ BOTH = [
     (put_attribute("format_version", "1"), "the attribute 'format_version' is '1'; expected int"),
     (put_attribute("num_px", 0), "its num_px is 0"),
     (put_attribute("num_px", 3), r"expected \(.*27"),
-    (put_attribute("num_px", 2**31), "expected"),
+    (put_attribute("num_px", 2**31), "its num_px is 2147483648; expected 1 to 1,024"),
     (put_attribute("num_px", np.array([2, 2])), "the attribute 'num_px' is not a single value"),
     (put_attribute("num_px", np.array("2", dtype=object)), "'num_px' is neither a number nor text of a fixed length"),
     (put_attribute("num_px", np.array((1, 2), dtype="u1,u1")), "'num_px' is neither a number nor text"),
@@ -384,6 +389,7 @@ MODEL = [
     (put("w", None), "the key 'w' is missing; present: b"),
     (put("b", None), "the key 'b' is missing; present: w"),
     (put("w", np.zeros(12, dtype=np.float32)), "'w' has type float32; expected float64"),
+    (put("w", np.zeros(13)), r"'w' takes 104 bytes; at most 96 are read"),  # before they fill the memory
     (put("w", np.zeros(11)), r"w has shape \(11,\); expected \(12,\)"),
     (put("w", np.full(12, np.nan)), "w or b is not finite"),
     (put("b", np.inf), "w or b is not finite"),

@@ -1,7 +1,9 @@
 """Pictures in HDF5 files: the user's own, laid out as the course's are, or under other names."""
 
 import hashlib
+import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DataError, EnvironmentProblem, quote
 from one_neuron.hdf5_pictures import REMEDY, PictureStream, open_pictures
 from one_neuron.images import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
 from one_neuron.machine import count_cores
-from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound
+from one_neuron.pixel_file import BLOCK_BYTES, PixelFile, Pixels, StoredNames, memory_bound
 from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.storage import CHANNELS, PreparedSet
 
@@ -185,14 +187,22 @@ def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | N
 
 
 def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> PixelFile:
-    """Write rows to a file without a name, which the system removes when nobody reads it any more."""
+    """Write rows to a file without a name, which the system removes when nobody reads it any more, or at a kill."""
     folder = Path(os.environ.get("DVC_ROOT", "."), _SPOOL_FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder, prefix="rows-") as file:
+    needed, free = 2 * math.prod(shape), shutil.disk_usage(folder).free  # the prepared set takes as much again
+    if needed > free:
+        raise EnvironmentProblem(
+            f"{quote(folder)} has {free / 1e9:.1f} GB of free space; the rows of {shape[0]:,} pictures take "
+            f"{needed / 1e9:.1f} GB: make space, or lower data.num_px"
+        )
+    handle, name = tempfile.mkstemp(dir=folder, prefix="rows-")
+    with os.fdopen(handle, "wb") as file:
+        rows = PixelFile(Path(name), offset=0, shape=shape)
+        Path(name).unlink()
         for block in blocks:
             file.write(block.data)
-        file.flush()
-        return PixelFile(Path(file.name), offset=0, shape=shape)
+    return rows
 
 
 def _resized(
@@ -205,12 +215,21 @@ def _resized(
             f"'{stream.path}' holds pictures of {height} x {width} pixels; at most {MAX_PIXELS:,} are read, and "
             f"{MAX_SIDE:,} a side: make the pictures smaller"
         )
-    change = partial(resize_pixels, num_px=num_px, resize=resize)
+    most = max(1, BLOCK_BYTES // (num_px * num_px * CHANNELS))  # of rows: small pictures can become large ones
     with ThreadPoolExecutor(count_cores()) as pool:  # Pillow lets other threads run
         for block in stream.blocks():
             if digests is not None:
                 digests.extend(hashlib.sha256(picture.data).digest() for picture in block)
             if stream.shape[1:] == (num_px, num_px):
                 yield flatten_pictures(block)
-            else:
-                yield flatten_pictures(np.stack(list(pool.map(change, block))))
+                continue
+            for start in range(0, len(block), most):
+                yield _resize_all(block[start : start + most], num_px, resize, pool)
+
+
+def _resize_all(pictures: NDArray[np.uint8], num_px: int, resize: str, pool: ThreadPoolExecutor) -> NDArray[np.uint8]:
+    """Return a row of pixels for each picture."""
+    rows = np.empty((len(pictures), num_px, num_px, CHANNELS), dtype=np.uint8)
+    for row, pixels in zip(rows, pool.map(partial(resize_pixels, num_px=num_px, resize=resize), pictures), strict=True):
+        row[:] = pixels
+    return flatten_pictures(rows)

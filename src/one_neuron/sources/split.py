@@ -14,7 +14,8 @@ def choose_test(
 
     The SHA-256 of the seed and the content is a number in [0, 1); below `fraction` the picture is held out. So copies
     of a picture are always on the same side, and no picture changes sides when others come or go. Only where a class
-    would have no picture on one side, the one that comes nearest to it is moved there.
+    would have no picture on one side, the one that comes nearest to it is moved there, unless another class needs it
+    (copies can be in several).
 
     Parameters
     ----------
@@ -38,14 +39,21 @@ def choose_test(
         dtype=np.uint64,
         count=len(digests),
     )
-    limit = np.uint64(fraction * 2.0**64)
-    held_out = places < limit
-    for group in np.unique(groups):
-        contents = np.unique(places[groups == group])  # sorted; a content has one place, wherever it appears
-        if len(contents) < 2:
+    held_out = places < np.uint64(fraction * 2.0**64)
+    divided = _find_divided(groups, held_out)
+    for group in np.unique(groups).tolist():
+        if group in divided:
             continue
-        if contents[0] >= limit:
-            held_out |= places == contents[0]
-        elif contents[-1] < limit:
-            held_out &= places != contents[-1]
+        contents = np.unique(places[groups == group])  # sorted; a content has one place, wherever it appears
+        all_held_out = held_out[groups == group].all()
+        for place in contents[::-1] if all_held_out else contents:  # the nearest first
+            moved = held_out ^ (places == place)
+            if divided | {group} <= (after := _find_divided(groups, moved)):
+                held_out, divided = moved, after
+                break
     return held_out
+
+
+def _find_divided(groups: NDArray[np.integer], held_out: NDArray[np.bool_]) -> set[int]:
+    """Return the classes that have pictures on both sides."""
+    return set(np.intersect1d(groups[held_out], groups[~held_out]).tolist())

@@ -13,6 +13,7 @@ import numpy as np
 
 from one_neuron.composition import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 from one_neuron.errors import SettingsError, one_line
+from one_neuron.schema import show
 from one_neuron.settings import KEYS, Settings, check_known, check_settings, load_settings
 
 if TYPE_CHECKING:
@@ -168,8 +169,8 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
     for argument in arguments:
         try:
             override = parser.parse_override(_write_out(argument))
-        except HydraException as error:
-            raise SettingsError(f"{argument!r} is no override: {one_line(error)}") from error
+        except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
+            raise SettingsError(f"{show(argument)} is no override: {one_line(error)}") from error
         if override.type != OverrideType.CHANGE:
             raise SettingsError(f"{argument!r} adds or removes a key; expected KEY=VALUE")
         found.pop(override.key_or_group, None)
