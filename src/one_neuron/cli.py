@@ -99,15 +99,12 @@ def run_predict(options: argparse.Namespace) -> int:
     code = 0
     for named in options.pictures:
         try:
-            paths = list_pictures(named, recursive=True) if named.is_dir() else [named]
+            paths, problems = list_pictures(named) if named.is_dir() else ([named], [])
         except OSError as error:
-            code = report_error(
-                DataError(f"{quote(named)} cannot be read ({error.strerror}); allow it, or name another")
-            )
-            continue
-        except DataError as error:
-            code = report_error(error)
-            continue
+            reason = f"cannot be read ({error.strerror}); allow it, or name another"
+            paths, problems = [], [DataError(f"{quote(named)} {reason}")]
+        for problem in problems:
+            code = report_error(problem)
         for path in paths:
             try:
                 picture = load_picture(path, model.num_px, resize=model.resize, decode=model.decode)

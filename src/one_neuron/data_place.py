@@ -47,7 +47,7 @@ def check_place(data: DataSettings) -> None:
                 for entry in entries:
                     _check_entry(folder / entry.name, path)
                     if entry.is_symlink() and entry.is_dir():
-                        raise DataError(f"{quote(entry)} is a link to a folder, which DVC does not follow; {_COPY}")
+                        raise DataError(f"{quote(entry)} is a link to a folder, which is not followed; {_COPY}")
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(folder / entry.name)
         except OSError as error:

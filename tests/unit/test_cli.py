@@ -60,6 +60,24 @@ def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.Capt
     assert (second["file"], second["class"]) == ("pictures/dark.jpg", "non-cat")
 
 
+def test_odd_things_in_a_folder_do_not_hide_its_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each, and the pictures are done all the same."""
+    Path("pictures/folder.jpg").mkdir()
+    Path("pictures/link").symlink_to(".")
+    Path("pictures/deeper").mkdir()
+    Path("pictures/dark.jpg").rename("pictures/deeper/dark.jpg")
+    assert main(["predict", "pictures"]) == 3
+    printed = capsys.readouterr()
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == [
+        "pictures/bright cat.png",
+        "pictures/deeper/dark.jpg",
+    ]
+    assert sorted(printed.err.splitlines()) == [
+        "one-neuron: 'pictures/folder.jpg' is a folder with the name of a picture; rename it",
+        "one-neuron: 'pictures/link' is a link to a folder, which is not followed; copy the pictures there",
+    ]
+
+
 @pytest.mark.parametrize(
     ("resize", "expected"), [("stretch", "non-cat\tP(cat) = 0.0000"), ("crop", "cat\tP(cat) = 1.0000")]
 )

@@ -144,7 +144,8 @@ def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
     (root / "train/cat/.DS_Store").write_bytes(b"\0")
     (root / "train/cat/more").mkdir()
     (root / "README.md").write_text("mine")
-    assert [path.name for path in folder.list_pictures(root / "train/cat")] == ["10.jpg", "9.jpg", "a.PNG", "b.png"]
+    paths, problems = folder.list_pictures(root / "train/cat")
+    assert ([path.name for path in paths], problems) == (["10.jpg", "9.jpg", "a.PNG", "b.png"], [])
     assert load(root).ignored == 1
     assert load(root).train.m == 6
 
@@ -215,12 +216,12 @@ def test_a_link_to_a_folder_is_refused(make_folder: MakeFolder) -> None:
     """DVC would not see a change there; it may lead in circles, too. The folder itself may be a link."""
     root = make_folder(FULL)
     (root / "train/cat/all").symlink_to(root)
-    with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder, which DVC does not follow; copy"):
+    with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder, which is not followed; copy"):
         load(root)
     (root / "train/cat/all").unlink()
     (root / "test/cat").rename(root.parent / "cats")
     (root / "test/cat").symlink_to(root.parent / "cats")
-    with pytest.raises(DataError, match=r"test/cat' is a link to a folder, which DVC does not follow; copy"):
+    with pytest.raises(DataError, match=r"test/cat' is a link to a folder, which is not followed; copy"):
         load(root)
     (root / "test/cat").unlink()
     (root.parent / "cats").rename(root / "test/cat")

@@ -1,7 +1,7 @@
 """Pictures as files: `train/<class>/*` and `test/<class>/*`, or `<class>/*`, of which a part is held out."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -101,26 +101,26 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     )
 
 
-def list_pictures(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Return the picture files of a folder, sorted by name; hidden files and other suffixes are left out.
+def list_pictures(folder: Path) -> tuple[list[Path], list[DataError]]:
+    """Return the picture files in a folder and in the folders inside; hidden files and other suffixes are left out.
 
     Parameters
     ----------
     folder : Path
-    recursive : bool
-        Whether the folders inside count, too.
 
-    Raises
-    ------
-    DataError
-        If the folder is missing, may not be read or holds no picture.
+    Returns
+    -------
+    paths : list of Path
+        Sorted by name.
+    problems : list of DataError
+        What stands in the way: folders that cannot be read or are called like pictures, links to folders, or that there
+        is no picture at all.
     """
-    if not folder.is_dir():
-        raise DataError(f"{quote(folder)} is not a folder; expected one with pictures")
-    names, _ = _find_pictures(folder, "", recursive=recursive)
-    if not names:
-        raise DataError(f"{quote(folder)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
-    return [folder / name for name in sorted(names, key=os.fsencode)]
+    problems: list[DataError] = []
+    names, _ = _find_pictures(folder, "", problems.append)
+    if not names and not problems:
+        problems.append(DataError(f"{quote(folder)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))})"))
+    return [folder / name for name in sorted(names, key=os.fsencode)], problems
 
 
 class _Paths(Sequence[Path]):
@@ -198,7 +198,7 @@ def list_folder(folder: Path, positive: str) -> Listing:
     for group in sorted(range(len(classes)), key=lambda group: (classes[group] == positive, group)):
         for split, prefix in enumerate([f"{name}/" for name in SPLITS] if is_split else [""]):
             name = f"{prefix}{classes[group]}"
-            found, others = _find_pictures(folder, f"{name}/", recursive=True)
+            found, others = _find_pictures(folder, f"{name}/", _raise)
             if not found:
                 raise DataError(
                     f"{quote(folder / name)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
@@ -237,7 +237,8 @@ def _list_folders(folder: Path) -> list[str]:
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if entry.name[0] != "."]
             for entry in visible:
-                _refuse_link(entry)
+                if entry.is_symlink() and _is_folder(entry):
+                    raise _link(entry)
             names = sorted(entry.name for entry in visible if _is_folder(entry))
     except FileNotFoundError as error:
         raise DataError(f"{quote(folder)} does not exist; {_remedy(folder)}") from error
@@ -276,39 +277,44 @@ def _name_classes(classes: Sequence[str], positive: str) -> tuple[str, str]:
     return (others[0] if len(others) == 1 else f"not {positive}", positive)
 
 
-def _find_pictures(root: Path, prefix: str, *, recursive: bool) -> tuple[list[str], int]:
+def _raise(problem: DataError) -> None:
+    """Stop at the first problem."""
+    raise problem
+
+
+def _find_pictures(root: Path, prefix: str, report: Callable[[DataError], None]) -> tuple[list[str], int]:
     """Return the names of the pictures in a folder, and how many other files lie there; hidden ones do not count."""
     found: list[str] = []
     ignored = 0
     waiting = [prefix]
     while waiting:
         prefix = waiting.pop()
-        for entry in _scan(root / prefix):
+        for entry in _scan(root / prefix, report):
             name, is_picture = f"{prefix}{entry.name}", Path(entry.name).suffix.lower() in SUFFIXES
             if not _is_folder(entry):
                 found += [name] * is_picture
                 ignored += not is_picture
             elif is_picture:
-                raise DataError(f"{quote(root / name)} is a folder with the name of a picture; rename it")
-            elif recursive:
-                _refuse_link(entry)
+                report(DataError(f"{quote(root / name)} is a folder with the name of a picture; rename it"))
+            elif entry.is_symlink():
+                report(_link(entry))
+            else:
                 waiting.append(f"{name}/")
     return found, ignored
 
 
-def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def _scan(folder: Path, report: Callable[[DataError], None]) -> Iterator["os.DirEntry[str]"]:
     """Give what lies in a folder but for what is hidden, and for what systems leave there."""
     try:
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if entry.name[0] != "." and entry.name != "Thumbs.db")
     except OSError as error:
-        raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or remove the folder") from error
+        report(DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or remove the folder"))
 
 
-def _refuse_link(entry: "os.DirEntry[str]") -> None:
-    """Refuse a link to a folder: DVC follows none, so it would not see when a picture there changes."""
-    if entry.is_symlink() and _is_folder(entry):
-        raise DataError(f"{quote(entry)} is a link to a folder, which DVC does not follow; copy the pictures there")
+def _link(entry: "os.DirEntry[str]") -> DataError:
+    """Say why a link to a folder is refused: DVC would not see when a picture there changes."""
+    return DataError(f"{quote(entry)} is a link to a folder, which is not followed; copy the pictures there")
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
