@@ -1,5 +1,7 @@
-"""The user's folder or file before DVC looks at it: DVC hangs on a FIFO, and of other things it says errno alone."""
+"""What DVC would trip over: a list that a kill broke, and in the user's folder a FIFO, where it waits for ever."""
 
+import fcntl
+import json
 import os
 import stat
 from pathlib import Path
@@ -52,6 +54,27 @@ def check_place(data: DataSettings) -> None:
                         waiting.append(folder / entry.name)
         except OSError as error:
             raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or set data.path") from error
+
+
+def mend_rwlock(root: Path) -> None:
+    """Remove DVC's list of who reads and writes what, if a kill left it empty: every later command would refuse it.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    """
+    path = root / ".dvc/tmp/rwlock"
+    if not path.is_file():
+        return
+    with path.with_name("rwlock.lock").open("a") as guard:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DVC does while it writes the list
+            json.loads(path.read_bytes())
+        except ValueError:
+            path.unlink()
+        except OSError:
+            return  # DVC is at work on it
 
 
 def _resolve(path: Path) -> Path:

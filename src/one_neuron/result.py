@@ -148,6 +148,22 @@ def describe_settings(settings: Settings) -> dict[str, str]:
     return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
 
 
+def describe_ways(settings: Settings) -> dict[str, str]:
+    """Return where the user's own pictures lie and how they are read: "data.path" ..., as params.yaml writes it.
+
+    No parameters of a result: the SHA-256 of the data says what came of them. But without them it cannot be repeated.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+    sections = asdict(settings)
+    ways = {f"data.{key}": sections["data"][key] for key in _WAYS}
+    hdf5 = {f"hdf5.{key}": value for key, value in sections["hdf5"].items()}
+    of_source = {"folder": ways, "hdf5": ways | hdf5}.get(settings.data.source, {})
+    return {key: _text(value) for key, value in of_source.items()}
+
+
 def read_result(folder: Path) -> Result:
     """Read and check all that the stages wrote.
 

@@ -4,6 +4,7 @@ MLflow is reached through a client with explicit ids, never through its global s
 current experiment), so nothing in the environment can lead a run astray.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.result import MODEL_FILE, TEST_FILE, TRAIN_FILE, Origin, Result, find_origin, read_result
+from one_neuron.result import MODEL_FILE, TEST_FILE, TRAIN_FILE, Origin, Result, describe_ways, find_origin, read_result
+from one_neuron.settings import Settings
 from one_neuron.tracking_model import describe_data, log_model
 from one_neuron.tracking_store import (
     EXPERIMENT,
@@ -32,6 +34,7 @@ from one_neuron.tracking_tags import (
     MAX_TAG,
     MODEL_SHA256,
     WARNING,
+    WAYS,
 )
 
 if TYPE_CHECKING:
@@ -198,6 +201,17 @@ def _name_run(result: Result, origin: Origin) -> str:
     return origin.exp_name or f"{settings.data.source} {parameters}"
 
 
+def tag_ways(settings: Settings) -> dict[str, str]:
+    """Return the tag that says where the user's own pictures lie; none for other sources.
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+    ways = describe_ways(settings)
+    return {WAYS: json.dumps(ways)} if ways else {}
+
+
 def _describe(result: Result, origin: Origin) -> dict[str, str]:
     """Return the tags of a new run: the key, the digests, and who made it."""
     tags = {
@@ -210,6 +224,7 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
         "mlflow.user": origin.user,
         "mlflow.note.content": _write_note(result, origin),
     }
+    tags |= tag_ways(result.settings)
     if result.metrics.get("diverged"):
         tags[HAS_DIVERGED] = "true"
     if result.warning:

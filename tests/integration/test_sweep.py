@@ -823,6 +823,26 @@ def test_the_sweep_that_ran_last_is_the_last(root: Path, two_sweeps: tuple[Sweep
     assert find_candidate(root).sweep_id == two_sweeps[0].parent_id
 
 
+def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, connection: Connection) -> None:
+    """No parameters of a run, but without them it could not be made again; the last sweep knows best."""
+
+    def own(path: str) -> Settings:
+        return replace(SETTINGS, data=replace(SETTINGS.data, source="folder", path=path))
+
+    sweep = start(own("here"), swept=("data.path",))
+    sweep.record_all()
+    sweep.close()
+    found = find_candidate(root)
+    assert (found.params["data.path"], found.params["data.on_error"]) == ("here", "stop")
+    run = connection.client.get_run(found.run_id)
+    assert run.info.run_name == "path=here"
+    assert "data.path" not in run.data.params
+    again = start(own("there"))
+    assert again.children.finished == set(sweep.keys)
+    again.close()
+    assert find_candidate(root).params["data.path"] == "there"
+
+
 @pytest.mark.parametrize("length", [32, 12])
 def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
     """Whole, or how it begins."""

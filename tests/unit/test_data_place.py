@@ -1,15 +1,34 @@
 """What DVC could not read is named before it tries."""
 
+import fcntl
 import os
 import socket
 from pathlib import Path
 
 import pytest
 
-from one_neuron.data_place import check_place
+from one_neuron.data_place import check_place, mend_rwlock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.settings import DataSettings
 from tests.values import DATA
+
+
+@pytest.mark.parametrize("content", ["", '{"read": {'])
+def test_a_list_of_dvc_s_that_a_kill_broke_is_removed(content: str) -> None:
+    """DVC would refuse every later command."""
+    Path(".dvc/tmp").mkdir(parents=True)
+    mend_rwlock(Path.cwd())
+    rwlock = Path(".dvc/tmp/rwlock")
+    rwlock.write_text(content)
+    with Path(".dvc/tmp/rwlock.lock").open("a") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        mend_rwlock(Path.cwd())
+        assert rwlock.exists()  # DVC is writing it
+    mend_rwlock(Path.cwd())
+    assert not rwlock.exists()
+    rwlock.write_text("{}")
+    mend_rwlock(Path.cwd())
+    assert rwlock.read_text() == "{}"
 
 
 def check(path: str) -> None:

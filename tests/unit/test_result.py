@@ -9,7 +9,7 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
-from one_neuron.result import Result, find_origin
+from one_neuron.result import Result, describe_settings, describe_ways, find_origin
 from one_neuron.settings import check_settings
 from one_neuron.storage import Model, PreparedSet
 from tests.values import DATA, HDF5, TREATMENT, VALUES
@@ -66,6 +66,19 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "m": "8",
         "n_x": "12",
     }
+
+
+def test_where_pictures_lie_is_no_parameter_but_can_be_told(result: Result) -> None:
+    """Of the user's own; of the others nothing would be read."""
+    ways = {"data.path": "mine", "data.on_error": "stop", "data.max_skipped": "10"}
+    own, hdf5 = (
+        check_settings({**VALUES, "data": {**DATA, "source": source, "path": "mine"}}, origin="the test")
+        for source in ("folder", "hdf5")
+    )
+    assert describe_ways(own) == ways
+    assert describe_ways(hdf5) == ways | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
+    assert describe_ways(result.settings) == {}
+    assert not describe_settings(hdf5).keys() & describe_ways(hdf5).keys()
 
 
 def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:

@@ -122,6 +122,29 @@ def test_the_pictures_of_params_yaml_are_dvcs(programs: Programs, root: Path) ->
     assert folders(root) == set()
 
 
+def test_an_edit_of_params_yaml_while_dvc_works_is_refused(
+    programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could say which of the two DVC saw; what is asked for must not be recorded for other pictures."""
+
+    def run_and_edit(command: list[str], **options: Any) -> "subprocess.CompletedProcess[str]":
+        edited = {**VALUES, "draw": {**VALUES["draw"], "num_train": 9}}
+        (root / "params.yaml").write_text(json.dumps(edited), encoding="utf-8")
+        return programs.run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", run_and_edit)
+    with pytest.raises(SettingsError, match=r"^'params.yaml' was changed while the sweep began; run the same command"):
+        prepare_data([OWN], root)
+
+
+def test_a_list_of_dvc_s_that_a_kill_broke_is_removed_first(programs: Programs, root: Path) -> None:
+    """The sweep goes on instead of failing for ever."""
+    (root / ".dvc/tmp").mkdir(parents=True)
+    (root / ".dvc/tmp/rwlock").touch()
+    only(OWN, root)
+    assert not (root / ".dvc/tmp/rwlock").exists()
+
+
 def test_dvc_is_asked_at_every_start(programs: Programs, root: Path) -> None:
     """It knows what is up to date; and a file that changed meanwhile is read anew."""
     before = only(OWN, root)

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 
-from one_neuron.composition import SweepSettings
+from one_neuron.composition import SweepSettings, compose_values
 from one_neuron.errors import SettingsError
 from one_neuron.settings import Settings, load_settings
-from one_neuron.sweep.plan import Plan, read_plan
+from one_neuron.sweep.plan import Plan, _write_value, expand, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
 KINDS: dict[str, Callable[[str], object]] = {
@@ -321,10 +324,10 @@ RANGE = "expected a number from 1e-12 to 1,000"
         (["evaluate.num_mistakes=1,2"], f"{UNKNOWN} 'evaluate.num_mistakes'; known are "),
         (["sweep.params={}"], f"{UNKNOWN} 'sweep.params'"),
         (["=1"], f"{UNKNOWN} ''"),
-        (["foo"], "'foo' is no override: missing EQUAL"),
-        ([""], "'' is no override: "),
-        (["-x"], "'-x' is no override: "),
-        (["\0=1"], r"'\x00=1' is no override: "),
+        (["foo"], "'foo' is no override such as train.learning_rate=0.001,0.01: missing EQUAL"),
+        ([""], "'' is no override such as "),
+        (["-x"], "'-x' is no override such as "),
+        (["\0=1"], r"'\x00=1' is no override such as "),
         ([f"{RATE}=geomspace(1,2)"], f"'{RATE}=geomspace(1,2)' does not fit; expected {RATE}=geomspace("),
         ([f"{RATE}=sort(geomspace(1,2,3))"], f"does not fit; expected {RATE}=geomspace("),
         (["hydra/launcher=nowhere", f"{RATE}=1,2"], "does not fit: In 'hydra/config': Could not find"),
@@ -406,6 +409,45 @@ def test_a_mistake_in_params_yaml_is_named_as_such() -> None:
     )
     with pytest.raises(SettingsError, match=r"^params.yaml: data.num_px is 0"):
         plan_of(f"{RATE}=0.1,0.2")
+
+
+ODD_TEXTS = (
+    "käse",
+    r"back\slash",
+    "it's",
+    r"c:\'",
+    "a,b",
+    "x=y",
+    "[a]",
+    "{a: b}",
+    '"',
+    "\\",
+    "a b",
+    "猫",
+    "7",
+    "null",
+    "$a",
+)
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_any_text_of_params_yaml_comes_through(text: str, tmp_path: Path) -> None:
+    """Neither Hydra nor JSON makes something else of it; each configuration is found again by its settings."""
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
+    params["data"] |= {"path": text, "positive_class": text}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    plan = plan_of(f"{RATE}=0.1,0.2")
+    assert {settings.data.path for settings in plan.configurations} == {text}
+    values = compose_values([override for override in plan.overrides if not override.startswith(RATE)])
+    values.pop("sweep")
+    assert values["data"]["positive_class"] == text  # what Hydra makes of it
+    assert expand(plan.overrides, values) == plan.configurations
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).map(lambda text: text.replace("${", "")))
+def test_texts_are_quoted_as_hydra_reads_them(text: str) -> None:
+    """Its grammar, to and fro."""
+    assert OverridesParser.create().parse_override(f"a={_write_value(text)}").value() == text
 
 
 def test_later_edits_of_params_yaml_do_not_reach_the_jobs(tmp_path: Path) -> None:

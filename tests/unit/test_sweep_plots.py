@@ -450,6 +450,13 @@ def test_without_folds_there_is_no_validation() -> None:
     assert axes.get_title() == "Accuracy at each learning_rate (nothing was held out)"
 
 
+@pytest.mark.parametrize("rate", [1e-5, 0.001, 0.01, 0.005, 1.0])
+def test_a_single_rate_is_in_the_middle(rate: float) -> None:
+    """Without a word from matplotlib, which warns of powers of ten."""
+    _, axes = accuracies([score(rate, 10)])
+    assert axes.get_xlim() == pytest.approx((rate / 2, 2 * rate))
+
+
 def test_the_configuration_that_does_best_stands_for_its_rate() -> None:
     """Best by validation, though another one has the higher test accuracy."""
     entries = [

@@ -1,5 +1,6 @@
 """The run whose parameters are to be promoted: the best configuration of a sweep, or any run by its id."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING
 from one_neuron.errors import SettingsError
 from one_neuron.sweep.children import Connection, connect
 from one_neuron.tracking import explaining
-from one_neuron.tracking_tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT
+from one_neuron.tracking_tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT, WAYS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -22,7 +23,7 @@ class Candidate:
     ----------
     run_id : str
     params : mapping of str to str
-        As MLflow keeps them: "train.learning_rate" ...
+        As MLflow keeps them: "train.learning_rate" ..., and where the pictures lie.
     diverged : bool
     model_sha256 : str
         Of the model that was kept; "" where there is none.
@@ -70,7 +71,10 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
                 )
             run = parent.data.tags.get(BEST, "")
             if not run:
-                raise SettingsError(f"the sweep {parent.info.run_id} has no best configuration; run it again first")
+                raise SettingsError(
+                    f"the sweep {parent.info.run_id} has no best configuration: all of them diverged or failed; try "
+                    "smaller learning rates"
+                )
         found = _find_run(connection, run, "", "run")
     tags = found.data.tags
     if found.info.status != "FINISHED" or tags.get(KIND) == "sweep":
@@ -78,7 +82,8 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
         raise SettingsError(f"the run {found.info.run_id} {what}")
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
     diverged = tags.get(HAS_DIVERGED) == "true"
-    return Candidate(found.info.run_id, dict(found.data.params), diverged, tags.get(MODEL_SHA256, ""), sweep_id)
+    params = dict(found.data.params) | json.loads(tags.get(WAYS, "{}"))
+    return Candidate(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id)
 
 
 def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.composition import SweepSettings
-from one_neuron.result import Origin, describe_settings, find_origin
+from one_neuron.result import Origin, describe_settings, describe_ways, find_origin
 from one_neuron.settings import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
-from one_neuron.tracking import ABANDONED_SECONDS, explaining, find_experiment
+from one_neuron.tracking import ABANDONED_SECONDS, explaining, find_experiment, tag_ways
 from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
 from one_neuron.tracking_tags import (
     CONTENT_KEY,
@@ -103,6 +103,8 @@ class Children:
         The thinned cost curves of those that were written here.
     parents : dict of str to set of str
         For each sweep in the store the keys of its configurations, asked for or not.
+    moved : dict of str to dict
+        The tags of finished runs whose pictures now lie elsewhere, or are read in another way.
     seconds : float
         Spent on training in this process.
     """
@@ -110,12 +112,13 @@ class Children:
     def __init__(self, connection: Connection) -> None:
         self.entries: dict[str, Entry] = {}
         self.curves: dict[str, list[tuple[int, float]]] = {}
-        self.parents: dict[str, set[str]] = {}  # of each parent run the keys of its children, wanted or not
+        self.parents: dict[str, set[str]] = {}
+        self.moved: dict[str, dict[str, str]] = {}
         self._broken_off: dict[str, Run] = {}
         self._doubles: dict[str, list[Run]] = {}
-        self.seconds = 0.0  # spent on training in this process
+        self.seconds = 0.0
         self.connection = connection
-        self.best: Entry | None = None  # of the entries
+        self.best: Entry | None = None
         self._looked: dict[str, int] = {}  # when a context was looked up last, in milliseconds since 1970
         self._new: set[str] = set()  # ids of the runs written here
         self._before: set[str] | None = None
@@ -199,6 +202,8 @@ class Children:
             self._doubles.setdefault(key, []).append(run)
             return
         tags = run.data.tags
+        if (ways := tag_ways(self._wanted[key])).items() - tags.items():
+            self.moved[run.info.run_id] = ways
         entry = Entry(
             run_id=run.info.run_id,
             settings=self._wanted[key],
@@ -265,7 +270,8 @@ class Children:
         tags = {CONTENT_KEY: key, PARENT: parent_id, KIND: "configuration", **self._tags_of(key, outcome)}
         run = self._broken_off.pop(key, None)
         if run is None:
-            name = " ".join(f"{name.partition('.')[2]}={params[name]}" for name in swept if name in params)
+            shown = params | describe_ways(settings)
+            name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
             run = client.create_run(self.connection.experiment_id, run_name=name or "configuration", tags=tags)
             tags = {}  # in one go: each call waits for the disk
         params |= describe_folds(sweep)
@@ -296,7 +302,7 @@ class Children:
     def _tags_of(self, key: str, outcome: Outcome | str) -> dict[str, str]:
         """Return the tags that say what came out, what it can be compared with, and who made it."""
         origin = self.connection.origin
-        tags = {CONTEXT: self._contexts[key], "mlflow.user": origin.user, **SOURCE}
+        tags = {CONTEXT: self._contexts[key], "mlflow.user": origin.user, **SOURCE, **tag_ways(self._wanted[key])}
         if origin.commit:
             tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
         if not isinstance(outcome, Outcome):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from one_neuron.data_place import check_place
+from one_neuron.data_place import check_place, mend_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.result import TEST_FILE, TRAIN_FILE
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
@@ -78,14 +78,14 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     """
     from filelock import FileLock
 
-    present = load_settings()
-    check_place(present.data)  # before DVC, which would say less, or hang
-    own = name_data(present)
     found: dict[str, DataFiles] = {}
     _load.cache_clear()
     lock_file = root / LOCK_FILE
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_file):  # DVC lets one process work at a time, and gives up soon
+        present = load_settings()
+        check_place(present.data)  # before DVC, which would say less, or hang
+        own = name_data(present)
         for left in (root / CACHE).glob(".making-*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
         for settings in configurations:
@@ -95,6 +95,10 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
             if name == own:
                 _run_dvc(root)
                 found[name] = _describe(root)
+                if name_data(load_settings()) != own:  # DVC reads it, too: which one did it see?
+                    raise SettingsError(
+                        f"'{PARAMS_FILE}' was changed while the sweep began; run the same command again"
+                    )
             else:
                 found[name] = _prepare_aside(settings, root)
     return found
@@ -142,6 +146,8 @@ def _describe(folder: Path) -> DataFiles:
 
 def _run_dvc(root: Path) -> None:
     """Let DVC prepare the pictures of params.yaml."""
+    mend_rwlock(root)
+    print("looking after the pictures: dvc repro prepare ...", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "dvc", "repro", "prepare"]
     done = _run(command, root, {"DVC_NO_ANALYTICS": "1"})
     if done.returncode:
@@ -163,6 +169,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
         except DataError:
             shutil.rmtree(folder)  # damaged: nothing is lost
     folder.parent.mkdir(parents=True, exist_ok=True)
+    print("preparing other pictures than those of params.yaml ...", file=sys.stderr, flush=True)
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         # JSON is YAML. The stages read params.yaml and write data/ in the current folder.

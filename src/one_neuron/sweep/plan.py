@@ -103,8 +103,17 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
     # Written out: Hydra reads params.yaml again, which may be edited meanwhile.
     fixed = asdict(check_settings(values, origin=COMMAND_LINE))
     rest = [(key, *key.split(".")) for key in KEYS if key in _KEYS and key not in asked]
-    written = [f"{key}={json.dumps(fixed[section][name])}" for key, section, name in rest]
+    written = [f"{key}={_write_value(fixed[section][name])}" for key, section, name in rest]
     return Plan(configurations, swept, sweep, command, [*_texts(hydras | asked), *written])
+
+
+def _write_value(value: Any) -> str:
+    """Return a value as Hydra reads it again; JSON's escapes are not Hydra's."""
+    if not isinstance(value, str):
+        return json.dumps(value)
+    # Between quotes a backslash stands for itself, but for those before a quotation mark.
+    inner = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"'{inner}'"
 
 
 def _read_committed(typed: Mapping[str, "Override"]) -> dict[str, "Override"]:
@@ -170,7 +179,9 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
         try:
             override = parser.parse_override(_write_out(argument))
         except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
-            raise SettingsError(f"{show(argument)} is no override: {one_line(error)}") from error
+            raise SettingsError(
+                f"{show(argument)} is no override such as train.learning_rate=0.001,0.01: {one_line(error)}"
+            ) from error
         if override.type != OverrideType.CHANGE:
             raise SettingsError(f"{argument!r} adds or removes a key; expected KEY=VALUE")
         found.pop(override.key_or_group, None)
@@ -212,14 +223,15 @@ def _shorten(numbers: Sequence[float]) -> list[str]:
 
 def _list_values(override: "Override") -> list[Any]:
     """Return the values of a list, plain."""
+    from hydra.core.override_parser.types import ValueType
+    from hydra.errors import HydraException
+
     if override.key_or_group not in KEYS:
         raise SettingsError(f"{override.input_line!r} cannot be swept; give {override.key_or_group} one value")
-    if not override.is_discrete_sweep():
+    if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         raise SettingsError(
             f"{override.input_line!r} is no list of values; use geomspace(LEAST,MOST,COUNT), range or choice"
         )
-    from hydra.errors import HydraException
-
     try:
         values = list(itertools.islice(override.sweep_iterator(), MOST_CONFIGURATIONS + 1))
     except (HydraException, ValueError) as error:

@@ -306,6 +306,9 @@ def _draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
     """Draw the accuracies on an empty figure."""
     axes = figure.subplots()
     axes.set_xscale("log")
+    rates = {entry.settings.train.learning_rate for entry in entries}
+    if len(rates) == 1:  # matplotlib has no idea how wide a single point is, and warns where it is a power of ten
+        axes.set_xlim(min(rates) / 2, 2 * min(rates))
     held_out = is_held_out(entries)
     ranked: dict[float, Entry] = {}
     for entry in rank(entries):
@@ -317,9 +320,6 @@ def _draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
     test_label = "test (for information, not used to choose)"
     _draw_accuracy(axes, shown, "test_accuracy", color="0.7", linestyle="--", label=test_label)
     _draw_unfinished(axes, shown)
-    rates = {entry.settings.train.learning_rate for entry in entries}
-    if len(rates) == 1:
-        axes.set_xlim(min(rates) / 2, 2 * min(rates))  # matplotlib has no idea how wide a single point is
     _draw_chosen(axes, find_best(entries), held_out=held_out)
     title = "Accuracy at each learning_rate" + ("" if held_out else f" ({_NOTHING_HELD_OUT})")
     if len(shown) < len(entries):

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -43,8 +43,10 @@ from one_neuron.sweep.summary import describe
 from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.training import describe_training, train_model
 
-# What this process knows of the runs of a sweep, by the file of its state. Jobs may run in other processes.
+# What this process knows of the runs of a sweep, and its bar, by the file of its state. Jobs may run in others.
 _CHILDREN: dict[Path, Children] = {}
+_BARS: dict[Path, Callable[[int, str], None]] = {}
+_BAR = "configurations recorded"
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
@@ -87,7 +89,8 @@ def run_sweep(arguments: Sequence[str]) -> None:
     try:
         with _sharing(plan, children, parent_id, data) as state_file:
             _CHILDREN[state_file] = children
-            _start_hydra(plan, root, multirun=options.multirun)
+            with sweep_bar(total, _BAR, already=reused) as _BARS[state_file]:
+                _start_hydra(plan, root, multirun=options.multirun)
             children.look_again()
         clock.note("recording", training=children.seconds)
         keep_models(connection, children, plan.sweep.keep_models, lambda settings: _train_exactly(settings, data))
@@ -149,7 +152,7 @@ def run_job(config: Any) -> float | None:
         started = time.monotonic()
         outcomes = _screen(list(missing.values()), state)
         children.seconds += time.monotonic() - started
-        with sweep_bar(state.total, "configurations recorded", already=len(children.finished)) as show:
+        with _bar_of(state_file, state.total, already=len(children.finished)) as show:
             children.record(
                 state.parent_id,
                 list(zip(missing, outcomes, strict=True)),
@@ -231,6 +234,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextmanager
+def _bar_of(state_file: Path, total: int, *, already: int) -> Iterator[Callable[[int, str], None]]:
+    """Give the bar of the sweep; a job in another process has one of its own."""
+    if state_file in _BARS:
+        yield _BARS[state_file]
+        return
+    with sweep_bar(total, _BAR, already=already) as show:
+        yield show
+
+
+@contextmanager
 def _sharing(plan: Plan, children: Children, parent_id: str, data: Mapping[str, DataFiles]) -> Iterator[Path]:
     """Write down what the jobs have to know, and name the file in the environment."""
     state = SweepState(
@@ -249,6 +262,7 @@ def _sharing(plan: Plan, children: Children, parent_id: str, data: Mapping[str, 
     finally:
         del os.environ[VARIABLE]
         _CHILDREN.pop(state_file, None)
+        _BARS.pop(state_file, None)
         remove_state(state_file)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from one_neuron.errors import one_line
 from one_neuron.files import write_csv
-from one_neuron.result import describe_settings
+from one_neuron.result import describe_settings, describe_ways
 from one_neuron.settings import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 
@@ -23,7 +23,7 @@ _COUNTS = ("iterations", "diverged_at")
 
 
 def list_parameters(settings: Settings) -> dict[str, object]:
-    """Return what reaches a training, by its name in params.yaml.
+    """Return what reaches a training, and where the user's own pictures lie, by its name in params.yaml.
 
     Parameters
     ----------
@@ -34,7 +34,10 @@ def list_parameters(settings: Settings) -> dict[str, object]:
     dict of str to int, float or str
         "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
     """
-    names = [name for name in describe_settings(settings) if not name.startswith("evaluate.")]
+    names = [
+        *(name for name in describe_settings(settings) if not name.startswith("evaluate.")),
+        *describe_ways(settings),
+    ]
     return {name: _value(settings, name) for name in names}
 
 

@@ -51,6 +51,9 @@ def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
         children.look()
         parent_id = _find_parent(connection, children, plan)
         _adopt_orphans(connection, children, parent_id)
+        for run_id, tags in children.moved.items():
+            for name, value in tags.items():
+                connection.client.set_tag(run_id, name, value)
     return parent_id
 
 
