@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from one_neuron.storage import load_model, load_prepared
 from tests.e2e.conftest import Project, make_project
@@ -124,10 +126,9 @@ def find_sweep_id(printed: str) -> str:
 
 
 def drop_progress(stderr: str) -> list[str]:
-    """Return the lines of stderr but those that a slow machine adds every ten seconds."""
-    return [
-        line for line in stderr.splitlines() if not re.match(r"(configurations recorded|training \d+ conf.*): ", line)
-    ]
+    """Return the lines of stderr but those that say how far it is, on a slow machine every ten seconds."""
+    progress = re.compile(r"(configurations recorded|training \d+ conf.*|looking after the pictures): |preparing other")
+    return [line for line in stderr.splitlines() if not progress.match(line)]
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -269,6 +270,23 @@ def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -
     assert changed == ["learning_rate", "num_iterations"]
     swept.run("dvc", "repro")
     assert load_model(swept.folder / "models" / "model.h5").sha256 == best.tags["one_neuron.model_sha256"]
+
+
+@pytest.mark.slow
+def test_what_a_sweep_was_told_about_pictures_is_promoted_too(project: Project) -> None:
+    """Where they lie and how they are treated: params.yaml has it all afterwards."""
+    folder = project.folder.parent / "elsewhere"
+    rng = np.random.default_rng(1)
+    for name, brightest in (("cat", 256), ("dog", 128)):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(rng.integers(0, brightest, (16, 24, 3), np.uint8)).save(folder / name / f"{number}.png")
+    pictures = ("data.source=folder", f"data.path={folder}", "data.resize=crop,pad")
+    sweep(project, *pictures, "train.learning_rate=0.001,0.01", "train.num_iterations=100")
+    promised = project.run("one-neuron", "promote", PYTHONPATH="src").split("SHA-256 will be ")[1][:64]
+    assert f"path: {folder} #" in (project.folder / "params.yaml").read_text(encoding="utf-8")
+    assert "tracked: run" in project.run("dvc", "repro")
+    assert load_model(project.folder / "models" / "model.h5").sha256 == promised
 
 
 @pytest.mark.slow

@@ -257,20 +257,23 @@ def test_too_many_bad_pictures_stop_it(
     assert len(run(paths, on_error="skip", max_skipped=3).kept) == 17
 
 
+@pytest.mark.parametrize("grows", [True, False])
 def test_a_picture_that_changes_meanwhile_is_not_kept(
-    make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
+    grows: bool, make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is still being copied: its pixels would be kept under the digest of its beginning."""
+    """A file that is still being copied, or overwritten: its pixels would be kept under the digest of other bytes."""
     paths = make_pictures(3)
     read = images.read_picture
+    os.utime(paths[1], (1, 1))
 
-    def grow(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
+    def change(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         pixels = read(stream, num_px, **how)
-        with paths[1].open("ab") as other:
+        with paths[1].open("r+b") as other:
+            other.seek(0, os.SEEK_END if grows else os.SEEK_SET)
             other.write(b"more")
         return pixels
 
-    monkeypatch.setattr(images, "read_picture", grow)
+    monkeypatch.setattr(images, "read_picture", change)
     with pytest.raises(DataError, match=r"001.png' was changed while it was being read; wait until it is whole"):
         run(paths[1:2])
 

@@ -216,6 +216,14 @@ def test_words_are_swept_too() -> None:
     assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
 
 
+@pytest.mark.parametrize(("accuracy", "useless"), [(0.64, True), (0.65, True), (0.66, False)])
+def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
+    """Equal is no better."""
+    entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, final_validation_cost=0.6)
+    lines = describe([entry], swept=[], place="mlflow.db", sweep_id="c0ffee")
+    assert lines[3].endswith(": NO BETTER than one class for all") == useless
+
+
 def test_a_single_configuration() -> None:
     """Nothing was swept."""
     lines = describe([GOOD], swept=[], place="http://host:5000", sweep_id="c0ffee")

@@ -39,7 +39,7 @@ from one_neuron.sweep.state import (
     remove_state,
     save_batches,
 )
-from one_neuron.sweep.summary import describe
+from one_neuron.sweep.summary import describe, name_configuration
 from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.training import describe_training, train_model
 
@@ -112,7 +112,8 @@ def run_sweep(arguments: Sequence[str]) -> None:
     print(clock)
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:
-        raise EnvironmentProblem(f"a configuration failed ({failed.reason}); the same command again tries it again")
+        words = name_configuration(failed.settings, plan.swept)
+        raise EnvironmentProblem(f"{words} failed ({failed.reason}); the same command again tries it again")
 
 
 def run_job(config: Any) -> float | None:

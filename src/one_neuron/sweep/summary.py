@@ -41,6 +41,18 @@ def list_parameters(settings: Settings) -> dict[str, object]:
     return {name: _value(settings, name) for name in names}
 
 
+def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
+    """Return the values that were varied, in full, so that they can be copied as overrides.
+
+    Parameters
+    ----------
+    settings : Settings
+    swept : sequence of str
+        Their names in params.yaml; empty for a single configuration.
+    """
+    return " ".join(f"{name}={_value(settings, name)}" for name in swept) or "the only configuration"
+
+
 def is_held_out(entries: Sequence[Entry]) -> bool:
     """Tell whether pictures were held out for validation.
 
@@ -151,8 +163,7 @@ def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     best = find_best(entries)
     if best is None:
         return _advise(entries)
-    # In full, so that the line can be copied as overrides.
-    words = " ".join(f"{name}={_value(best.settings, name)}" for name in swept) or "the only configuration"
+    words = name_configuration(best.settings, swept)
     if is_held_out([best]):
         cost = _cost(best.measure("final_validation_cost"))
         accuracy, baseline = (
