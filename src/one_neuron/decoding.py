@@ -28,7 +28,7 @@ _BLOCK_BYTES = 2**18
 _HELD_BYTES = 2**22
 _NOT_DECODED = -1
 # The code that makes a row of a picture: after an edit it would be another one.
-_CODE = ("images.py", "picture_boxes.py", "picture_tags.py")
+_CODE = ("images.py", "picture_boxes.py", "picture_costs.py", "picture_tags.py")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from one_neuron.errors import DataError, one_line, quote
 from one_neuron.picture_boxes import Box, cut_strips, find_square, find_stored_box, fit, turn_size
-from one_neuron.picture_tags import check_tags, find_orientation
+from one_neuron.picture_costs import check_parts, check_passes, count_beside
+from one_neuron.picture_tags import find_orientation
 
 Pixels = NDArray[np.uint8]
 
@@ -37,6 +38,13 @@ MAX_SIDE = 1_000_000  # resizing takes 32 bytes for each pixel of a side
 MAX_BYTES = 9 * MAX_PIXELS  # eight bytes a pixel at most, and room for metadata
 BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
 SUFFIXES = frozenset(".bmp .gif .jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp".split())
+
+
+class _Png(PngImageFile):
+    """A PNG whose chunks behind the pixels Pillow leaves alone: there may be millions, or one of half a gigabyte."""
+
+    def load_end(self) -> None:
+        """Nothing counts that comes so late."""
 
 
 class _Jpeg(JpegImageFile):
@@ -52,18 +60,16 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
     (re.compile(rb"BM"), BmpImageFile),
     (re.compile(rb"GIF8[79]a"), GifImageFile),
     (re.compile(rb"\xff\xd8\xff"), _Jpeg),  # and MPO, which is a JPEG with more pictures behind it
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImageFile),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _Png),
+    (re.compile(rb"II[*+]\0|MM\0\*"), TiffImageFile),  # Pillow misreads MM\0+, a BigTIFF, as a TIFF
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
 )
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
 
 _GO = "replace or remove it"
-_MAX_RUN_PIXELS = 8_000_000  # Pillow decodes these in Python
 _STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
 _DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _SHALLOW_GREYS = {"L;2": 85, "L;4": 17}  # what one step becomes in eight bits
-_MAX_SCANS = 100  # a progressive JPEG has some ten; each one costs a pass over all pixels
 _TURN_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -187,10 +193,11 @@ def read_picture(
         with _open_image(stream) as image:
             # Pillow itself turns a TIFF.
             orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info)
+            beside = count_beside(image)  # at its full size, however small it is decoded
             if decode == "fast":
                 # The mode stays as it is; the size is that before the picture is turned, as is that of the target.
                 image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
-            with nullcontext() if reserve is None else reserve(_weigh(image)):
+            with nullcontext() if reserve is None else reserve(image.width * image.height + beside):
                 image.load()
                 return _to_pixels(image, orientation, num_px, resize)
     except (DataError, MemoryError):
@@ -258,27 +265,23 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     if reader is None:
         reason = "is not a picture that can be read" if size else "is empty (0 bytes)"
         raise DataError(f"{reason}; known are {', '.join(FORMATS)}: {_GO}")
+    scan_cost = check_parts(stream, size, str(reader.format))
     if reader is TiffImageFile:
-        check_tags(stream, size)
         _silence_libtiff()
     stream.seek(0)
     image = reader(stream)
-    if _weigh(image) > MAX_PIXELS or max(image.size) > MAX_SIDE:
+    if scan_cost:
+        image.info["progressive"] = 1  # that is how libjpeg treats all with several scans
+    if image.width * image.height + count_beside(image) > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise DataError(
-            f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read (half of them in WebP and "
-            f"progressive JPEG), and {MAX_SIDE:,} a side: make the picture smaller"
+            f"has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are read (half of them in WebP, "
+            f"progressive JPEG and others in several scans), and {MAX_SIDE:,} a side: make the picture smaller"
         )
-    _check_passes(image, stream)
+    check_passes(image, stream, size, scan_cost)
     if isinstance(image, PngImageFile) and isinstance(image.info.get("transparency"), int):
         # Pillow scales the greys, and not the one that is transparent.
         image.info["transparency"] *= _SHALLOW_GREYS.get(str(image.tile[0].args), 1)
     return image
-
-
-def _weigh(image: ImageFile.ImageFile) -> int:
-    """Return the number of pixels, twice where the decoder holds all of them beside the picture."""
-    twice = image.format == "WEBP" or "progressive" in image.info
-    return image.width * image.height * (2 if twice else 1)
 
 
 @cache
@@ -286,25 +289,6 @@ def _silence_libtiff() -> None:
     """Keep libtiff from writing to stderr on its own; what is wrong with a file, we say. It is Pillow's own copy."""
     for library in Path(str(PIL.__file__)).parents[1].glob("pillow.libs/libtiff-*"):
         ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
-
-
-def _check_passes(image: ImageFile.ImageFile, stream: BinaryIO) -> None:
-    """Refuse a small file that would be decoded for minutes: scans of a JPEG, runs of a BMP, strips of a TIFF."""
-    area = image.width * image.height
-    if isinstance(image, BmpImageFile) and image.tile[0].codec_name == "bmp_rle" and area > _MAX_RUN_PIXELS:
-        raise DataError(f"is a BMP in runs of more than {_MAX_RUN_PIXELS:,} pixels; save it in another format")
-    if image.info.get("progressive"):
-        stream.seek(0)
-        scans = stream.read().count(b"\xff\xda")  # in the data themselves, FF is followed by 00
-        stream.seek(0)
-        if scans * area > _MAX_SCANS * MAX_PIXELS:
-            raise DataError(_damaged(f"it has {scans} scans of {image.width} x {image.height} pixels"))
-    if isinstance(image, TiffImageFile):
-        # Strips do not overlap, but each of up to six colours may have its own.
-        covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (tile.extents for tile in image.tile) if box)
-        tile = int(image.tag_v2.get(322, 1)) * int(image.tag_v2.get(323, 1))
-        if covered > 8 * area or tile > MAX_PIXELS // 4:
-            raise DataError(_damaged("its strips or tiles are far larger than the picture"))
 
 
 def _to_pixels(image: Image.Image, orientation: int, num_px: int, resize: str) -> Pixels:

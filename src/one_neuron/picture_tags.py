@@ -6,12 +6,13 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DataError, one_line
 
 _NUMBER_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # TIFF 6.0; others: 1
 _MAX_NUMBERS = 300_000  # in one tag: strips of one row each for 75,000 rows of four colours
 _DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that lead to EXIF, GPS and interoperability
 _ORIENTATION = 0x0112
+_MAX_ENTRIES = 65_535  # what a TIFF can count; a BigTIFF can claim more, and Pillow reads them all
 _NO_LIST = (struct.error, KeyError, ValueError, OverflowError)  # what comes of reading a list where there is none
 
 
@@ -35,8 +36,10 @@ def check_tags(stream: BinaryIO, size: int) -> None:
         for tag, _, _, at in entries.copy():
             if tag in _DIRECTORIES:
                 entries += _read_directory(stream, at)
+                _check_entries(len(entries))  # all of them may lead to the same list
     except _NO_LIST as error:
-        raise DataError("is damaged (its list of tags cannot be read); replace or remove it") from error
+        reason = f"its list of tags cannot be read: {one_line(error)}"
+        raise DataError(f"is damaged ({reason}); replace or remove it") from error
     claimed = sum(_NUMBER_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
     numbers = max((count for _, kind, count, _ in entries if kind in _NUMBER_BYTES), default=0)
     if claimed > size or numbers > _MAX_NUMBERS:
@@ -84,13 +87,20 @@ def _read_directory(stream: BinaryIO, at: int | None = None) -> Iterator[tuple[i
     stream.seek(0)
     header = stream.read(16)
     order = {b"II": "<", b"MM": ">"}[header[:2]]
-    big = b"+" in header[2:4]
+    big = header[2:3] == b"+"  # as Pillow has it: MM\0+ is none to it
     if at is None:
         (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", header, 8 if big else 4)
     stream.seek(at or 0)
     (entries,) = struct.unpack(f"{order}{'Q' if big else 'H'}", stream.read(8 if big else 2))
     form = struct.Struct(f"{order}HH{'Q8s' if big else 'I4s'}")
-    for _ in range(min(entries, 2**16)):
+    _check_entries(entries)
+    for _ in range(entries):
         tag, kind, count, value = form.unpack(stream.read(form.size))
         first = value[:2] if kind == 3 and count == 1 else value  # a short number stands in front
         yield tag, kind, count, int.from_bytes(first, "little" if order == "<" else "big")
+
+
+def _check_entries(entries: int) -> None:
+    """Refuse a list that is far too long."""
+    if entries > _MAX_ENTRIES:
+        raise ValueError(f"it has {entries:,} entries; at most {_MAX_ENTRIES:,} are read")

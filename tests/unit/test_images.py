@@ -24,7 +24,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from one_neuron import images
+from one_neuron import images, picture_costs
 from one_neuron.errors import DataError
 from one_neuron.images import (
     FORMATS,
@@ -458,7 +458,7 @@ def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
     if fits:
         load_picture(tmp_path / f"20.{suffix}", 4)
     else:
-        with pytest.raises(DataError, match=r"has 20 x 10 pixels; at most 200 are read \(half of them in WebP and pro"):
+        with pytest.raises(DataError, match=r"has 20 x 10 pixels; at most 200 are read \(half of them in WebP, pro"):
             load_picture(tmp_path / f"20.{suffix}", 4)
 
 
@@ -530,8 +530,160 @@ def many_tags() -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, 6000) + entries + bytes(4)
 
 
+def segment(marker: int, data: bytes) -> bytes:
+    """Return a segment of a JPEG."""
+    return bytes((0xFF, marker)) + struct.pack(">H", len(data) + 2) + data
+
+
+def frame(marker: int, width: int, height: int) -> bytes:
+    """Return the header of a JPEG in three colours, none of them smaller, with one table for all."""
+    return segment(marker, struct.pack(">BHHB", 8, height, width, 3) + b"\1\x11\0\2\x11\0\3\x11\0")
+
+
+def scan(colour: int, data: bytes = b"\0") -> bytes:
+    """Return a scan of one colour of a baseline JPEG."""
+    return segment(0xDA, bytes((1, colour, 0, 0, 63, 0))) + data
+
+
+def jpeg(mode: str = "RGB", size: tuple[int, int] = (64, 64), **options: Any) -> bytes:
+    """Return an even JPEG of Pillow's."""
+    stream = io.BytesIO()
+    Image.new(mode, size).save(stream, "JPEG", **options)
+    return stream.getvalue()
+
+
+def with_segments(content: bytes, *segments: bytes) -> bytes:
+    """Return a JPEG with more segments at its beginning."""
+    return b"".join((content[:2], *segments, content[2:]))
+
+
+def tables_of(content: bytes) -> bytes:
+    """Return the tables of a grey baseline JPEG."""
+    start, frame, codes, end = (content.index(mark) for mark in (b"\xff\xdb", b"\xff\xc0", b"\xff\xc4", b"\xff\xda"))
+    return content[start:frame] + content[codes:end]
+
+
+def baseline_scans(width: int, scans: int, marker: int = 0xC0, between: bytes = b"") -> bytes:
+    """Return a JPEG with a scan for each colour, in turn, of a few bytes each."""
+    some = b"".join(scan(1 + number % 3) + between for number in range(scans))
+    return b"\xff\xd8" + tables_of(jpeg("L")) + frame(marker, width, width) + some + b"\xff\xd9"
+
+
+def many_chunks(kind: bytes, count: int, data: bytes = b"") -> bytes:
+    """Return a PNG with chunks of a kind before its pixels."""
+    return png(1, 1, zlib.compress(bytes(4)), *[(kind, data)] * count)
+
+
+def gif(*extensions: bytes) -> bytes:
+    """Return a GIF with extensions before its only frame."""
+    stream = io.BytesIO()
+    Image.new("P", (1, 1)).save(stream, "GIF")
+    content = stream.getvalue()
+    at = 13 + (3 << (content[10] & 7) + 1)
+    return content[:at] + b"".join(extensions) + content[at:]
+
+
+def with_tail(suffix: str, size: int, **options: Any) -> bytes:
+    """Return a picture of 64 x 64 pixels, and zeros to so many bytes."""
+    stream = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(stream, suffix, **options)
+    return stream.getvalue().ljust(size, b"\0")
+
+
+def webp_chunks(count: int) -> bytes:
+    """Return a WebP with so many empty chunks."""
+    content = with_tail("WEBP", 0, exif=b"Exif\0\0x")
+    body = content[8:] + (b"none" + bytes(4)) * count
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def idle_runs() -> bytes:
+    """Return a BMP in runs that go nowhere for a megabyte and more."""
+    header = struct.pack("<IHHI", 1078, 0, 0, 1078) + struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 8, 1, 0, 0, 0, 256, 0)
+    return b"BM" + header + bytes(1024) + b"\0\2\0\0" * 270_000 + b"\x04\0" * 4 + b"\0\1"
+
+
+PARTS = "has more than [0-9,]* parts in its [0-9,]* bytes; save the picture again without them, or remove it"
+APART = "has more than 64 tables and pieces of EXIF data"
+METADATA = "has more than 64,000,000 bytes of metadata"
 DEAR: dict[str, tuple[Callable[[], bytes], str]] = {
-    "scans": (many_scans, "is damaged .it has 30.. scans of 2000 x 2000 pixels"),
+    "three scans": (lambda: baseline_scans(8000, 3), "has 8000 x 8000 pixels; at most 64,000,000 are read .half"),
+    "baseline scans": (lambda: baseline_scans(5000, 26), "is damaged .it has more than 25 scans of 5000 x 5000 pixels"),
+    "scans of few pixels": (lambda: baseline_scans(8, 1001), "is damaged .it has more than 1,000 scans of 8 x 8"),
+    "progressive scans": (
+        lambda: baseline_scans(5650, 21, 0xC2),
+        "is damaged .it has more than 20 scans of 5650 x 5650 pixels",
+    ),
+    "arithmetic scans": (lambda: baseline_scans(4000, 11, 0xC9), "is damaged .it has more than 10 scans of 4000"),
+    "scans behind a false end": (
+        lambda: baseline_scans(5000, 26, between=segment(0xFE, b"\xff\xd9")),
+        "is damaged .it has more than 25 scans",
+    ),
+    "parts between scans": (
+        lambda: baseline_scans(5000, 26, between=segment(0xFE, b"") * 1_000),
+        "has more than 20,",
+    ),
+    "segments": (lambda: with_segments(jpeg(), segment(0xE5, b"") * 25_000), PARTS),
+    "pieces of EXIF": (lambda: with_segments(jpeg(), segment(0xE1, b"Exif\0\0x") * 300), APART),
+    "pieces of Photoshop": (lambda: with_segments(jpeg(), segment(0xED, b"Photoshop 3.0\0") * 300), APART),
+    "tables": (lambda: with_segments(jpeg(), segment(0xDB, b"\0" + bytes(64)) * 70), APART),
+    "frames": (lambda: with_segments(jpeg(), frame(0xC0, 64, 64) * 300), APART),
+    "segments of 64 KB": (lambda: with_segments(jpeg(), segment(0xE5, bytes(65_000)) * 1_000), METADATA),
+    "nothing between segments": (
+        lambda: with_segments(jpeg(), segment(0xE5, b""), bytes(100_000)),
+        "is damaged .no pixels are found",
+    ),
+    "a little nothing": (
+        lambda: with_segments(jpeg(), (segment(0xE5, b"") + b"\xff\0" * 500) * 100),
+        "is damaged .no pixels are found",
+    ),
+    "progressive tail": (
+        lambda: with_tail("JPEG", 33_000_000, progressive=True),
+        "has 33,000,000 bytes for 64 x 64 pixels; at most 32,020,480 are read",
+    ),
+    "JPEG's tail": (lambda: with_tail("JPEG", 65_000_000), "has 65,000,000 bytes for 64 x 64 pixels; at most 64,020,"),
+    "WebP's tail": (lambda: with_tail("WEBP", 65_000_000), "has 65,000,000 bytes for 64 x 64 pixels; at most 64,016,"),
+    "lossless WebP's tail": (
+        lambda: with_tail("WEBP", 65_000_000, lossless=True),
+        "has 65,000,000 bytes for 64 x 64 pixels; at most 64,016,",
+    ),
+    "animated WebP's tail": (
+        lambda: with_tail("WEBP", 65_000_000, save_all=True, append_images=[Image.new("RGB", (64, 64), "red")]),
+        "has 65,000,000 bytes for 64 x 64 pixels; at most 64,016,",
+    ),
+    "chunks of a WebP": (lambda: webp_chunks(30_000), PARTS),
+    "private chunks": (lambda: many_chunks(b"prVt", 30_000), PARTS),
+    "empty pixels": (lambda: many_chunks(b"IDAT", 30_000), PARTS),
+    "profiles": (
+        lambda: many_chunks(b"iCCP", 501, b"a\0\0" + zlib.compress(b"")),
+        "has more than 500 compressed texts and profiles",
+    ),
+    "text": (lambda: many_chunks(b"tEXt", 65, b"a\0" + bytes(1_000_000)), METADATA),
+    "comments": (lambda: gif(b"!\xfe" + b"\1x" * 25_000 + b"\0"), PARTS),
+    "empty extensions": (lambda: gif(b"!\xf9\0\0" * 25_000), PARTS),
+    "application": (lambda: gif(b"!\xff\x0bNETSCAPE2.0\0" + b"\1x" * 25_000 + b"\0"), PARTS),
+    "nothing between blocks": (lambda: gif(bytes(25_000)), PARTS),
+    "BMP's header": (
+        lambda: b"BM" + struct.pack("<IHHII", 2**20, 0, 0, 54, 2**20).ljust(2**20, b"\0"),
+        "is damaged .its header claims 1,048,576 bytes, of 124 at most",
+    ),
+    "idle runs": (idle_runs, "has 1,081,088 bytes for 4 x 4 pixels; at most 1,048,624 are read"),
+    "entries that lead back": (
+        lambda: b"II*\0" + struct.pack("<IH", 8, 60_000) + struct.pack("<HHII", 0x8769, 4, 1, 8) * 60_000,
+        "is damaged .its list of tags cannot be read: it has 120,000 entries",
+    ),
+    "strips of JPEG": (
+        lambda: tiff(
+            *(500, 500, struct.pack("<I", 1_000_000) * 1_000),
+            *((259, 3, 1, 7), (273, 4, 100, 202), (279, 4, 100, 1002), (278, 4, 1, 5)),
+        ),
+        "has 100,000,000 bytes for 500 x 500 pixels; at most 33,250,000 are read",
+    ),
+    "entries": (
+        lambda: b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, 70_000) + struct.pack("<HHQQ", 60_000, 3, 1, 1) * 70_000,
+        "is damaged .its list of tags cannot be read: it has 70,000 entries; at most 65,535 are read",
+    ),
+    "scans": (many_scans, "is damaged .it has more than 160 scans of 2000 x 2000 pixels"),
     "first frame": (giant_frame, "has 9000 x 9000 pixels"),
     "runs": (many_runs, "is a BMP in runs of more than 8,000,000 pixels; save it in another format"),
     "tags": (many_tags, "is damaged .its tags claim [0-9,]* bytes, with up to 0 numbers"),
@@ -560,7 +712,7 @@ DEAR: dict[str, tuple[Callable[[], bytes], str]] = {
         ),
         "is damaged .its strips or tiles are far larger",
     ),
-    "text": (
+    "compressed text": (
         lambda: png(1, 1, b"", (b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21)))),
         "is damaged .Decompressed data",
     ),
@@ -580,6 +732,126 @@ def test_what_is_dear_to_read_is_refused(kind: str) -> None:
     with pytest.raises(DataError, match=f"^{message}"):
         read_picture(io.BytesIO(content), 8)
     assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("order", ["classic first", "big first"])
+def test_a_tiff_of_two_minds_is_refused(order: str) -> None:
+    """MM, 0, 43 is a BigTIFF to libtiff and a TIFF to Pillow: what is checked must be what is read."""
+    content = tiff(8, 8, bytes(64))
+    assert read_picture(io.BytesIO(content), 8).shape == (8, 8, 3)
+    beginning = struct.pack(">IQ", 8, 16) if order == "classic first" else struct.pack(">HHQ", 8, 0, 16)
+    with pytest.raises(DataError, match="is not a picture that can be read"):
+        read_picture(io.BytesIO(b"MM\0+" + beginning + content), 8)
+    classic = b"MM\0+" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, 6, 0)
+    assert find_orientation({"exif": classic}) == 6  # as Pillow reads it
+
+
+@pytest.mark.parametrize("block", [2, 3, 19, 20, 2048])
+def test_scans_are_counted_in_blocks_of_any_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A marker may lie across two of them; 25 scans of 25 megapixels are the most."""
+    monkeypatch.setattr(picture_costs, "_BLOCK", block)
+    content = baseline_scans(5000, 26)
+    stream = io.BytesIO(content)
+    assert picture_costs._count_upwards(stream, b"\xff\xda") == 26
+    for name in ("_LOOK", "_BLOCK"):
+        monkeypatch.setattr(picture_costs, name, max(18, block))
+    kinds = [marker for marker, _, _ in picture_costs._walk_segments(stream, 2, len(content))]
+    assert kinds.count(0xDA) == 26
+    assert kinds[-1] == 0xD9
+    with pytest.raises(DataError, match="it has more than 25 scans"):
+        read_picture(io.BytesIO(content), 8)
+
+
+# --- sound files that look like those ------------------------------------------------
+
+
+def read(content: bytes, num_px: int = 64) -> NDArray[np.uint8]:
+    """Return the pixels of a picture in memory."""
+    return read_picture(io.BytesIO(content), num_px)
+
+
+def test_a_baseline_jpeg_in_three_scans_is_the_plain_one() -> None:
+    """As some cameras and scanners write it: one colour after the other, the same coefficients."""
+    colours, tables = photograph(64, 64).convert("YCbCr"), [list(range(1, 65))]
+    stream = io.BytesIO()
+    colours.save(stream, "JPEG", subsampling=0, qtables=tables)
+    content = b""
+    for number, plane in enumerate(colours.split(), start=1):
+        grey = io.BytesIO()
+        plane.save(grey, "JPEG", qtables=tables)
+        one = grey.getvalue()
+        content = content or b"\xff\xd8" + tables_of(one) + frame(0xC0, 64, 64)
+        content += scan(number, one[one.index(b"\xff\xda") + 10 : -2])
+    assert (read(content + b"\xff\xd9") == read(stream.getvalue())).all()
+
+
+@pytest.mark.parametrize("decode", ["exact", "fast"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_a_jpeg_does_not_count(progressive: bool, decode: str) -> None:
+    """The video of a phone's moving picture: 20 megabytes, with what looks like hundreds of scans in it."""
+    content = jpeg(size=(1600, 1600), progressive=progressive)
+    video = np.random.default_rng(0).bytes(20_000_000)
+    assert video.count(b"\xff\xda") > 250
+    assert not read_picture(io.BytesIO(content + video), 8, decode=decode).any()
+
+
+def test_jpegs_with_large_metadata_are_read() -> None:
+    """A profile in 20 pieces, XMP with a picture of 6 megabytes, EXIF data of a megabyte, Photoshop's, a thumbnail."""
+    parts = [segment(0xE1, b"Exif\0\0" + oriented(1) + jpeg())]
+    parts += [segment(0xE1, b"Exif\0\0" + bytes(65_000))] * 15
+    parts += [segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<x/>")]
+    parts += [segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + bytes(65_000))] * 100
+    parts += [segment(0xE2, b"ICC_PROFILE\0" + bytes((piece, 20)) + bytes(65_000)) for piece in range(1, 21)]
+    parts += [segment(0xED, b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\0" * 1_000)] * 8
+    parts += [b"\0" * 100, b"\xff" * 100]  # some cameras fill up
+    for options in ({}, {"progressive": True}, {"quality": 100, "optimize": True}):
+        assert not read(with_segments(jpeg(**options), *parts)).any()
+
+
+def test_an_mpo_gives_its_first_picture(tmp_path: Path) -> None:
+    """A stereo camera's two, each of them in ten scans."""
+    left, right = Image.new("RGB", (900, 900), "red"), Image.new("RGB", (900, 900), "blue")
+    left.save(tmp_path / "a.mpo", save_all=True, append_images=[right] * 3, progressive=True)
+    assert np.abs(load_picture(tmp_path / "a.mpo", 2).astype(int) - RED).max() <= 3
+
+
+def test_a_png_in_many_pieces_is_read() -> None:
+    """A row each, as some write it, with text and empty pieces; of what lies behind the pixels, nothing is read."""
+    pixels = noise(100, 100)
+    rows = zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+    pieces = [(b"IDAT", rows[at : at + 10]) for at in range(0, len(rows), 10)]
+    words = [(b"tEXt", b"a\0b")] * 400 + [(b"iCCP", b"a\0\0" + zlib.compress(bytes(500_000)))]
+    content = png(100, 100, b"", *words, *pieces)
+    assert (read(content, 100) == pixels).all()
+    started = time.process_time()
+    assert (read(content[:-12] + many_chunks(b"prVt", 100_000)[33:], 100) == pixels).all()
+    assert time.process_time() - started < 0.2
+
+
+def test_a_webp_with_more_behind_it_is_read() -> None:
+    """A few chunks that nobody knows, or zeros up to the next block of a disk."""
+    for content in (webp_chunks(1_000), with_tail("WEBP", 1_000_000), with_tail("WEBP", 1_000_000, lossless=True)):
+        assert not read(content).any()
+
+
+def test_a_gif_with_extensions_is_read() -> None:
+    """Comments, a loop, and XMP, whose text serves as lengths of blocks."""
+    xmp = b"!\xff\x0bXMP DataXMP" + b"<x:xmpmeta/>" * 10_000 + bytes([1, *range(255, -1, -1), 0])
+    parts = b"!\xfe\5hello\0", b"!\xff\x0bNETSCAPE2.0\3\1\0\0\0", b"!\xf9\4\0\0\0\0\0", xmp, b"!\xfe\0"
+    assert not read(gif(*parts), 1).any()
+
+
+def test_the_gate_is_told_of_all_scans_in_fast_mode() -> None:
+    """The coefficients are those of the whole picture, however small it is decoded."""
+    told: list[int] = []
+
+    def reserve(pixels: int) -> AbstractContextManager[None]:
+        told.append(pixels)
+        return nullcontext()
+
+    for progressive in (False, True):
+        read_picture(io.BytesIO(jpeg(size=(800, 800), progressive=progressive)), 8, decode="fast", reserve=reserve)
+    assert told == [100 * 100, 100 * 100 + 800 * 800]
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
