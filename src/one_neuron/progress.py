@@ -109,6 +109,18 @@ def _bar(total: int, **options: Any) -> Any:
     return tqdm(total=total, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, **options)
 
 
+def announce(what: str) -> None:
+    """Say on the terminal what takes a while; nothing where nobody watches.
+
+    Parameters
+    ----------
+    what : str
+        Without a full stop.
+    """
+    if _is_watched():
+        print(f"{what} ...", file=sys.stderr, flush=True)
+
+
 def _is_watched() -> bool:
     """Say whether somebody looks at a terminal; bars make long logs."""
     return sys.stderr is not None and sys.stderr.isatty() and not os.environ.get("CI")

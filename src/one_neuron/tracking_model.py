@@ -24,7 +24,7 @@ DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
 # What a logged model needs to be loaded without this repository: our modules and their distributions.
 MODEL_MODULES = "__init__ errors file_header files hdf5 images neuron".split()
-MODEL_MODULES += "picture_boxes picture_tags pixel_file portable storage".split()
+MODEL_MODULES += "picture_boxes picture_costs picture_tags pixel_file portable storage".split()
 MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pillow")
 
 

@@ -126,8 +126,8 @@ def find_sweep_id(printed: str) -> str:
 
 
 def drop_progress(stderr: str) -> list[str]:
-    """Return the lines of stderr but those that say how far it is, on a slow machine every ten seconds."""
-    progress = re.compile(r"(configurations recorded|training \d+ conf.*|looking after the pictures): |preparing other")
+    """Return the lines of stderr but those that a slow machine adds every ten seconds."""
+    progress = re.compile(r"(configurations recorded|training \d+ conf.*): ")
     return [line for line in stderr.splitlines() if not progress.match(line)]
 
 

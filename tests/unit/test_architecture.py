@@ -19,6 +19,7 @@ import yaml
 
 from one_neuron import checkpoints
 from one_neuron.sweep import state
+from one_neuron.tracking_model import MODEL_MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
@@ -207,6 +208,12 @@ def test_a_configuration_is_tried_again_when_the_code_of_its_numbers_changes() -
     aside = {"machine.py", "settings.py", "schema.py", "errors.py", "storage.py", "hdf5.py", "file_header.py"}
     aside |= {"files.py", "pixel_file.py"}
     assert set(state._CODE) == computing - aside
+
+
+def test_a_logged_model_takes_along_all_that_it_imports() -> None:
+    """It is loaded without this repository."""
+    needed = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in reachable(PACKAGE / "pyfunc_model.py")}
+    assert set(MODEL_MODULES) == needed
 
 
 def test_the_sweeper_is_found_by_hydra() -> None:

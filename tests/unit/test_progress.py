@@ -54,6 +54,15 @@ def test_pipes_and_ci_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert show_all(monkeypatch, Terminal()) == ""
 
 
+def test_what_takes_a_while_is_announced_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nowhere else."""
+    monkeypatch.delenv("CI", raising=False)
+    for stream, said in ((Terminal(), "looking ...\n"), (io.StringIO(), "")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        progress.announce("looking")
+        assert stream.getvalue() == said
+
+
 # --- a sweep -------------------------------------------------------------------------
 
 

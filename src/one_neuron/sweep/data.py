@@ -16,6 +16,7 @@ from typing import Any
 
 from one_neuron.data_place import check_place, mend_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
+from one_neuron.progress import announce
 from one_neuron.result import TEST_FILE, TRAIN_FILE
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
 from one_neuron.storage import PreparedSet, load_prepared
@@ -147,7 +148,7 @@ def _describe(folder: Path) -> DataFiles:
 def _run_dvc(root: Path) -> None:
     """Let DVC prepare the pictures of params.yaml."""
     mend_rwlock(root)
-    print("looking after the pictures: dvc repro prepare ...", file=sys.stderr, flush=True)
+    announce("looking after the pictures: dvc repro prepare")
     command = [sys.executable, "-m", "dvc", "repro", "prepare"]
     done = _run(command, root, {"DVC_NO_ANALYTICS": "1"})
     if done.returncode:
@@ -169,7 +170,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
         except DataError:
             shutil.rmtree(folder)  # damaged: nothing is lost
     folder.parent.mkdir(parents=True, exist_ok=True)
-    print("preparing other pictures than those of params.yaml ...", file=sys.stderr, flush=True)
+    announce("preparing other pictures than those of params.yaml")
     making = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         # JSON is YAML. The stages read params.yaml and write data/ in the current folder.
