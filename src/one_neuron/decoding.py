@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,8 @@ from one_neuron.storage import CHANNELS
 _LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
 _BLOCK_BYTES = 2**18
 _HELD_BYTES = 2**22
+_SOON_BYTES = 2**18  # a file whose SHA-256 takes no longer than what else it takes to find its row
+_FOUND = 16  # pictures, one after the other: then one thread at a time looks for as many more
 _NOT_DECODED = -1
 # The code that makes a row of a picture: after an edit it would be another one.
 _CODE = ("images.py", "picture_boxes.py", "picture_costs.py", "picture_tags.py")
@@ -126,7 +128,8 @@ class _Work:
         self.done = 0
         self._cache, self._way = cache, way
         self._gate = _Gate(images.MAX_PIXELS)
-        self._lock = threading.Lock()
+        self._lock, self._finding = threading.Lock(), threading.Lock()
+        self._found_in_a_row = 0  # small files; a count that is lost to another thread does no harm
         self._next = 0
 
     def stop(self) -> None:
@@ -140,16 +143,30 @@ class _Work:
         They are begun in their order, and what was begun is finished: so the first that cannot be read is always found.
         """
         try:
-            while (index := self._begin()) is not None:
+            while self._go_on():
+                pass
+        except BaseException:
+            self.stop()
+            raise
+
+    def _go_on(self) -> bool:
+        """Decode one picture, or find some; return whether there may be more."""
+        finding = self._found_in_a_row > _FOUND
+        # Where all is found, threads would do little more than hand over to each other, and take longer than one.
+        with self._finding if finding else nullcontext():
+            for _ in range(_FOUND if finding else 1):
+                index = self._begin()
+                if index is None:
+                    return False
                 try:
                     self._decode(index)
                 except DataError as error:
                     self._refuse(index, error)
                 with self._lock:
                     self.done += 1
-        except BaseException:
-            self.stop()
-            raise
+                if not self._found_in_a_row:
+                    break
+        return True
 
     def _begin(self) -> int | None:
         """Return the next picture, None where none is left."""
@@ -167,6 +184,7 @@ class _Work:
             source = io.BytesIO(_read_all(stream)) if stamp[0] <= _HELD_BYTES else stream
             key = _read_digest(source)
             place = self._cache.find(key)
+            self._found_in_a_row = self._found_in_a_row + 1 if place is not None and stamp[0] <= _SOON_BYTES else 0
             if place is None:
                 pixels = images.read_picture(source, **self._way, reserve=self._gate.reserve)
                 if _read_stamp(stream) != stamp:  # the pixels may not be those of the key

@@ -291,6 +291,35 @@ def test_a_disk_that_cannot_be_read_is_the_pictures_problem(
         decoding._read_digest(Broken())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("soon", "most"), [(2**18, 1), (0, 8)])
+def test_where_all_is_found_one_thread_at_a_time_looks(
+    soon: int,
+    most: int,
+    make_pictures: Callable[..., list[Path]],
+    monkeypatch: pytest.MonkeyPatch,
+    decoded_files: list[int],
+) -> None:
+    """Eight of them would hand over to each other all the time; not so where a file takes long to read."""
+    with_threads(monkeypatch, 8)
+    monkeypatch.setattr(decoding, "_SOON_BYTES", soon)
+    paths = make_pictures(200)
+    expected = run(paths).X[:]
+    decoded_files.clear()
+    inside, seen, read = [0], [], decoding._read_digest
+
+    def read_slowly(stream: BinaryIO) -> bytes:
+        inside[0] += 1
+        seen.append(inside[0])
+        time.sleep(0.002)
+        inside[0] -= 1
+        return read(stream)
+
+    monkeypatch.setattr(decoding, "_read_digest", read_slowly)
+    np.testing.assert_array_equal(run(paths).X[:], expected)
+    assert (len(seen), decoded_files) == (200, [])
+    assert (max(seen[150:]) == 1) == (most == 1)
+
+
 # --- what is no picture's fault ------------------------------------------------------
 
 
