@@ -29,7 +29,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from one_neuron.errors import DataError, one_line, quote
 from one_neuron.picture_boxes import Box, cut_strips, find_square, find_stored_box, fit, turn_size
 from one_neuron.picture_costs import check_parts, check_passes, count_beside
-from one_neuron.picture_tags import find_orientation
+from one_neuron.picture_tags import damaged, find_orientation
 
 Pixels = NDArray[np.uint8]
 
@@ -208,7 +208,7 @@ def read_picture(
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"cannot be read ({error.strerror}); {_GO}") from error
         # Pillow's decoders raise nearly anything on a damaged file.
-        raise DataError(_damaged(one_line(error) or type(error).__name__)) from error
+        raise DataError(damaged(one_line(error) or type(error).__name__)) from error
 
 
 def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
@@ -247,11 +247,6 @@ def encode_picture(pixels: Pixels) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return stream.getvalue()
-
-
-def _damaged(reason: str) -> str:
-    """Say what is wrong with a file that begins as a picture does."""
-    return f"is damaged ({reason}); {_GO}"
 
 
 def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:

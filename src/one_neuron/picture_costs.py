@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from one_neuron.errors import DataError
-from one_neuron.picture_tags import check_tags
+from one_neuron.picture_tags import check_tags, damaged
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -128,11 +128,6 @@ def _too_many(most: int, what: str) -> DataError:
     return DataError(f"has more than {most:,} {what}; save the picture again without them, or remove it")
 
 
-def _damaged(reason: str) -> str:
-    """Say what is wrong with a file that begins as a picture does."""
-    return f"is damaged ({reason}); replace or remove it"
-
-
 def _check_bytes(size: int, most: int, pixels: tuple[int, int]) -> None:
     """Refuse a file that is far longer than its pixels explain."""
     if size > most:
@@ -185,7 +180,7 @@ def _check_segments(stream: BinaryIO, size: int) -> int:
         _check_counts(parts, size, held)
         if taken_apart > _MOST_TAKEN_APART:
             raise _too_many(_MOST_TAKEN_APART, "tables and pieces of EXIF data")
-    raise DataError(_damaged("no pixels are found behind its header"))
+    raise DataError(damaged("no pixels are found behind its header"))
 
 
 def _walk_segments(stream: BinaryIO, at: int, most_skipped: int) -> Iterator[tuple[int, bytes, int]]:
@@ -224,7 +219,7 @@ def _check_scans(image: "ImageFile", stream: BinaryIO, size: int, scan_cost: int
             scans += marker == _SCAN
             if scans > most:
                 pixels = f"{image.width} x {image.height} pixels"
-                raise DataError(_damaged(f"it has more than {most:,} scans of {pixels}"))
+                raise DataError(damaged(f"it has more than {most:,} scans of {pixels}"))
     stream.seek(place)
 
 
@@ -326,7 +321,7 @@ def _check_header(stream: BinaryIO, _: int) -> None:
     stream.seek(14)
     length = int.from_bytes(stream.read(4), "little")
     if length > _MOST_BMP_HEADER:
-        raise DataError(_damaged(f"its header claims {length:,} bytes, of {_MOST_BMP_HEADER} at most"))
+        raise DataError(damaged(f"its header claims {length:,} bytes, of {_MOST_BMP_HEADER} at most"))
 
 
 def _check_strips(image: Any, area: int) -> None:
@@ -335,7 +330,7 @@ def _check_strips(image: Any, area: int) -> None:
     covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (tile.extents for tile in image.tile) if box)
     tile = int(image.tag_v2.get(322, 1)) * int(image.tag_v2.get(323, 1))
     if covered > 8 * area or tile > _MOST_TILE_PIXELS:
-        raise DataError(_damaged("its strips or tiles are far larger than the picture"))
+        raise DataError(damaged("its strips or tiles are far larger than the picture"))
     if image.tag_v2.get(259) in _JPEG_IN_TIFF:  # up to 100 scans each, which may lie at the same place for all strips
         for found in (image.tag_v2.get(tag, 0) for tag in (279, 325)):
             _check_bytes(

@@ -16,6 +16,17 @@ _MAX_ENTRIES = 65_535  # what a TIFF can count; a BigTIFF can claim more, and Pi
 _NO_LIST = (struct.error, KeyError, ValueError, OverflowError)  # what comes of reading a list where there is none
 
 
+def damaged(reason: str) -> str:
+    """Say what is wrong with a file that begins as a picture does.
+
+    Parameters
+    ----------
+    reason : str
+        Without a full stop.
+    """
+    return f"is damaged ({reason}); replace or remove it"
+
+
 def check_tags(stream: BinaryIO, size: int) -> None:
     """Refuse a TIFF whose tags claim more than the file holds: many may name the same bytes, and Pillow copies all.
 
@@ -38,15 +49,12 @@ def check_tags(stream: BinaryIO, size: int) -> None:
                 entries += _read_directory(stream, at)
                 _check_entries(len(entries))  # all of them may lead to the same list
     except _NO_LIST as error:
-        reason = f"its list of tags cannot be read: {one_line(error)}"
-        raise DataError(f"is damaged ({reason}); replace or remove it") from error
+        raise DataError(damaged(f"its list of tags cannot be read: {one_line(error)}")) from error
     claimed = sum(_NUMBER_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
     numbers = max((count for _, kind, count, _ in entries if kind in _NUMBER_BYTES), default=0)
     if claimed > size or numbers > _MAX_NUMBERS:
-        raise DataError(
-            f"is damaged (its tags claim {claimed:,} bytes, with up to {numbers:,} numbers in one, and the file has "
-            f"{size:,} bytes); replace or remove it"
-        )
+        claim = f"its tags claim {claimed:,} bytes, with up to {numbers:,} numbers in one"
+        raise DataError(damaged(f"{claim}, and the file has {size:,} bytes"))
 
 
 def find_orientation(information: Mapping[Any, Any]) -> int:
