@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from one_neuron import portable
+from one_neuron.exact import products
 from one_neuron.gradient_descent import choose_form
 from one_neuron.machine import count_cores, one_blas_thread
 from one_neuron.neuron import Array, Parameters
@@ -216,13 +216,13 @@ def _split(number: int, parts: int) -> list[slice]:
 def _run_gram(job: _Job) -> Callable[[int], Parameters]:
     """Train through scalar products; return what gives w and b."""
     train, test, c = job.train, job.test, len(job.steps)
-    Q = _sign(portable.gram_matrix(train.X), train.s, train.s)
+    Q = _sign(products.gram_matrix(train.X), train.s, train.s)
     to_test = None if test is None else _sign(_cross_products(test.X, train.X), test.s, train.s)
     beta = np.zeros((c, len(Q)))
     job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), split_columns(c))
     beta *= train.s
     return lambda column: Parameters(
-        w=portable.transposed_pixels_times(train.X, portable.to_fixed_point(beta[column])), b=float(beta[column].sum())
+        w=products.transposed_pixels_times(train.X, products.to_fixed_point(beta[column])), b=float(beta[column].sum())
     )
 
 
@@ -250,7 +250,7 @@ def _descend_gram(job: _Job, Q: Array, to_test: Array | None, beta: Array, colum
 
 def _sign(products: Array, s_rows: Array, s_columns: Array) -> Array:
     """Turn the scalar products of raw pixels into s s^T * (products / 255**2 + 1), in place."""
-    products /= portable.PIXEL_MAX**2
+    products /= products.PIXEL_MAX**2
     products += 1.0
     products *= s_rows[:, np.newaxis]
     products *= s_columns
@@ -260,8 +260,8 @@ def _sign(products: Array, s_rows: Array, s_columns: Array) -> Array:
 def _cross_products(X: Any, other: Any) -> Array:
     """Return the scalar products of all rows of X with all rows of `other`: exact whole numbers."""
     (m, n_x), total = X.shape, np.zeros((X.shape[0], other.shape[0]))
-    for j in range(0, n_x, portable.FLOAT32_TERMS):
-        columns = slice(j, j + portable.FLOAT32_TERMS)
+    for j in range(0, n_x, products.FLOAT32_TERMS):
+        columns = slice(j, j + products.FLOAT32_TERMS)
         right = other[:, columns].astype(np.float32)
         for i in range(0, m, _PRODUCT_ROWS):
             rows = slice(i, min(i + _PRODUCT_ROWS, m))
@@ -306,7 +306,7 @@ def _descend_blocks(job: _Job, weights: Array, columns: slice) -> None:
 def _visit(job: _Job, columns: slice, weights: Array, examples: _Examples, *, scores: bool, gradient: bool) -> Array:
     """Go once over all rows; return the sums of dz * x, of dz and of `_score`: of shape (c, n_x + 1 + 4)."""
     n_x, c = examples.X.shape[1], len(weights)
-    w, b = np.ascontiguousarray(weights[:, :-1].T) / portable.PIXEL_MAX, weights[:, -1:]
+    w, b = np.ascontiguousarray(weights[:, :-1].T) / products.PIXEL_MAX, weights[:, -1:]
     size = max(_BLOCK_VALUES // (n_x + c), 64)
 
     @np.errstate(over="ignore")
@@ -337,7 +337,7 @@ def _visit(job: _Job, columns: slice, weights: Array, examples: _Examples, *, sc
         return totals
 
     totals = sum(job.crew.map(add_up, _split(len(examples.s), _SPANS)))
-    totals[:, :n_x] /= portable.PIXEL_MAX
+    totals[:, :n_x] /= products.PIXEL_MAX
     return np.asarray(totals)
 
 

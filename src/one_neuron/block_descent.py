@@ -15,10 +15,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron import portable
+from one_neuron.exact import products
+from one_neuron.exact.compiled import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
 from one_neuron.machine import count_cores
 from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
-from one_neuron.pixel_kernels import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
 from one_neuron.recording import Checkpoint, Recorder, TrainingState
 from one_neuron.stability import largest_eigenvalue
 
@@ -103,8 +103,8 @@ class _Passes:
     def run(self, parameters: Parameters, to_dz: Callable[[Array, slice], Array] | None) -> tuple[Array, Array, float]:
         """Return z = X w + b, and X^T dz and sum(dz) with dz = to_dz(z, rows) in [-1, 1], zero without `to_dz`."""
         m, _ = self._X.shape
-        fixed = portable.to_fixed_point(parameters.w, bits=COUNT_BITS)
-        digits, scale = split_counts(fixed.counts), fixed.unit / portable.PIXEL_MAX
+        fixed = products.to_fixed_point(parameters.w, bits=COUNT_BITS)
+        digits, scale = split_counts(fixed.counts), fixed.unit / products.PIXEL_MAX
         all_z = np.empty(m)
 
         def do_block(start: int) -> None:
@@ -123,7 +123,7 @@ class _Passes:
             pass
         dw, db = self._collect()
         unit = 2.0**-COUNT_BITS
-        return all_z, np.asarray(dw * (unit / portable.PIXEL_MAX), np.float64), db * unit
+        return all_z, np.asarray(dw * (unit / products.PIXEL_MAX), np.float64), db * unit
 
     def times_covariance(self, v: Array) -> Array:
         """Return (X, 1)^T (X, 1) v, a column of ones beside X: its eigenvalues are those of X X^T + 1."""

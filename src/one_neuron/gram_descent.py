@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron import portable
+from one_neuron.exact import products
 from one_neuron.neuron import Parameters
 from one_neuron.recording import Recorder
 from one_neuron.stability import largest_eigenvalue
@@ -29,13 +29,13 @@ def descend(
     """
     m = len(X)
     s = np.where(Y, 1.0, -1.0)
-    Q = portable.gram_matrix(X)
-    Q += portable.PIXEL_MAX**2  # in units of 1 / 255**2
-    bits = portable.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
+    Q = products.gram_matrix(X)
+    Q += products.PIXEL_MAX**2  # in units of 1 / 255**2
+    bits = products.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
     Q *= s[:, np.newaxis]
     Q *= s
-    update_of = portable.ReverseSigmoid(m)
-    multiply = portable.SymmetricProduct(Q, bits, factor=update_of.STEPS / portable.PIXEL_MAX**2)
+    update_of = products.ReverseSigmoid(m)
+    multiply = products.SymmetricProduct(Q, bits, factor=update_of.STEPS / products.PIXEL_MAX**2)
     step = learning_rate / m
     beta, u, update = np.zeros(m), np.empty(m), np.empty(m)  # u in units of 1 / STEPS
 
@@ -51,7 +51,7 @@ def descend(
         np.add(beta, update_of(u, numerator=step, out=update), beta)
 
     alpha = s * beta
-    w = portable.transposed_pixels_times(X, portable.to_fixed_point(alpha))
+    w = products.transposed_pixels_times(X, products.to_fixed_point(alpha))
     multiply.set_range(1.0)
     eigenvalue = largest_eigenvalue(lambda v: s * multiply(s * v, u) / update_of.STEPS, m)
     return Parameters(w=w, b=math.fsum(alpha)), eigenvalue

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron import portable
+from one_neuron.exact import products
 
 Array = NDArray[np.float64]
 
@@ -78,7 +78,7 @@ def compute_z(X: NDArray[Any], parameters: Parameters) -> Array:
     if X.ndim != 2 or X.shape[1] != len(w):
         raise ValueError(f"X has shape {X.shape}; expected (m, {len(w)}) to fit w")
     if X.dtype == np.uint8:
-        return portable.pixels_times(X, w) + b
+        return products.pixels_times(X, w) + b
     return np.asarray(X @ w + b, dtype=np.float64)
 
 
@@ -93,7 +93,7 @@ def sigmoid(z: Array) -> Array:
     -------
     ndarray of the same shape, float64, values in (0, 1]
     """
-    return np.asarray(1.0 / (1.0 + portable.exp(-np.asarray(z, dtype=np.float64))))
+    return np.asarray(1.0 / (1.0 + products.exp(-np.asarray(z, dtype=np.float64))))
 
 
 def losses(z: Array, Y: NDArray[Any]) -> Array:
@@ -122,7 +122,7 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
         raise ValueError(f"z has shape {z.shape} and Y has shape {Y.shape}; expected the same")
     # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), so that exp never overflows. With y in {0, 1}, max(z, 0) - y z is
     # max(z, 0) or max(-z, 0): nothing is lost by cancellation.
-    return np.asarray(np.maximum(np.where(Y, -z, z), 0.0) + portable.log1p(portable.exp(-np.abs(z))))
+    return np.asarray(np.maximum(np.where(Y, -z, z), 0.0) + products.log1p(products.exp(-np.abs(z))))
 
 
 def cost(z: Array, Y: NDArray[Any]) -> float:
@@ -143,7 +143,7 @@ def cost(z: Array, Y: NDArray[Any]) -> float:
     ValueError
         If the shapes differ.
     """
-    return portable.mean(losses(z, Y))
+    return products.mean(losses(z, Y))
 
 
 def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
@@ -172,10 +172,10 @@ def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
         raise ValueError(f"X has {len(X)} rows, z has shape {z.shape}, Y has shape {Y.shape}; expected ({len(X)},)")
     dz = sigmoid(z) - Y
     if X.dtype == np.uint8:
-        dw = portable.transposed_pixels_times(X, portable.to_fixed_point(dz))
+        dw = products.transposed_pixels_times(X, products.to_fixed_point(dz))
     else:
         dw = np.asarray(X.T @ dz, dtype=np.float64)
-    return dw / len(X), portable.mean(dz)
+    return dw / len(X), products.mean(dz)
 
 
 def predict_probability(X: NDArray[Any], parameters: Parameters) -> Array:

@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import gradient_descent, neuron, portable
+from one_neuron import gradient_descent as gradient_descent
+from one_neuron import neuron
+from one_neuron.exact import products
 from one_neuron.gradient_descent import TrainingResult, choose_form, optimize
 from one_neuron.neuron import Array, Parameters
 
@@ -205,14 +207,14 @@ def test_digits_stay_small_enough_to_be_exact(
 ) -> None:
     """The weights of the pictures never outgrow the grid that was chosen for them, however long all steps are."""
     largest: list[float] = []
-    multiply = portable.SymmetricProduct.__call__
+    multiply = products.SymmetricProduct.__call__
 
-    def spy(self: portable.SymmetricProduct, v: Array, out: Array) -> Array:
+    def spy(self: products.SymmetricProduct, v: Array, out: Array) -> Array:
         multiply(self, v, out)
         largest.append(float(np.abs(self._digits).max() / (self._base / 2)))
         return out
 
-    monkeypatch.setattr(portable.SymmetricProduct, "__call__", spy)
+    monkeypatch.setattr(products.SymmetricProduct, "__call__", spy)
     optimize(*make_problem(14, 6, positives=positives), learning_rate=learning_rate, num_iterations=400)
     assert 0.1 < max(largest) <= 1
 

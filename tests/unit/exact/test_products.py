@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import portable
-from one_neuron.portable import Array, FixedPoint
+from one_neuron.exact import products
+from one_neuron.exact.products import Array, FixedPoint
 
 LN2 = math.log(2)
 int50 = st.integers(-(2**50), 2**50)
@@ -54,8 +54,8 @@ def hard_logarithm_arguments() -> Array:
 @pytest.mark.parametrize(
     ("function", "oracle", "x", "bound"),
     [
-        pytest.param(portable.exp, mpmath.exp, hard_exponents(), 2.8, id="exp"),
-        pytest.param(portable.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
+        pytest.param(products.exp, mpmath.exp, hard_exponents(), 2.8, id="exp"),
+        pytest.param(products.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
     ],
 )
 def test_error_stays_within_a_few_units_in_the_last_place(
@@ -67,7 +67,7 @@ def test_error_stays_within_a_few_units_in_the_last_place(
 
 def test_exp_of_nan() -> None:
     """Nan goes through, without a warning."""
-    assert np.isnan(portable.exp(np.array([np.nan, 0.0]))).tolist() == [True, False]
+    assert np.isnan(products.exp(np.array([np.nan, 0.0]))).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -75,56 +75,56 @@ def test_exp_of_nan() -> None:
 )
 def test_exp_takes_its_argument_into_range(beyond: float, limit: float) -> None:
     """Far arguments give the value at the end of the range: finite, positive, without a warning."""
-    value = portable.exp(np.array([beyond]))[0]
-    assert value == portable.exp(np.array([limit]))[0]
+    value = products.exp(np.array([beyond]))[0]
+    assert value == products.exp(np.array([limit]))[0]
     assert 0 < value < np.inf
 
 
 def test_exp_and_log1p_are_exact_where_they_can_be() -> None:
     """e**0 is 1 and ln(1 + 0) is 0, to the bit."""
-    assert portable.exp(np.zeros(1))[0] == 1.0
-    assert portable.log1p(np.zeros(1))[0] == 0.0
+    assert products.exp(np.zeros(1))[0] == 1.0
+    assert products.log1p(np.zeros(1))[0] == 0.0
 
 
 def test_exp_never_falls() -> None:
     """A larger argument never gives a smaller value by more than the rounding error."""
-    values = portable.exp(np.linspace(-20, 20, 4001))
+    values = products.exp(np.linspace(-20, 20, 4001))
     assert (np.diff(values) > 0).all()
 
 
 def test_functions_leave_their_argument_alone() -> None:
     """What comes in is not changed."""
     x = np.array([-1000.0, 0.25, 1000.0])
-    portable.exp(x)
+    products.exp(x)
     assert x.tolist() == [-1000.0, 0.25, 1000.0]
     t = np.array([0.0, 0.25, 1.0])
-    portable.log1p(t)
+    products.log1p(t)
     assert t.tolist() == [0.0, 0.25, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(0,), (3,), (2, 3)])
 def test_shapes_are_kept(shape: tuple[int, ...]) -> None:
     """Any shape goes in and comes out, an empty one too."""
-    assert portable.exp(np.ones(shape)).shape == shape
-    assert portable.log1p(np.ones(shape)).shape == shape
+    assert products.exp(np.ones(shape)).shape == shape
+    assert products.log1p(np.ones(shape)).shape == shape
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
 def test_mean_is_the_exact_sum_rounded_once(values: list[float]) -> None:
     """The oracle sums fractions; the division by m rounds a second time."""
     exact = float(sum(map(Fraction, values)))
-    assert portable.mean(np.array(values)) == exact / len(values)
+    assert products.mean(np.array(values)) == exact / len(values)
 
 
 def test_mean_does_not_cancel() -> None:
     """Where plain summation returns 0, the exact sum is 1."""
-    assert portable.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
+    assert products.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
 
 
 @given(st.lists(int50, min_size=1, max_size=8), st.integers(2, 53))
 def test_split_is_undone_in_integers(counts: list[int], bits: int) -> None:
     """The digits are whole, within their bounds, and add up to what was split, negative numbers included."""
-    digits = portable.split(np.array(counts, dtype=np.float64), bits)
+    digits = products.split(np.array(counts, dtype=np.float64), bits)
     half = 2 ** (bits - 1)
     assert ((digits >= -half) & (digits <= half)).all()
     whole = [[int(digit) for digit in column] for column in digits.T]
@@ -136,14 +136,14 @@ def test_split_is_undone_in_integers(counts: list[int], bits: int) -> None:
 @pytest.mark.parametrize("bits", [2, 3, 8, 17, 52, 53])
 def test_split_survives_the_ends_of_its_range(count: int, bits: int) -> None:
     """Nothing is lost at +-2**50."""
-    digits = portable.split(np.array([float(count)]), bits)[:, 0]
+    digits = products.split(np.array([float(count)]), bits)[:, 0]
     assert sum(int(digit) << (bits * j) for j, digit in enumerate(digits)) == count
 
 
 def test_split_leaves_its_argument_alone() -> None:
     """What comes in is not changed."""
     counts = np.array([2.0**40, -5.0])
-    portable.split(counts, 7)
+    products.split(counts, 7)
     assert counts.tolist() == [2**40, -5]
 
 
@@ -151,13 +151,13 @@ def test_split_leaves_its_argument_alone() -> None:
 def test_combine_is_the_way_back(counts: list[int], bits: int) -> None:
     """What was split comes back exactly."""
     v = np.array(counts, dtype=np.float64)
-    assert portable.combine(portable.split(v, bits), bits).tolist() == counts
+    assert products.combine(products.split(v, bits), bits).tolist() == counts
 
 
 @given(st.lists(st.lists(st.integers(-(2**53), 2**53), min_size=3, max_size=3), min_size=1, max_size=8))
 def test_combine_rounds_large_products_in_the_last_place(products: list[list[int]]) -> None:
     """Sums beyond 2**53 are off by at most three units in the last place of their largest part."""
-    got = portable.combine(np.array(products, dtype=np.float64).T, 17)
+    got = products.combine(np.array(products, dtype=np.float64).T, 17)
     for value, row in zip(got.tolist(), products, strict=True):
         parts = [product << (17 * j) for j, product in enumerate(row)]
         assert abs(Fraction(value) - sum(parts)) <= 3 * Fraction(math.ulp(float(max(map(abs, parts)))))
@@ -166,22 +166,22 @@ def test_combine_rounds_large_products_in_the_last_place(products: list[list[int
 @given(st.lists(int50, min_size=1, max_size=4), st.integers(2, 30), st.integers(1, 5))
 def test_leading_zero_digits_change_nothing(counts: list[int], bits: int, more: int) -> None:
     """A vector split together with longer ones gives the same bits."""
-    digits = portable.split(np.array(counts, dtype=np.float64), bits)
+    digits = products.split(np.array(counts, dtype=np.float64), bits)
     padded = np.vstack([digits, np.zeros((more, len(counts)))])
-    assert portable.combine(padded, bits).tobytes() == portable.combine(digits, bits).tobytes()
+    assert products.combine(padded, bits).tobytes() == products.combine(digits, bits).tobytes()
 
 
 def test_combine_leaves_its_argument_alone() -> None:
     """What comes in is not changed."""
     products = np.array([[1.0], [2.0], [3.0]])
-    portable.combine(products, 4)
+    products.combine(products, 4)
     assert products.tolist() == [[1.0], [2.0], [3.0]]
 
 
 @given(st.integers(1, 2**52 - 1))
 def test_digit_bits_are_the_most_that_stay_exact(row_sum: int) -> None:
     """Row sum times the largest digit stays within 2**53, and one bit more could leave it."""
-    bits = portable.digit_bits(row_sum)
+    bits = products.digit_bits(row_sum)
     assert row_sum * 2 ** (bits - 1) <= 2**53
     assert 2 ** row_sum.bit_length() * 2**bits > 2**53
 
@@ -189,19 +189,19 @@ def test_digit_bits_are_the_most_that_stay_exact(row_sum: int) -> None:
 @pytest.mark.parametrize(("row_sum", "bits"), [(1, 53), (255, 46), (2**51, 2), (2**52 - 1, 2)])
 def test_digit_bits_by_hand(row_sum: int, bits: int) -> None:
     """54 minus the length of the row sum in bits."""
-    assert portable.digit_bits(row_sum) == bits
+    assert products.digit_bits(row_sum) == bits
 
 
 def test_digit_bits_refuse_what_cannot_be_exact() -> None:
     """From 2**52 on not even two bits fit."""
     with pytest.raises(OverflowError, match=str(2**52)):
-        portable.digit_bits(2**52)
+        products.digit_bits(2**52)
 
 
 @given(st.lists(st.floats(-1e200, 1e200), min_size=1, max_size=8))
 def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
     """Each number is off by at most 2**-50 of the largest, and the counts stay within 2**50."""
-    fixed = portable.to_fixed_point(np.array(values))
+    fixed = products.to_fixed_point(np.array(values))
     assert math.frexp(fixed.unit)[0] == 0.5
     largest = max(map(abs, values))
     for value, count in zip(values, fixed.counts.tolist(), strict=True):
@@ -214,7 +214,7 @@ def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
 @pytest.mark.parametrize("values", [[], [0.0], [0.0, -0.0], [5e-324], [1.7e308, -1.7e308], [np.nextafter(1, 0)]])
 def test_fixed_point_takes_the_ends_of_float64(values: list[float]) -> None:
     """No vector, zeros, the smallest and the largest numbers: counts within 2**50, no warning."""
-    fixed = portable.to_fixed_point(np.array(values))
+    fixed = products.to_fixed_point(np.array(values))
     assert len(fixed.counts) == len(values)
     assert all(abs(count) <= 2**50 for count in fixed.counts.tolist())
 
@@ -235,7 +235,7 @@ def test_gram_matrix_is_exact(m: int, n_x: int, kind: str) -> None:
     """Every entry is the integer that int64 arithmetic gives."""
     X = pictures(m, n_x, kind)
     wide = X.astype(np.int64)
-    assert (portable.gram_matrix(X) == wide @ wide.T).all()
+    assert (products.gram_matrix(X) == wide @ wide.T).all()
 
 
 def exact_product(rows: NDArray[Any], values: list[Fraction]) -> list[Fraction]:
@@ -251,7 +251,7 @@ def test_pixels_times_against_fractions(m: int, n_x: int, kind: str) -> None:
     v[n_x // 2 :] *= 1e-9
     values = [Fraction(value) for value in v.tolist()]
     grid = n_x * max(map(abs, values)) / 2**49
-    for value, true in zip(portable.pixels_times(X, v).tolist(), exact_product(X, values), strict=True):
+    for value, true in zip(products.pixels_times(X, v).tolist(), exact_product(X, values), strict=True):
         assert abs(Fraction(value) - true) <= grid + 4 * Fraction(math.ulp(float(true)))
 
 
@@ -264,7 +264,7 @@ def test_transposed_pixels_times_against_fractions(m: int, n_x: int, kind: str) 
     counts[0] = 2**50
     fixed = FixedPoint(counts=counts, unit=2.0**-70)
     exact = exact_product(X.T, [Fraction(count) / 2**70 for count in counts.tolist()])
-    for value, true in zip(portable.transposed_pixels_times(X, fixed).tolist(), exact, strict=True):
+    for value, true in zip(products.transposed_pixels_times(X, fixed).tolist(), exact, strict=True):
         assert abs(Fraction(value) - true) <= 4 * Fraction(math.ulp(float(true)))
 
 
@@ -272,20 +272,20 @@ def test_products_of_whole_numbers_are_exact() -> None:
     """White pictures times counts that cancel leave exactly the one that does not."""
     X = np.full((2, 5), 255, dtype=np.uint8)
     v = np.array([2.0**40, 1.0, -(2.0**40), 3.0, -1.0])
-    assert portable.pixels_times(X, v).tolist() == [3.0, 3.0]
+    assert products.pixels_times(X, v).tolist() == [3.0, 3.0]
     fixed = FixedPoint(counts=np.array([2.0**50, 5.0, 1 - 2.0**50]), unit=1.0)
-    assert portable.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), fixed).tolist() == [6.0, 6.0]
+    assert products.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), fixed).tolist() == [6.0, 6.0]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 512])
 def test_products_do_not_depend_on_the_block_or_the_layout(block: int) -> None:
     """Other blocks and another memory order give the same bits."""
     X, v = pictures(7, 300, "random"), np.random.default_rng(3).normal(size=300)
-    fixed = portable.to_fixed_point(np.random.default_rng(4).normal(size=7))
-    z, dw = portable.pixels_times(X, v), portable.transposed_pixels_times(X, fixed)
+    fixed = products.to_fixed_point(np.random.default_rng(4).normal(size=7))
+    z, dw = products.pixels_times(X, v), products.transposed_pixels_times(X, fixed)
     for layout in (X, np.asfortranarray(X), np.ascontiguousarray(X[::-1])[::-1]):
-        assert portable.pixels_times(layout, v, block=block).tobytes() == z.tobytes()
-        assert portable.transposed_pixels_times(layout, fixed, block=block).tobytes() == dw.tobytes()
+        assert products.pixels_times(layout, v, block=block).tobytes() == z.tobytes()
+        assert products.transposed_pixels_times(layout, fixed, block=block).tobytes() == dw.tobytes()
 
 
 def test_products_do_not_depend_on_the_order_of_summation() -> None:
@@ -293,20 +293,20 @@ def test_products_do_not_depend_on_the_order_of_summation() -> None:
     rng = np.random.default_rng(5)
     X, v = pictures(6, 400, "random"), rng.normal(size=400)
     order = rng.permutation(400)
-    assert portable.pixels_times(X[:, order], v[order]).tobytes() == portable.pixels_times(X, v).tobytes()
+    assert products.pixels_times(X[:, order], v[order]).tobytes() == products.pixels_times(X, v).tobytes()
     rows = rng.permutation(6)
-    fixed = portable.to_fixed_point(rng.normal(size=6))
+    fixed = products.to_fixed_point(rng.normal(size=6))
     moved = FixedPoint(counts=fixed.counts[rows], unit=fixed.unit)
     assert (
-        portable.transposed_pixels_times(X[rows], moved).tobytes()
-        == portable.transposed_pixels_times(X, fixed).tobytes()
+        products.transposed_pixels_times(X[rows], moved).tobytes()
+        == products.transposed_pixels_times(X, fixed).tobytes()
     )
 
 
 @pytest.mark.parametrize("shape", [1, 7, (3, 5)])
 def test_reverse_sigmoid(shape: int | tuple[int, ...]) -> None:
     """Numerator / (1 + e**u) within a few units of the last place of the numerator, far beyond the table, too."""
-    function, rng = portable.ReverseSigmoid(shape), np.random.default_rng(0)
+    function, rng = products.ReverseSigmoid(shape), np.random.default_rng(0)
     for spread in (1e-9, 1.0, 20.0, 1e30, 1e300):
         u, out = rng.normal(0, spread, shape), np.empty(shape)
         assert function(u * function.STEPS, numerator=3.0, out=out) is out
@@ -320,9 +320,9 @@ def test_symmetric_product(n: int, largest: float) -> None:
     """A matrix of pixels' products times any vector: within 2**-39 of the largest sum, in exact rational numbers."""
     rng = np.random.default_rng(n)
     X = rng.integers(0, 256, (n, 12288), np.uint8)
-    matrix = portable.gram_matrix(X)
-    bits = portable.digit_bits(int(matrix.sum(axis=1).max()))
-    times, out = portable.SymmetricProduct(matrix, bits, factor=0.5), np.empty(n)
+    matrix = products.gram_matrix(X)
+    bits = products.digit_bits(int(matrix.sum(axis=1).max()))
+    times, out = products.SymmetricProduct(matrix, bits, factor=0.5), np.empty(n)
     times.set_range(largest)
     for _ in range(3):
         v = rng.uniform(-largest, largest, n)

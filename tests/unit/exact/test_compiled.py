@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from one_neuron.pixel_kernels import COUNT_BITS, add_transposed_product, multiply, split_counts
+from one_neuron.exact.compiled import COUNT_BITS, add_transposed_product, multiply, split_counts
 
 LARGEST = 2**COUNT_BITS
 
