@@ -42,7 +42,7 @@ print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in
 # The default pictures are few enough for the gram form; this shows the one for many.
 BLOCKS = """
 from pathlib import Path
-from one_neuron import gradient_descent
+from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.storage import load_prepared
 gradient_descent.GRAM_LIMIT = 0
 prepared = load_prepared(Path("data/prepared/train.h5"))

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from one_neuron.gradient_descent import TrainingResult, optimize
-from one_neuron.recording import Checkpoint
+from one_neuron.gradient_descent import optimize
+from one_neuron.gradient_descent.optimize import TrainingResult
+from one_neuron.gradient_descent.recorder import Checkpoint
 from one_neuron.settings import TrainSettings
 from one_neuron.storage import Model, PreparedSet
 

@@ -23,7 +23,8 @@ OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
 # The stage, but every state is kept and an iteration takes a while, so that kills hit all of them.
 SLOWLY = """
 import runpy, sys, time
-from one_neuron import block_descent, checkpoints
+from one_neuron.gradient_descent import blocks
+from one_neuron import checkpoints
 checkpoints.EVERY_SECONDS = 0.0
 run = block_descent._Passes.run
 block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]

@@ -9,8 +9,8 @@ import pytest
 
 from one_neuron import checkpoints
 from one_neuron.checkpoints import CheckpointFile
+from one_neuron.gradient_descent.recorder import TrainingState
 from one_neuron.neuron import Parameters
-from one_neuron.recording import TrainingState
 
 CONTENT: dict[str, str | int | float] = {"learning_rate": 0.005, "num_iterations": 2000, "train_sha256": "ab" * 32}
 STATE = TrainingState(7, Parameters(w=np.array([0.1, -1e-300, 3.0]), b=-0.25), [0, 5], [0.6931471805599453, 0.5])

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import gradient_descent, neuron
-from one_neuron.batch_descent import BatchResult, optimize_many
+from one_neuron import neuron
+from one_neuron.gradient_descent import optimize as gradient_descent
+from one_neuron.gradient_descent.many import BatchResult, optimize_many
 from one_neuron.settings import TrainSettings
 from one_neuron.sweep import screening
 from one_neuron.sweep.folds import assign_folds

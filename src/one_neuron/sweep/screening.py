@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.batch_descent import MOST_PER_FEATURE, BatchResult, optimize_many
-from one_neuron.gradient_descent import choose_form
+from one_neuron.gradient_descent.many import MOST_PER_FEATURE, BatchResult, optimize_many
+from one_neuron.gradient_descent.optimize import choose_form
+from one_neuron.gradient_descent.recorder import has_diverged
 from one_neuron.metrics import baseline_accuracy
 from one_neuron.neuron import Array
-from one_neuron.recording import has_diverged
 from one_neuron.settings import TrainSettings
 
 _LEAST_COLUMNS = 128  # fewer leave BLAS half idle

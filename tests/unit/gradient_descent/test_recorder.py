@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from one_neuron.recording import Recorder, has_diverged
+from one_neuron.gradient_descent.recorder import Recorder, has_diverged
 
 Y = np.array([1, 0])
 

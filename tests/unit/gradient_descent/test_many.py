@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import batch_descent, gradient_descent
-from one_neuron.batch_descent import BatchResult, optimize_many
-from one_neuron.gradient_descent import optimize
+from one_neuron.gradient_descent import many, optimize
+from one_neuron.gradient_descent import optimize as gradient_descent
+from one_neuron.gradient_descent.many import BatchResult, optimize_many
 
 # learning_rate 0.005, 2,000 iterations: iteration 0, 100, ... 1900, as the course prints them.
 COURSE_COSTS = (
@@ -87,7 +87,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 @pytest.fixture
 def set_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return a function that sets how many cores there seem to be."""
-    return lambda number: monkeypatch.setattr(batch_descent, "count_cores", lambda: number)
+    return lambda number: monkeypatch.setattr(many, "count_cores", lambda: number)
 
 
 @pytest.mark.parametrize("with_folds", [False, True])
@@ -247,8 +247,8 @@ def test_an_absurd_rate_diverges_alone(form: str) -> None:
 
 def test_rows_on_disk_are_read_block_by_block(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything with a shape and slices serves as X and X_test; the blocks form never holds all of it."""
-    monkeypatch.setattr(batch_descent, "_BLOCK_VALUES", 0)  # 64 rows
-    monkeypatch.setattr(batch_descent, "_PRODUCT_ROWS", 64)
+    monkeypatch.setattr(many, "_BLOCK_VALUES", 0)  # 64 rows
+    monkeypatch.setattr(many, "_PRODUCT_ROWS", 64)
     (X, Y), (X_test, Y_test) = make_problem(300, 600), make_problem(150, 600, seed=1)
     stored, stored_test = OnDisk(X), OnDisk(X_test)
     one, other = (
@@ -292,7 +292,7 @@ def test_progress_counts_all_updates(
 ) -> None:
     """Rising numbers, one call at a time, the last one says that all is done."""
     set_cores(cores)
-    monkeypatch.setattr(batch_descent, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(many, "_PROGRESS_SECONDS", 0.0)
     X, Y = make_problem(12, 6)
     calls: list[tuple[int, int]] = []
     busy = threading.Lock()

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from one_neuron import block_descent, gradient_descent
-from one_neuron.gradient_descent import TrainingResult, optimize
-from one_neuron.recording import TrainingState
+from one_neuron.gradient_descent import blocks, optimize
+from one_neuron.gradient_descent import optimize as gradient_descent
+from one_neuron.gradient_descent.optimize import TrainingResult
+from one_neuron.gradient_descent.recorder import TrainingState
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +56,8 @@ def test_blocks_threads_and_disk_change_no_bit(
     X, Y = make_problem(300, 12)
     options: dict[str, Any] = {"learning_rate": 3.0, "num_iterations": 12, "record_every": 5}
     expected = optimize(X, Y, **options)
-    monkeypatch.setattr(block_descent, "_BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(block_descent, "count_cores", lambda: cores)
+    monkeypatch.setattr(blocks, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(blocks, "count_cores", lambda: cores)
     result = optimize(OnDisk(X) if on_disk else X, Y, **options)
     assert result.form == "blocks"
     assert bits(result) == bits(expected)
@@ -170,6 +171,6 @@ def test_a_disk_that_fails_ends_training_and_its_threads() -> None:
 
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums would leave 64 bits."""
-    monkeypatch.setattr(block_descent, "ROWS_LIMIT", 9)
+    monkeypatch.setattr(blocks, "ROWS_LIMIT", 9)
     with pytest.raises(ValueError, match=r"X has shape \(10, 3\); expected at most 9 rows"):
         optimize(*make_problem(10, 3), learning_rate=0.1, num_iterations=1)

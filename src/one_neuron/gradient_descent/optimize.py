@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron import gram_descent
+from one_neuron.gradient_descent import gram
+from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, has_diverged
+from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
 from one_neuron.machine import one_blas_thread
 from one_neuron.neuron import Array, Parameters, compute_z, gradient, initialize_with_zeros
-from one_neuron.recording import Checkpoint, Recorder, has_diverged
-from one_neuron.stability import largest_eigenvalue, stability_bound
 
 GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
 _GRAM_ALWAYS = 1000  # examples; so few are done sooner than numba is ready
@@ -136,10 +136,10 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
     # The products of one iteration are so small that handing them to several threads takes longer than doing them.
     with one_blas_thread():
         if form == "gram":
-            parameters, eigenvalue = gram_descent.descend(X, Y, learning_rate, num_iterations, recorder)
+            parameters, eigenvalue = gram.descend(X, Y, learning_rate, num_iterations, recorder)
         elif form == "blocks":
-            block_descent = _import_blocks()
-            parameters, eigenvalue = block_descent.descend(X, Y, learning_rate, num_iterations, recorder, checkpoint)
+            blocks = _import_blocks()
+            parameters, eigenvalue = blocks.descend(X, Y, learning_rate, num_iterations, recorder, checkpoint)
         else:
             parameters, eigenvalue = _descend_features(X, Y, learning_rate, num_iterations, recorder)
     return TrainingResult(
@@ -154,10 +154,10 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
 def _import_blocks() -> Any:
     """Return the module whose loops are compiled: too slow to import for a small set."""
     try:
-        from one_neuron import block_descent
+        from one_neuron.gradient_descent import blocks
     except OSError as error:  # a shared library of numba's is missing
         raise ImportError(str(error)) from error
-    return block_descent
+    return blocks
 
 
 def _descend_features(

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
+from one_neuron.gradient_descent.recorder import Recorder
+from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Parameters
-from one_neuron.recording import Recorder
-from one_neuron.stability import largest_eigenvalue
 
 _RANGE_EVERY = 64  # iterations with the same grid for beta
 

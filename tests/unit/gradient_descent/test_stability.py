@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
 from one_neuron.neuron import Array
-from one_neuron.stability import largest_eigenvalue, stability_bound
 
 
 def make_symmetric(eigenvalues: Array, seed: int = 0) -> Array:

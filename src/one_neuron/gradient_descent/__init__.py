@@ -1,0 +1,1 @@
+"""Training the neuron by batch gradient descent."""
