@@ -195,8 +195,8 @@ def _prepare_plainly(paths: list[Path]) -> None:
 
 def _prepare(paths: list[Path], decode: str, target: Path) -> None:
     """Decode and write a prepared set, as the stage does."""
-    from one_neuron.decoding import decode_pictures
-    from one_neuron.row_cache import trim_rows
+    from one_neuron.pictures.decode import decode_pictures
+    from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.storage import PreparedSet, save_prepared
 
     decoded = decode_pictures(paths, num_px=NUM_PX, decode=decode)
@@ -214,7 +214,7 @@ def _cpu_seconds(usage: Iterable[float]) -> float:
 
 def main() -> None:
     """Run one case and print what it took."""
-    import one_neuron.decoding
+    import one_neuron.pictures.decode
     import one_neuron.storage  # noqa: F401 - imports are no part of the times
 
     case, folder = sys.argv[1], Path(sys.argv[2])

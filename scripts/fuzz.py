@@ -180,7 +180,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     """Return how each kind of file is read, by the name of its folder."""
     from dataclasses import replace
 
-    from one_neuron.images import load_picture
+    from one_neuron.pictures.reader import load_picture
     from one_neuron.settings import load_settings
     from one_neuron.sources import load_source
     from one_neuron.storage import load_model, load_prepared

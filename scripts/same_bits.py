@@ -54,7 +54,7 @@ Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.cos
 # The drawn pictures are PNGs, square and of one size; these are what people bring.
 PICTURES = """
 from pathlib import Path
-from one_neuron.images import load_picture
+from one_neuron.pictures.reader import load_picture
 ways = [(resize, decode) for resize in ("stretch", "crop", "pad") for decode in ("exact", "fast")]
 Path("data/pictures.bin").write_bytes(b"".join(
     load_picture(path, 64, resize=resize, decode=decode).tobytes()

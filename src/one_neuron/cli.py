@@ -90,8 +90,8 @@ def run_predict(options: argparse.Namespace) -> int:
     """Print file, class and probability of each picture; go on after a bad one and say so in the exit code."""
     import numpy as np
 
-    from one_neuron.images import flatten_pictures, load_picture
     from one_neuron.neuron import predict_probability
+    from one_neuron.pictures.reader import flatten_pictures, load_picture
     from one_neuron.sources.folder import list_pictures
     from one_neuron.storage import load_model
 

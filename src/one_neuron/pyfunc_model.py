@@ -18,8 +18,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from one_neuron.errors import DataError
-from one_neuron.images import flatten_pictures, read_picture
 from one_neuron.neuron import predict, predict_probability
+from one_neuron.pictures.reader import flatten_pictures, read_picture
 from one_neuron.storage import load_model
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.images import encode_picture
+from one_neuron.pictures.reader import encode_picture
 from one_neuron.storage import CHANNELS, PreparedSet
 from one_neuron.storage import Model as StoredModel
 from one_neuron.tracking_tags import MODEL_SHA256

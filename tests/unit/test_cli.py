@@ -16,8 +16,8 @@ from PIL import Image
 from one_neuron import tracking_store
 from one_neuron.cli import main
 from one_neuron.files import write_json
-from one_neuron.images import load_picture
 from one_neuron.neuron import Parameters
+from one_neuron.pictures.reader import load_picture
 from one_neuron.storage import Model, save_model
 from tests.values import TREATMENT
 

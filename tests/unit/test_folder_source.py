@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from one_neuron.errors import DataError, SettingsError
-from one_neuron.images import load_picture
+from one_neuron.pictures.reader import load_picture
 from one_neuron.settings import DataSettings
 from one_neuron.sources import folder
 from one_neuron.sources.loaded import Loaded

@@ -24,9 +24,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from one_neuron import hdf5_pictures, images
+from one_neuron import hdf5_pictures
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.hdf5_pictures import open_pictures, send_pictures
+from one_neuron.pictures import reader
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
@@ -259,7 +260,7 @@ def load(
 
 def resized(pictures: NDArray[np.uint8], num_px: int, resize: str = "stretch") -> NDArray[np.uint8]:
     """Return rows, one picture after the other."""
-    return np.stack([images.resize_pixels(picture, num_px, resize=resize).reshape(-1) for picture in pictures])
+    return np.stack([reader.resize_pixels(picture, num_px, resize=resize).reshape(-1) for picture in pictures])
 
 
 @pytest.fixture

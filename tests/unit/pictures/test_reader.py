@@ -24,9 +24,9 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from one_neuron import images, picture_costs
 from one_neuron.errors import DataError
-from one_neuron.images import (
+from one_neuron.pictures import limits, reader
+from one_neuron.pictures.reader import (
     FORMATS,
     MAX_BYTES,
     MAX_PIXELS,
@@ -40,7 +40,7 @@ from one_neuron.images import (
     resize_picture,
     resize_pixels,
 )
-from one_neuron.picture_tags import check_tags, find_orientation
+from one_neuron.pictures.tags import check_tags, find_orientation
 
 RESIZES = ("stretch", "crop", "pad")
 UPRIGHT = np.random.default_rng(0).integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
@@ -451,7 +451,7 @@ def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
 
     for size in ((10, 10), (20, 10)):
         Image.new("RGB", size).save(tmp_path / f"{size[0]}.{suffix}", **options)
-    monkeypatch.setattr(images, "MAX_PIXELS", 200)
+    monkeypatch.setattr(reader, "MAX_PIXELS", 200)
     with (tmp_path / f"10.{suffix}").open("rb") as stream:
         read_picture(stream, 4, reserve=reserve)
     assert told == [100 if fits else 200]
@@ -749,13 +749,13 @@ def test_a_tiff_of_two_minds_is_refused(order: str) -> None:
 @pytest.mark.parametrize("block", [2, 3, 19, 20, 2048])
 def test_scans_are_counted_in_blocks_of_any_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A marker may lie across two of them; 25 scans of 25 megapixels are the most."""
-    monkeypatch.setattr(picture_costs, "_BLOCK", block)
+    monkeypatch.setattr(limits, "_BLOCK", block)
     content = baseline_scans(5000, 26)
     stream = io.BytesIO(content)
-    assert picture_costs._count_upwards(stream, b"\xff\xda") == 26
+    assert limits._count_upwards(stream, b"\xff\xda") == 26
     for name in ("_LOOK", "_BLOCK"):
-        monkeypatch.setattr(picture_costs, name, max(18, block))
-    kinds = [marker for marker, _, _ in picture_costs._walk_segments(stream, 2, len(content))]
+        monkeypatch.setattr(limits, name, max(18, block))
+    kinds = [marker for marker, _, _ in limits._walk_segments(stream, 2, len(content))]
     assert kinds.count(0xDA) == 26
     assert kinds[-1] == 0xD9
     with pytest.raises(DataError, match="it has more than 25 scans"):
@@ -906,7 +906,7 @@ READ = """
 import sys, time
 from pathlib import Path
 from one_neuron.errors import DataError
-from one_neuron.images import load_picture
+from one_neuron.pictures.reader import load_picture
 started = time.process_time()
 try:
     load_picture(Path(sys.argv[1]), 64)
@@ -1008,7 +1008,7 @@ def test_a_turned_picture_gives_the_same_square(
     Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(tmp_path / "a.png", exif=exif)
     expected = resize_pixels(upright, 6, resize=resize)
     assert (load_picture(tmp_path / "a.png", 6, resize=resize) == expected).all()
-    monkeypatch.setattr(images, "_STRIP_PIXELS", 30)
+    monkeypatch.setattr(reader, "_STRIP_PIXELS", 30)
     in_strips = load_picture(tmp_path / "a.png", 6, resize=resize)
     assert (in_strips == resize_pixels(upright, 6, resize=resize)).all()
     assert np.abs(in_strips.astype(int) - expected).max() <= 1  # Pillow may do columns first where we do rows
@@ -1026,7 +1026,7 @@ def test_strips_are_the_picture(mode: str, tmp_path: Path, monkeypatch: pytest.M
         eight_bits = image.convert("RGB")
     image.save(tmp_path / "a.tif")
     assert (load_picture(tmp_path / "a.tif", 7) == resize_picture(eight_bits, 7)).all()
-    monkeypatch.setattr(images, "_STRIP_PIXELS", 41)
+    monkeypatch.setattr(reader, "_STRIP_PIXELS", 41)
     columns_first = eight_bits.resize((20, 7), Image.Resampling.BICUBIC).resize((7, 7), Image.Resampling.BICUBIC)
     assert (load_picture(tmp_path / "a.tif", 7) == np.asarray(columns_first)).all()
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from one_neuron import row_cache
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
-from one_neuron.row_cache import CachedRows, RowCache, cache_bound, rows_folder, trim_rows
+from one_neuron.pictures import row_cache
+from one_neuron.pictures.row_cache import CachedRows, RowCache, cache_bound, rows_folder, trim_rows
 
 N_X = 12
 LENGTH = 32 + N_X + 4
@@ -297,7 +297,7 @@ def test_rows_in_use_by_another_process_stay(root: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("ONE_NEURON_CACHE_MB", "0")
     theirs = root / "theirs"
     program = (
-        "import sys, time; from pathlib import Path; from one_neuron.row_cache import RowCache\n"
+        "import sys, time; from pathlib import Path; from one_neuron.pictures.row_cache import RowCache\n"
         "cache = RowCache(Path(sys.argv[1]), 12); print('open', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program, str(theirs)], stdout=subprocess.PIPE) as process:

@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from one_neuron import decoding, images, row_cache
-from one_neuron.decoding import Decoded, decode_pictures
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
+from one_neuron.pictures import decode, reader, row_cache
+from one_neuron.pictures.decode import Decoded, decode_pictures
 
 NUM_PX = 4
 N_X = NUM_PX * NUM_PX * 3
@@ -59,24 +59,24 @@ def make_pictures(tmp_path: Path) -> Callable[..., list[Path]]:
 @pytest.fixture
 def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with each picture that is really decoded."""
-    read, seen = images.read_picture, []
+    read, seen = reader.read_picture, []
 
     def count(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
         seen.append(num_px)
         return read(stream, num_px, **how)
 
-    monkeypatch.setattr(images, "read_picture", count)
+    monkeypatch.setattr(reader, "read_picture", count)
     return seen
 
 
 def with_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let the machine have so many cores."""
-    monkeypatch.setattr(decoding, "count_cores", lambda: number)
+    monkeypatch.setattr(decode, "count_cores", lambda: number)
 
 
 def one_by_one(paths: Sequence[Path]) -> NDArray[np.uint8]:
     """Return the rows as they would be without all this."""
-    return np.array([images.load_picture(path, NUM_PX).reshape(-1) for path in paths])
+    return np.array([reader.load_picture(path, NUM_PX).reshape(-1) for path in paths])
 
 
 def run(paths: Sequence[Path], **options: object) -> Decoded:
@@ -125,9 +125,9 @@ def test_a_file_of_several_blocks_has_the_digest_of_all_of_it(
     (path,) = make_pictures(1)
     content, size = path.read_bytes(), path.stat().st_size
     for length in (size, 7, size - 1, size + 1):
-        monkeypatch.setattr(decoding, "_BLOCK_BYTES", length)
+        monkeypatch.setattr(decode, "_BLOCK_BYTES", length)
         with path.open("rb") as stream:
-            assert decoding._read_digest(stream) == hashlib.sha256(content).digest()
+            assert decode._read_digest(stream) == hashlib.sha256(content).digest()
 
 
 def test_copies_are_decoded_once(
@@ -160,26 +160,26 @@ def test_each_way_to_decode_has_rows_of_its_own(tmp_path: Path, root: Path, monk
     ways: list[dict[str, str]] = [{}, {"resize": "crop"}, {"resize": "pad"}, {"decode": "fast"}]
     for way in [*ways, *ways]:
         rows = decode_pictures([path], num_px=5, **way).X[:]  # type: ignore[arg-type]
-        np.testing.assert_array_equal(rows[0], images.load_picture(path, 5, **way).reshape(-1))
+        np.testing.assert_array_equal(rows[0], reader.load_picture(path, 5, **way).reshape(-1))
     assert len(list((root / ".one-neuron" / "rows").iterdir())) == 4
     run([path])
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
     run([path])
-    for name in decoding._CODE:
+    for name in decode._CODE:
         (tmp_path / name).write_text("edited")
-    monkeypatch.setattr(images, "__file__", str(tmp_path / "images.py"))
+    monkeypatch.setattr(reader, "__file__", str(tmp_path / "images.py"))
     run([path])
     assert len(list((root / ".one-neuron" / "rows").iterdir())) == 7
 
 
 def test_a_row_serves_the_code_that_made_it_alone() -> None:
     """The name of the rows holds all of ours that images.py uses, but the words of errors."""
-    folder, needed, waiting = Path(images.__file__).parent, set(), {"images"}
+    folder, needed, waiting = Path(reader.__file__).parent, set(), {"images"}
     while waiting:
         needed.add(name := waiting.pop())
         text = (folder / f"{name}.py").read_text(encoding="utf-8")
         waiting |= set(re.findall(r"^ *from one_neuron\.(\w+) import", text, re.MULTILINE)) - needed
-    assert {f"{name}.py" for name in needed} - {"errors.py"} == set(decoding._CODE)
+    assert {f"{name}.py" for name in needed} - {"errors.py"} == set(decode._CODE)
 
 
 def test_a_damaged_row_is_decoded_again(
@@ -208,7 +208,7 @@ def test_the_first_bad_picture_is_named(
     """In the order of the paths, although a later one is found out earlier."""
     with_threads(monkeypatch, threads)
     paths = make_pictures(24, bad=[5, 6, 7, 20])
-    read = images.read_picture
+    read = reader.read_picture
     slow = paths[5].read_bytes()
 
     def read_slowly(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
@@ -217,12 +217,12 @@ def test_the_first_bad_picture_is_named(
             time.sleep(0.05)
         return read(stream, num_px, **how)
 
-    monkeypatch.setattr(images, "read_picture", read_slowly)
+    monkeypatch.setattr(reader, "read_picture", read_slowly)
     with pytest.raises(DataError) as caught:
         run(paths)
     assert str(caught.value).startswith(f"'{paths[5]}' ")
     with pytest.raises(DataError) as alone:
-        images.load_picture(paths[5], NUM_PX)
+        reader.load_picture(paths[5], NUM_PX)
     assert str(caught.value) == str(alone.value)
 
 
@@ -239,7 +239,7 @@ def test_bad_pictures_are_skipped_and_told(make_pictures: Callable[..., list[Pat
     assert [number for number, _ in decoded.skipped] == [0, 3, 5, 9]
     for number, reason in decoded.skipped:
         with pytest.raises(DataError) as alone:
-            images.load_picture(paths[number], NUM_PX)
+            reader.load_picture(paths[number], NUM_PX)
         assert str(alone.value) == f"'{paths[number]}' {reason}"
 
 
@@ -263,7 +263,7 @@ def test_a_picture_that_changes_meanwhile_is_not_kept(
 ) -> None:
     """A file that is still being copied, or overwritten: its pixels would be kept under the digest of other bytes."""
     paths = make_pictures(3)
-    read = images.read_picture
+    read = reader.read_picture
     os.utime(paths[1], (1, 1))
 
     def change(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
@@ -273,7 +273,7 @@ def test_a_picture_that_changes_meanwhile_is_not_kept(
             other.write(b"more")
         return pixels
 
-    monkeypatch.setattr(images, "read_picture", change)
+    monkeypatch.setattr(reader, "read_picture", change)
     with pytest.raises(DataError, match=r"001.png' was changed while it was being read; wait until it is whole"):
         run(paths[1:2])
 
@@ -288,7 +288,7 @@ def test_a_disk_that_cannot_be_read_is_the_pictures_problem(
             raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(DataError, match=r"^cannot be read \(Input/output error\); replace or remove it$"):
-        decoding._read_digest(Broken())  # type: ignore[arg-type]
+        decode._read_digest(Broken())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("soon", "most"), [(2**18, 1), (0, 8)])
@@ -301,11 +301,11 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
 ) -> None:
     """Eight of them would hand over to each other all the time; not so where a file takes long to read."""
     with_threads(monkeypatch, 8)
-    monkeypatch.setattr(decoding, "_SOON_BYTES", soon)
+    monkeypatch.setattr(decode, "_SOON_BYTES", soon)
     paths = make_pictures(200)
     expected = run(paths).X[:]
     decoded_files.clear()
-    inside, seen, read = [0], [], decoding._read_digest
+    inside, seen, read = [0], [], decode._read_digest
 
     def read_slowly(stream: BinaryIO) -> bytes:
         inside[0] += 1
@@ -314,7 +314,7 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
         inside[0] -= 1
         return read(stream)
 
-    monkeypatch.setattr(decoding, "_read_digest", read_slowly)
+    monkeypatch.setattr(decode, "_read_digest", read_slowly)
     np.testing.assert_array_equal(run(paths).X[:], expected)
     assert (len(seen), decoded_files) == (200, [])
     assert (max(seen[150:]) == 1) == (most == 1)
@@ -335,7 +335,7 @@ def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], m
         time.sleep(0.02)
         return np.zeros((num_px, num_px, 3), np.uint8)
 
-    monkeypatch.setattr(images, "read_picture", fail)
+    monkeypatch.setattr(reader, "read_picture", fail)
     with pytest.raises(MemoryError):
         run(make_pictures(20), on_error="skip", max_skipped=20)
     assert len(begun) < 10
@@ -379,7 +379,7 @@ def test_a_wrong_bound_is_found_out_before_anything_is_done(
 
 def test_large_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more pixels at once than allowed; one that has more than that goes alone."""
-    gate, held, most = decoding._Gate(10), [0], [0]
+    gate, held, most = decode._Gate(10), [0], [0]
     lock = threading.Lock()
 
     def hold(pixels: int) -> None:
@@ -402,7 +402,7 @@ def test_large_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_large_picture_has_its_turn() -> None:
     """Small ones that come later wait behind it, or it might wait until the end."""
-    gate, order = decoding._Gate(10), []
+    gate, order = decode._Gate(10), []
 
     def hold(pixels: int) -> None:
         with gate.reserve(pixels):
@@ -426,8 +426,8 @@ def test_pixels_are_counted_before_they_are_decoded(
 ) -> None:
     """With room for one picture alone, eight threads decode one at a time."""
     with_threads(monkeypatch, 8)
-    monkeypatch.setattr(images, "MAX_PIXELS", 8 * 8)
-    paths, convert, inside, most = make_pictures(16), images._to_pixels, [0], [0]
+    monkeypatch.setattr(reader, "MAX_PIXELS", 8 * 8)
+    paths, convert, inside, most = make_pictures(16), reader._to_pixels, [0], [0]
 
     def convert_alone(image: Image.Image, orientation: int, num_px: int, resize: str) -> Picture:
         inside[0] += 1
@@ -436,7 +436,7 @@ def test_pixels_are_counted_before_they_are_decoded(
         inside[0] -= 1
         return convert(image, orientation, num_px, resize)
 
-    monkeypatch.setattr(images, "_to_pixels", convert_alone)
+    monkeypatch.setattr(reader, "_to_pixels", convert_alone)
     run(paths)
     assert most == [1]
 
@@ -446,7 +446,8 @@ def test_pixels_are_counted_before_they_are_decoded(
 _SLOW_RUN = """
 import signal, sys, time
 from pathlib import Path
-from one_neuron import decoding, images, errors
+from one_neuron.pictures import decode, reader
+from one_neuron import errors
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 read = images.read_picture
 def read_slowly(*args, **how):

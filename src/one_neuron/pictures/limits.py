@@ -10,7 +10,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from one_neuron.errors import DataError
-from one_neuron.picture_tags import check_tags, damaged
+from one_neuron.pictures.tags import check_tags, damaged
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -27,9 +27,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from one_neuron.errors import DataError, one_line, quote
-from one_neuron.picture_boxes import Box, cut_strips, find_square, find_stored_box, fit, turn_size
-from one_neuron.picture_costs import check_parts, check_passes, count_beside
-from one_neuron.picture_tags import damaged, find_orientation
+from one_neuron.pictures.geometry import Box, cut_strips, find_square, find_stored_box, fit, turn_size
+from one_neuron.pictures.limits import check_parts, check_passes, count_beside
+from one_neuron.pictures.tags import damaged, find_orientation
 
 Pixels = NDArray[np.uint8]
 

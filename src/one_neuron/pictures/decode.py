@@ -16,11 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron import images
 from one_neuron.errors import DataError, one_line, quote
 from one_neuron.machine import count_cores
+from one_neuron.pictures import reader
+from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
 from one_neuron.progress import pictures_bar
-from one_neuron.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
 from one_neuron.storage import CHANNELS
 
 _LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
@@ -127,7 +127,7 @@ class _Work:
         self.refused: dict[int, str] = {}
         self.done = 0
         self._cache, self._way = cache, way
-        self._gate = _Gate(images.MAX_PIXELS)
+        self._gate = _Gate(reader.MAX_PIXELS)
         self._lock, self._finding = threading.Lock(), threading.Lock()
         self._found_in_a_row = 0  # small files; a count that is lost to another thread does no harm
         self._next = 0
@@ -178,7 +178,7 @@ class _Work:
 
     def _decode(self, index: int) -> None:
         """Find or decode one picture."""
-        with images.open_picture(self.paths[index]) as stream:
+        with reader.open_picture(self.paths[index]) as stream:
             stamp = _read_stamp(stream)
             # Pillow asks for a few kilobytes at a time, which costs more than to hold them all.
             source = io.BytesIO(_read_all(stream)) if stamp[0] <= _HELD_BYTES else stream
@@ -186,7 +186,7 @@ class _Work:
             place = self._cache.find(key)
             self._found_in_a_row = self._found_in_a_row + 1 if place is not None and stamp[0] <= _SOON_BYTES else 0
             if place is None:
-                pixels = images.read_picture(source, **self._way, reserve=self._gate.reserve)
+                pixels = reader.read_picture(source, **self._way, reserve=self._gate.reserve)
                 if _read_stamp(stream) != stamp:  # the pixels may not be those of the key
                     raise DataError("was changed while it was being read; wait until it is whole")
                 place = self._cache.append(key, pixels.reshape(-1))
@@ -250,7 +250,7 @@ def _name_rows(way: dict[str, Any]) -> str:
     """Return a name for all that a row follows from besides the content of its file."""
     digest = hashlib.sha256(json.dumps({**way, "pillow": metadata.version("pillow")}, sort_keys=True).encode("ascii"))
     for name in _CODE:
-        digest.update(Path(images.__file__).with_name(name).read_bytes())
+        digest.update(Path(reader.__file__).with_name(name).read_bytes())
     return digest.hexdigest()[:32]
 
 

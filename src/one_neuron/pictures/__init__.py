@@ -1,0 +1,1 @@
+"""Picture files, read safely, as rows of pixels."""
