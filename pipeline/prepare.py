@@ -9,11 +9,11 @@ def main() -> None:
     """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
     from pathlib import Path
 
-    from one_neuron.data_report import describe_data, warn
     from one_neuron.files import write_json
     from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.settings import load_settings
-    from one_neuron.sources import load_source
+    from one_neuron.sources.load import load_source
+    from one_neuron.sources.report import describe_data, warn
     from one_neuron.storage import save_prepared
 
     settings = load_settings()

@@ -182,7 +182,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
 
     from one_neuron.pictures.reader import load_picture
     from one_neuron.settings import load_settings
-    from one_neuron.sources import load_source
+    from one_neuron.sources.load import load_source
     from one_neuron.storage import load_model, load_prepared
 
     settings = load_settings(Path(__file__).resolve().parent.parent / "params.yaml")

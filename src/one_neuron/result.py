@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from one_neuron.data_report import describe_copies
 from one_neuron.errors import DataError
 from one_neuron.files import read_costs, read_json
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
+from one_neuron.sources.report import describe_copies
 from one_neuron.storage import Model, PreparedSet, load_model, load_prepared
 
 MODEL_FILE = Path("models/model.h5")

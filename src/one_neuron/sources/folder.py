@@ -9,12 +9,12 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.data_report import ClassCount
 from one_neuron.errors import DataError, SettingsError, quote
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.pictures.reader import SUFFIXES
 from one_neuron.settings import DataSettings
 from one_neuron.sources.loaded import Loaded
+from one_neuron.sources.report import ClassCount
 from one_neuron.sources.split import choose_test
 from one_neuron.storage import PreparedSet
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from one_neuron.data_report import ClassCount
+from one_neuron.sources.report import ClassCount
 from one_neuron.storage import PreparedSet
 
 

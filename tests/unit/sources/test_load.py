@@ -16,7 +16,8 @@ import pytest
 
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.settings import Settings, check_settings
-from one_neuron.sources import catvnoncat, load_source
+from one_neuron.sources import catvnoncat
+from one_neuron.sources.load import load_source
 from one_neuron.sources.loaded import Loaded
 from one_neuron.storage import PreparedSet
 from tests.values import DATA, HDF5

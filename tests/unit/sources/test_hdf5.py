@@ -24,13 +24,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from one_neuron import hdf5_pictures
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.hdf5_pictures import open_pictures, send_pictures
 from one_neuron.pictures import reader
 from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings, Hdf5Settings
-from one_neuron.sources import hdf5
+from one_neuron.sources import hdf5, hdf5_worker
+from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
 from one_neuron.storage import PreparedSet, load_prepared, save_prepared
 from tests.values import DATA
 
@@ -123,7 +122,7 @@ def test_any_geometry(pixels: NDArray[Any], kind: str, data: st.DataObject, tmp_
     path = tmp_path_factory.mktemp("any") / "file.h5"
     write(path, options={"chunks": chunks}, x=pixels.astype(kind), y=np.zeros(len(pixels), np.uint8))
     most = data.draw(st.integers(1, 500))
-    with patch.object(hdf5_pictures, "_PIECE_BYTES", most), patch.object(hdf5_pictures, "BLOCK_BYTES", most):
+    with patch.object(hdf5_worker, "_PIECE_BYTES", most), patch.object(hdf5_worker, "BLOCK_BYTES", most):
         header, _, sent_pixels = sent(path)
     assert header["shape"] == list(pixels.shape[:3])
     assert sent_pixels == pixels.astype(np.uint8).tobytes()
@@ -141,8 +140,8 @@ def test_pieces_are_bounded_and_complete(
     """Each value once, in the order of memory, no piece larger than the bound, and no chunk forgotten in the count."""
     numbers = np.arange(math.prod(shape)).reshape(shape)
     seen: list[int] = []
-    with patch.object(hdf5_pictures, "_PIECE_BYTES", most), patch.object(hdf5_pictures, "BLOCK_BYTES", most):
-        for piece, touched in hdf5_pictures._pieces(shape, sides, itemsize):
+    with patch.object(hdf5_worker, "_PIECE_BYTES", most), patch.object(hdf5_worker, "BLOCK_BYTES", most):
+        for piece, touched in hdf5_worker._pieces(shape, sides, itemsize):
             part = numbers[piece]
             assert 0 < part.size * itemsize <= max(most, itemsize)
             seen.extend(part.ravel().tolist())
@@ -156,8 +155,8 @@ def test_pieces_are_bounded_and_complete(
 
 def test_pieces_take_whole_chunks() -> None:
     """No chunk is unpacked twice where it fits: with room for 10 rows, chunks of 4 are taken two at a time."""
-    with patch.object(hdf5_pictures, "_PIECE_BYTES", 100):
-        starts = [piece[0].start for piece, _ in hdf5_pictures._pieces((20, 10), (4, 10), 1)]
+    with patch.object(hdf5_worker, "_PIECE_BYTES", 100):
+        starts = [piece[0].start for piece, _ in hdf5_worker._pieces((20, 10), (4, 10), 1)]
     assert starts == [0, 8, 16]
 
 
@@ -210,7 +209,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
 def test_what_does_not_fit_is_named(datasets: dict[str, Any], message: str, tmp_path: Path) -> None:
     """File, dataset, index and value, what is expected, and where to change it, on one line."""
     path = write(tmp_path / "file.h5", **datasets)
-    with patch.object(hdf5_pictures, "BLOCK_BYTES", 200), pytest.raises(DataError, match=message) as caught:
+    with patch.object(hdf5_worker, "BLOCK_BYTES", 200), pytest.raises(DataError, match=message) as caught:
         sent(path)
     assert str(caught.value).startswith(f"'{path}': ")
     assert str(caught.value).endswith("; see data.path and the section hdf5 in params.yaml")
@@ -331,7 +330,7 @@ def test_what_does_not_fit_into_memory_stays_on_disk(
 
 def test_many_pictures_come_in_blocks(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in its own row, though no more than two are in a block."""
-    monkeypatch.setattr(hdf5_pictures, "BLOCK_BYTES", 2 * X[0].size)
+    monkeypatch.setattr(hdf5_worker, "BLOCK_BYTES", 2 * X[0].size)
     with open_pictures(write(in_folder / "all.h5"), x="x", y="y", classes="c") as stream:
         blocks = list(stream.blocks())
     assert [len(block) for block in blocks] == [2, 2, 1]
@@ -465,8 +464,8 @@ def test_the_process_ends_with_its_reader(in_folder: Path) -> None:
 
 def run_limited(program: str) -> int:
     """Run a program that may limit itself; return how it ended."""
-    program = f"from one_neuron import hdf5_pictures as limits\n{program}"
-    environment = {**os.environ, "PYTHONPATH": str(Path(hdf5_pictures.__file__).parents[1])}
+    program = f"from one_neuron.sources.load import hdf5_worker as limits\n{program}"
+    environment = {**os.environ, "PYTHONPATH": str(Path(hdf5_worker.__file__).parents[1])}
     return subprocess.run([sys.executable, "-c", program], check=False, timeout=60, env=environment).returncode
 
 
@@ -498,11 +497,11 @@ def test_too_little_memory_is_a_line(in_folder: Path, monkeypatch: pytest.Monkey
         raise MemoryError
 
     for name, what in (("send_pictures", refuse), ("_limit_memory", lambda: None)):
-        monkeypatch.setattr(hdf5_pictures, name, what)
+        monkeypatch.setattr(hdf5_worker, name, what)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", ["-", "all.h5", "x", "y", ""])
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(stream := io.BytesIO()))
-    assert hdf5_pictures.main() == DataError.exit_code
+    assert hdf5_worker.main() == DataError.exit_code
     assert stream.getvalue().startswith(b"'all.h5' asks HDF5 for more than 400 MB at a time; ")
 
 

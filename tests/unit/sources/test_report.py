@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.cli import main
-from one_neuron.data_report import ClassCount, describe_copies, describe_data, find_originals, row_digests, warn
 from one_neuron.files import read_json, write_json
 from one_neuron.pixel_file import PixelFile
+from one_neuron.sources.report import ClassCount, describe_copies, describe_data, find_originals, row_digests, warn
 from one_neuron.storage import PreparedSet
 from tests.values import TREATMENT
 

@@ -1,0 +1,63 @@
+"""Where pictures come from: one module for each value of `data.source`."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from one_neuron.errors import DataError, quote
+from one_neuron.settings import DataSettings, Hdf5Settings
+from one_neuron.sources import catvnoncat, folder, hdf5
+from one_neuron.sources.loaded import Loaded, count_labels
+from one_neuron.sources.split import choose_test
+
+
+def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loaded:
+    """Load and flatten the pictures that `data.source` names.
+
+    Parameters
+    ----------
+    data : DataSettings
+    keys : Hdf5Settings
+        What things are called in HDF5 files.
+    drawn : Path
+        The folder that the stage `draw` wrote.
+
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    DataError
+        If a file is missing or damaged, or if a set lacks one of the two classes.
+    SettingsError
+        If no class is called `data.positive_class`.
+    EnvironmentProblem
+        If pictures have to be downloaded and cannot be, or if the disk is full.
+    """
+    loaded = _load(data, keys, drawn)
+    place = quote(data.path) if data.source in ("folder", "hdf5") else data.source
+    for name, prepared in {"training": loaded.train, "test": loaded.test}.items():
+        present = np.unique(prepared.Y)
+        if len(present) < 2:
+            only = prepared.classes[present[0]]
+            skipped = f" ({len(loaded.skipped):,} pictures were skipped)" if loaded.skipped else ""
+            raise DataError(
+                f"{place}: the {name} set holds only the class {only!r}{skipped}; add pictures of the other"
+            )
+    return loaded
+
+
+def _load(data: DataSettings, keys: Hdf5Settings, drawn: Path) -> Loaded:
+    """Ask the source."""
+    if data.source == "folder":
+        return folder.load(Path(data.path), data)
+    if data.source == "drawn":
+        return folder.load(drawn, data, positive_class="cat")
+    if data.source == "catvnoncat":
+        train, test = catvnoncat.load(data)
+    else:
+        split = partial(choose_test, fraction=data.test_fraction, seed=data.seed)
+        train, test = hdf5.load(Path(data.path), data, keys, split=split)
+    return Loaded(train, test, count_labels(train, test))
