@@ -159,7 +159,7 @@ def time_tall(options: argparse.Namespace) -> Table:
 
 def time_stream(options: argparse.Namespace) -> Table:
     """Time iterations over a prepared file larger than the memory bound, in a process of its own."""
-    from one_neuron.storage import PreparedSet, save_prepared
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     X, Y = draw_pictures(4096, 12288)
     m = int(options.gigabytes * 1e9) // X.shape[1]
@@ -189,7 +189,7 @@ def time_stream(options: argparse.Namespace) -> Table:
 def time_stage(options: argparse.Namespace) -> Table:
     """Time the train stage as a process of its own, against a process that only imports NumPy and h5py."""
     from one_neuron.settings import load_settings
-    from one_neuron.storage import PreparedSet, save_prepared
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     X, Y, origin = load_course()
     environment = {**os.environ, "PYTHONPATH": "src"}
@@ -483,8 +483,8 @@ def _train_from_file(path: Path, iterations: int, *, cold: bool = False) -> tupl
 
     Returns the seconds of both, and the most memory this process took before and after.
     """
-    from one_neuron.pixel_file import MEMORY_VARIABLE, PixelFile
-    from one_neuron.storage import load_prepared
+    from one_neuron.storage.pixel_file import MEMORY_VARIABLE, PixelFile
+    from one_neuron.storage.prepared_set import load_prepared
 
     before, resumed = _peak_memory(), 0.0
     os.environ[MEMORY_VARIABLE] = "500"

@@ -197,7 +197,7 @@ def _prepare(paths: list[Path], decode: str, target: Path) -> None:
     """Decode and write a prepared set, as the stage does."""
     from one_neuron.pictures.decode import decode_pictures
     from one_neuron.pictures.row_cache import trim_rows
-    from one_neuron.storage import PreparedSet, save_prepared
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     decoded = decode_pictures(paths, num_px=NUM_PX, decode=decode)
     labels = (np.arange(len(paths)) % 2).astype(np.uint8)
@@ -215,7 +215,7 @@ def _cpu_seconds(usage: Iterable[float]) -> float:
 def main() -> None:
     """Run one case and print what it took."""
     import one_neuron.pictures.decode
-    import one_neuron.storage  # noqa: F401 - imports are no part of the times
+    import one_neuron.storage.prepared_set  # noqa: F401 - imports are no part of the times
 
     case, folder = sys.argv[1], Path(sys.argv[2])
     print("begin", flush=True)

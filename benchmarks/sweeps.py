@@ -47,7 +47,7 @@ import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from peers import textbook
 
-from one_neuron.storage import load_prepared
+from one_neuron.storage.prepared_set import load_prepared
 
 TRAIN = load_prepared(Path("data/prepared/train.h5"))
 X, Y = np.asarray(TRAIN.X).T / 255, TRAIN.Y[np.newaxis]

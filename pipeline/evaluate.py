@@ -16,7 +16,7 @@ def main() -> None:
     from one_neuron.files import read_costs, write_csv, write_json
     from one_neuron.metrics import baseline_accuracy, find_mistakes, measure
     from one_neuron.settings import load_settings
-    from one_neuron.storage import load_model, load_prepared
+    from one_neuron.storage.prepared_set import load_model, load_prepared
 
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(Path("models/model.h5"))

@@ -14,7 +14,7 @@ def main() -> None:
     from one_neuron.settings import load_settings
     from one_neuron.sources.load import load_source
     from one_neuron.sources.report import describe_data, warn
-    from one_neuron.storage import save_prepared
+    from one_neuron.storage.prepared_set import save_prepared
 
     settings = load_settings()
     loaded = load_source(settings.data, settings.hdf5, drawn=Path("data/drawn"))

@@ -121,7 +121,7 @@ def make_own_files(folder: Path) -> None:
     import numpy as np
 
     from one_neuron.neuron import Parameters
-    from one_neuron.storage import Model, PreparedSet, save_model, save_prepared
+    from one_neuron.storage.prepared_set import Model, PreparedSet, save_model, save_prepared
 
     rng = np.random.default_rng(0)
     (folder / "model").mkdir()
@@ -183,7 +183,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     from one_neuron.pictures.reader import load_picture
     from one_neuron.settings import load_settings
     from one_neuron.sources.load import load_source
-    from one_neuron.storage import load_model, load_prepared
+    from one_neuron.storage.prepared_set import load_model, load_prepared
 
     settings = load_settings(Path(__file__).resolve().parent.parent / "params.yaml")
 

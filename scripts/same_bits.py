@@ -43,7 +43,7 @@ print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in
 BLOCKS = """
 from pathlib import Path
 from one_neuron.gradient_descent import optimize as gradient_descent
-from one_neuron.storage import load_prepared
+from one_neuron.storage.prepared_set import load_prepared
 gradient_descent.GRAM_LIMIT = 0
 prepared = load_prepared(Path("data/prepared/train.h5"))
 result = gradient_descent.optimize(prepared.X, prepared.Y, learning_rate=0.01, num_iterations=20, record_every=1)

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
-from one_neuron.storage import Model, PreparedSet
+from one_neuron.storage.prepared_set import Model, PreparedSet
 from tests.values import TREATMENT
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -93,7 +93,7 @@ def run_predict(options: argparse.Namespace) -> int:
     from one_neuron.neuron import predict_probability
     from one_neuron.pictures.reader import flatten_pictures, load_picture
     from one_neuron.sources.folder import list_pictures
-    from one_neuron.storage import load_model
+    from one_neuron.storage.prepared_set import load_model
 
     model = load_model(options.model)
     code = 0
@@ -205,8 +205,8 @@ def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
     from one_neuron.composition import compose_settings
     from one_neuron.data_place import check_place, mend_rwlock
-    from one_neuron.pixel_file import memory_bound
     from one_neuron.settings import load_settings
+    from one_neuron.storage.pixel_file import memory_bound
 
     memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
     settings = compose_settings(options.overrides) if options.overrides else load_settings()

@@ -15,7 +15,7 @@ from one_neuron.errors import DataError
 from one_neuron.files import read_costs, read_json
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
 from one_neuron.sources.report import describe_copies
-from one_neuron.storage import Model, PreparedSet, load_model, load_prepared
+from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared
 
 MODEL_FILE = Path("models/model.h5")
 COSTS_FILE = Path("plots/costs.csv")

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.pictures.reader import encode_picture
-from one_neuron.storage import CHANNELS, PreparedSet
-from one_neuron.storage import Model as StoredModel
+from one_neuron.storage.prepared_set import CHANNELS, PreparedSet
+from one_neuron.storage.prepared_set import Model as StoredModel
 from one_neuron.tracking_tags import MODEL_SHA256
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from one_neuron.gradient_descent import optimize
 from one_neuron.gradient_descent.optimize import TrainingResult
 from one_neuron.gradient_descent.recorder import Checkpoint
 from one_neuron.settings import TrainSettings
-from one_neuron.storage import Model, PreparedSet
+from one_neuron.storage.prepared_set import Model, PreparedSet
 
 
 def describe_training(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:

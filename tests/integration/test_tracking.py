@@ -25,7 +25,7 @@ from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.reader import encode_picture, load_picture
 from one_neuron.result import read_result
 from one_neuron.sources.report import ClassCount, describe_data
-from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
 from one_neuron.tracking import record_result
 from one_neuron.tracking_store import ensure_store, prepare_mlflow
 from one_neuron.tracking_tags import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY

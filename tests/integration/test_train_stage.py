@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from one_neuron.storage import PreparedSet, load_model, save_prepared
+from one_neuron.storage.prepared_set import PreparedSet, load_model, save_prepared
 from tests.values import DATA, HDF5, TREATMENT
 
 pytestmark = pytest.mark.integration
@@ -24,7 +24,7 @@ OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
 SLOWLY = """
 import runpy, sys, time
 from one_neuron.gradient_descent import blocks
-from one_neuron import checkpoints
+from one_neuron.storage import checkpoint
 checkpoints.EVERY_SECONDS = 0.0
 run = block_descent._Passes.run
 block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
@@ -77,7 +77,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
     return printed
 
 
-def checkpoints() -> list[Path]:
+def checkpoint() -> list[Path]:
     """Return the states that lie about."""
     return sorted(Path(".one-neuron/checkpoints").glob("*"))
 
@@ -97,9 +97,9 @@ def test_a_killed_training_goes_on_with_the_same_bits(
     rng, resumed = np.random.default_rng(int(sent)), 0
     for _ in range(3):
         process = start("-c", SLOWLY)
-        before = checkpoints()
+        before = checkpoint()
         deadline = time.monotonic() + 60
-        while checkpoints() == before and process.poll() is None and time.monotonic() < deadline:
+        while checkpoint() == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))
         process.send_signal(sent)
@@ -108,7 +108,7 @@ def test_a_killed_training_goes_on_with_the_same_bits(
     assert outputs() == expected
     assert resumed + ("going on after iteration" in said) >= 1
     assert "blocks form, m = 6,001" in printed
-    assert [path for path in checkpoints() if path.suffix == ".npz" and not path.name.startswith(".")] == []
+    assert [path for path in checkpoint() if path.suffix == ".npz" and not path.name.startswith(".")] == []
 
 
 @pytest.mark.slow

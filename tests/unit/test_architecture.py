@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from one_neuron import checkpoints
+from one_neuron.storage import checkpoint
 from one_neuron.sweep import state
 from one_neuron.tracking_model import MODEL_MODULES
 
@@ -196,7 +196,7 @@ def test_a_checkpoint_serves_the_code_that_made_it_alone() -> None:
     """Its name holds the sources of all that a training by blocks computes with; the rest comes after it."""
     needed = reachable(PACKAGE / "block_descent.py") | {PACKAGE / "block_descent.py"}
     computing = {path.name for path in needed} - {"__init__.py", "machine.py", "stability.py"}
-    assert set(checkpoints._CODE) == computing
+    assert set(checkpoint._CODE) == computing
 
 
 def test_a_configuration_is_tried_again_when_the_code_of_its_numbers_changes() -> None:

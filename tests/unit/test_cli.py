@@ -18,7 +18,7 @@ from one_neuron.cli import main
 from one_neuron.files import write_json
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.reader import load_picture
-from one_neuron.storage import Model, save_model
+from one_neuron.storage.prepared_set import Model, save_model
 from tests.values import TREATMENT
 
 WHITE = (255, 255, 255)

@@ -18,8 +18,8 @@ from PIL import Image
 
 from one_neuron import plots
 from one_neuron.neuron import Parameters
-from one_neuron.pixel_file import PixelFile
-from one_neuron.storage import Model, PreparedSet
+from one_neuron.storage.pixel_file import PixelFile
+from one_neuron.storage.prepared_set import Model, PreparedSet
 
 MakePrepared = Callable[..., PreparedSet]
 MakeModel = Callable[..., Model]
@@ -189,7 +189,7 @@ def test_the_mean_of_each_class_is_exact(
     block_bytes: int, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rounded to the nearest whole number, halves up: (7 + 8) / 2 is 8, (100 + 100 + 101) / 3 is 100."""
-    monkeypatch.setattr("one_neuron.pixel_file.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("one_neuron.storage.pixel_file.BLOCK_BYTES", block_bytes)
     prepared = make_prepared(m=5, X=fill([100, 7, 100, 8, 101]), Y=np.array([0, 1, 0, 1, 0], np.uint8))
     assert plots._mean_pictures(prepared)[:, 0].tolist() == [100, 8]
     bright = make_prepared(m=300, X=fill([255] * 300))

@@ -11,7 +11,7 @@ from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.result import Result, describe_settings, describe_ways, find_origin
 from one_neuron.settings import check_settings
-from one_neuron.storage import Model, PreparedSet
+from one_neuron.storage.prepared_set import Model, PreparedSet
 from tests.values import DATA, HDF5, TREATMENT, VALUES
 
 

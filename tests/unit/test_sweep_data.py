@@ -13,7 +13,7 @@ import pytest
 
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError
 from one_neuron.settings import Settings, check_settings
-from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from one_neuron.sweep import data
 from one_neuron.sweep.data import DataFiles, load_data, name_data, prepare_data
 from tests.values import VALUES

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from one_neuron.composition import SweepSettings
 from one_neuron.errors import DataError
-from one_neuron.storage import PreparedSet, save_prepared
+from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.sweep.data import DataFiles
 from one_neuron.sweep.folds import assign_folds
 from one_neuron.sweep.run import _assign_folds

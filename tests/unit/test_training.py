@@ -10,7 +10,7 @@ import pytest
 from one_neuron import training
 from one_neuron.gradient_descent import optimize
 from one_neuron.settings import TrainSettings
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.training import describe_training, train_model
 
 SETTINGS = TrainSettings(learning_rate=0.05, num_iterations=30, record_every=8, tolerance=0.0, threshold=0.75)

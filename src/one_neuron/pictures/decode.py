@@ -21,7 +21,7 @@ from one_neuron.machine import count_cores
 from one_neuron.pictures import reader
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
 from one_neuron.progress import pictures_bar
-from one_neuron.storage import CHANNELS
+from one_neuron.storage.prepared_set import CHANNELS
 
 _LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
 _BLOCK_BYTES = 2**18

@@ -7,7 +7,7 @@ from pathlib import Path
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.settings import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 
 FOLDER_VARIABLE = "ONE_NEURON_CATVNONCAT_DIR"
 SHA256 = {

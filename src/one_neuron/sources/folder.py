@@ -16,7 +16,7 @@ from one_neuron.settings import DataSettings
 from one_neuron.sources.loaded import Loaded
 from one_neuron.sources.report import ClassCount
 from one_neuron.sources.split import choose_test
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 
 SPLITS = ("test", "train")  # in the order of the names
 _FEW = "add some: at least two different ones of each class"

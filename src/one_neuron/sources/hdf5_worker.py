@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, one_line
-from one_neuron.file_header import check_classes
-from one_neuron.hdf5 import find_dataset, open_hdf5, read_dataset
-from one_neuron.pixel_file import BLOCK_BYTES
+from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_dataset
+from one_neuron.storage.header import check_classes
+from one_neuron.storage.pixel_file import BLOCK_BYTES
 
 if TYPE_CHECKING:
     import h5py

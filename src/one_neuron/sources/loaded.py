@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from one_neuron.sources.report import ClassCount
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import plain
-from one_neuron.pixel_file import Pixels, row_blocks
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.pixel_file import Pixels, row_blocks
+from one_neuron.storage.prepared_set import PreparedSet
 
 _DIGEST_BYTES = 32  # SHA-256
 _MAX_SKIPPED = 100  # files that are named

@@ -19,7 +19,7 @@ from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, Set
 from one_neuron.progress import announce
 from one_neuron.result import TEST_FILE, TRAIN_FILE
 from one_neuron.settings import PARAMS_FILE, Settings, load_settings
-from one_neuron.storage import PreparedSet, load_prepared
+from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 
 CACHE = Path(".one-neuron/prepared")
 LOCK_FILE = Path(".one-neuron/prepare.lock")

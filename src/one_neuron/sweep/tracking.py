@@ -12,7 +12,7 @@ from one_neuron import neuron
 from one_neuron.metrics import measure
 from one_neuron.result import describe_settings
 from one_neuron.settings import Settings
-from one_neuron.storage import Model, PreparedSet, save_model
+from one_neuron.storage.prepared_set import Model, PreparedSet, save_model
 from one_neuron.sweep.children import REMEDY, SOURCE, Children, Connection, describe_folds
 from one_neuron.sweep.data import DataFiles, load_data
 from one_neuron.sweep.plan import Plan

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from one_neuron.cli import main
 from one_neuron.files import read_json, write_json
-from one_neuron.pixel_file import PixelFile
 from one_neuron.sources.report import ClassCount, describe_copies, describe_data, find_originals, row_digests, warn
-from one_neuron.storage import PreparedSet
+from one_neuron.storage.pixel_file import PixelFile
+from one_neuron.storage.prepared_set import PreparedSet
 from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
@@ -42,7 +42,7 @@ def test_digests_are_those_of_the_rows(
     block_bytes: int, on_disk: bool, make_prepared: MakePrepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hashed here as one piece of bytes each; in blocks of any size, from memory and from disk, ends of zero kept."""
-    monkeypatch.setattr("one_neuron.pixel_file.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("one_neuron.storage.pixel_file.BLOCK_BYTES", block_bytes)
     X = make_prepared(m=600).X
     (tmp_path / "pixels").write_bytes(X.tobytes())
     pixels = PixelFile(tmp_path / "pixels", offset=0, shape=X.shape) if on_disk else X

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from one_neuron import checkpoints
-from one_neuron.checkpoints import CheckpointFile
 from one_neuron.gradient_descent.recorder import TrainingState
 from one_neuron.neuron import Parameters
+from one_neuron.storage import checkpoint
+from one_neuron.storage.checkpoint import CheckpointFile
 
 CONTENT: dict[str, str | int | float] = {"learning_rate": 0.005, "num_iterations": 2000, "train_sha256": "ab" * 32}
 STATE = TrainingState(7, Parameters(w=np.array([0.1, -1e-300, 3.0]), b=-0.25), [0, 5], [0.6931471805599453, 0.5])
@@ -21,7 +21,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder, and keep every state."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
     return tmp_path
 
 
@@ -47,13 +47,13 @@ def test_another_training_does_not_find_it(changes: dict[str, str | int | float]
 def test_other_code_does_not_find_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """After an edit of the maths the rest would be another trajectory."""
     CheckpointFile(CONTENT).offer(lambda: STATE)
-    monkeypatch.setattr(checkpoints, "_CODE", ("block_descent.py",))
+    monkeypatch.setattr(checkpoint, "_CODE", ("block_descent.py",))
     assert CheckpointFile(CONTENT).load() is None
 
 
 def test_states_are_kept_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at every iteration."""
-    monkeypatch.setattr(checkpoints, "EVERY_SECONDS", 1000.0)
+    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 1000.0)
     file = CheckpointFile(CONTENT)
     file.offer(lambda: STATE)
     assert not file.path.exists()

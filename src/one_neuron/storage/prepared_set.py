@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
-from one_neuron.file_header import (
+from one_neuron.files import replacing
+from one_neuron.neuron import Parameters
+from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
+from one_neuron.storage.header import (
     Header,
     check_classes,
     check_treatment,
@@ -23,10 +26,15 @@ from one_neuron.file_header import (
     read_json_attribute,
     write_header,
 )
-from one_neuron.files import replacing
-from one_neuron.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
-from one_neuron.neuron import Parameters
-from one_neuron.pixel_file import PixelFile, Pixels, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
+from one_neuron.storage.pixel_file import (
+    PixelFile,
+    Pixels,
+    StoredNames,
+    memory_bound,
+    names_as_bytes,
+    row_blocks,
+    store_names,
+)
 
 CHANNELS = 3  # RGB
 _REMEDY = "run `dvc repro` to make it again"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError
-from one_neuron.hdf5 import MAX_CHUNK_BYTES, find_dataset, open_hdf5, read_attributes, read_dataset
+from one_neuron.storage.hdf5 import MAX_CHUNK_BYTES, find_dataset, open_hdf5, read_attributes, read_dataset
 
 Write = Callable[[h5py.File], object]
 SET = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -301,7 +301,7 @@ OUTSIDE = """if True:
     opened = []
     sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
     from one_neuron.errors import DataError
-    from one_neuron.hdf5 import open_hdf5, read_dataset
+    from one_neuron.storage.hdf5 import open_hdf5, read_dataset
     for name in sys.argv[2:]:
         try:
             with open_hdf5(Path(name), remedy="-") as file:
@@ -350,7 +350,7 @@ CLAIM = """if True:
     import sys, time
     from pathlib import Path
     from one_neuron.errors import DataError
-    from one_neuron.hdf5 import open_hdf5, read_dataset
+    from one_neuron.storage.hdf5 import open_hdf5, read_dataset
     started = time.process_time()
     for name in sys.argv[1:]:
         try:

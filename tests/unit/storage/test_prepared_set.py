@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError
-from one_neuron.file_header import DECODES, MAX_NUM_PX, RESIZES
 from one_neuron.neuron import Parameters
-from one_neuron.pixel_file import PixelFile
 from one_neuron.settings import DataSettings
-from one_neuron.storage import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from one_neuron.storage.header import DECODES, MAX_NUM_PX, RESIZES
+from one_neuron.storage.pixel_file import PixelFile
+from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
 from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
@@ -51,7 +51,7 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
 
 def leave_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all pixels be more than may be in memory."""
-    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: 0)
+    monkeypatch.setattr("one_neuron.storage.prepared_set.memory_bound", lambda: 0)
 
 
 @pytest.fixture(params=["prepared", "on disk", "model"])
@@ -549,7 +549,7 @@ FULL_DISK = """if True:
     from pathlib import Path
     import numpy as np
     from one_neuron.neuron import Parameters
-    from one_neuron.storage import Model, PreparedSet, save_model, save_prepared
+    from one_neuron.storage.prepared_set import Model, PreparedSet, save_model, save_prepared
     path, limit = Path(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -20,11 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron import neuron, pixel_file, plots
+from one_neuron import neuron, plots
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.neuron import Parameters
-from one_neuron.pixel_file import PixelFile, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
-from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+from one_neuron.storage import pixel_file
+from one_neuron.storage.pixel_file import PixelFile, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
+from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 
 MakePrepared = Callable[..., PreparedSet]
 M, N_X, OFFSET = 7, 5, 3
@@ -61,7 +62,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PixelFile, 
 def on_disk(tmp_path: Path, make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> PreparedSet:
     """Return a prepared set of 300 pictures that lies in `set.h5`."""
     save_prepared(tmp_path / "set.h5", make_prepared(m=300, num_px=8))
-    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: 0)
+    monkeypatch.setattr("one_neuron.storage.prepared_set.memory_bound", lambda: 0)
     prepared = load_prepared(tmp_path / "set.h5")
     assert isinstance(prepared.X, PixelFile)
     return prepared
@@ -338,7 +339,7 @@ def test_the_same_file_wherever_the_pixels_come_from(
 def test_no_memory_that_happens_to_lie_there_is_written(tmp_path: Path) -> None:
     """Whatever freed memory holds, the file is the same."""
     program = (
-        "import sys; from pathlib import Path; import numpy as np; from one_neuron.storage import *\n"
+        "import sys; from pathlib import Path; import numpy as np; from one_neuron.storage.prepared_set import *\n"
         "save_prepared(Path(sys.argv[1]), PreparedSet(np.ones((5, 12), 'u1'), np.ones(5, 'u1'), tuple('abcde'), 2, "
         "('a', 'b'), '', 'stretch', 'exact'))\n"
     )
@@ -356,7 +357,7 @@ def test_the_digest_is_worked_out_once(make_prepared: MakePrepared, monkeypatch:
     prepared = make_prepared()
     first = prepared.sha256
     assert replace(prepared, source="other").sha256 != first
-    monkeypatch.setattr("one_neuron.storage.row_blocks", lambda X: pytest.fail("read again"))
+    monkeypatch.setattr("one_neuron.storage.prepared_set.row_blocks", lambda X: pytest.fail("read again"))
     assert prepared.sha256 == first
 
 
@@ -454,7 +455,7 @@ def test_the_bound_decides(
 ) -> None:
     """Six pictures of 12 bytes fit into 72."""
     save_prepared(tmp_path / "set.h5", make_prepared())
-    monkeypatch.setattr("one_neuron.storage.memory_bound", lambda: bound)
+    monkeypatch.setattr("one_neuron.storage.prepared_set.memory_bound", lambda: bound)
     loaded = load_prepared(tmp_path / "set.h5")
     assert isinstance(loaded.X, PixelFile) == stays
     assert isinstance(loaded.names, StoredNames) == stays
@@ -464,8 +465,8 @@ MEMORY = """if True:
     import re, sys
     from pathlib import Path
     import numpy as np
-    from one_neuron.pixel_file import PixelFile
-    from one_neuron.storage import PreparedSet, load_prepared, save_prepared
+    from one_neuron.storage.pixel_file import PixelFile
+    from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 
     class Rows:
         shape, dtype = (25_000, 12_288), np.dtype(np.uint8)

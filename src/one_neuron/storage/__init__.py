@@ -1,0 +1,1 @@
+"""The files between the stages, checked when they are read."""
