@@ -188,7 +188,7 @@ def time_stream(options: argparse.Namespace) -> Table:
 
 def time_stage(options: argparse.Namespace) -> Table:
     """Time the train stage as a process of its own, against a process that only imports NumPy and h5py."""
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     X, Y, origin = load_course()

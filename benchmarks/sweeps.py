@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from report import CORES, Table, duration, factor, median_ratio
 
-from one_neuron.settings import load_settings
+from one_neuron.settings.params import load_settings
 from one_neuron.sources.catvnoncat import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ def main() -> None:
     from pathlib import Path
 
     from one_neuron.drawing import draw_pictures
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
 
     draw = load_settings().draw
     drawn = Path("data/drawn")

@@ -15,7 +15,7 @@ def main() -> None:
     from one_neuron import neuron, plots
     from one_neuron.files import read_costs, write_csv, write_json
     from one_neuron.metrics import baseline_accuracy, find_mistakes, measure
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
     from one_neuron.storage.prepared_set import load_model, load_prepared
 
     num_mistakes = load_settings().evaluate.num_mistakes

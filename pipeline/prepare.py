@@ -11,7 +11,7 @@ def main() -> None:
 
     from one_neuron.files import write_json
     from one_neuron.pictures.row_cache import trim_rows
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
     from one_neuron.sources.report import describe_data, warn
     from one_neuron.storage.prepared_set import save_prepared

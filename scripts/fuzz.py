@@ -181,7 +181,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     from dataclasses import replace
 
     from one_neuron.pictures.reader import load_picture
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
     from one_neuron.storage.prepared_set import load_model, load_prepared
 

@@ -129,7 +129,7 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
 def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
     from one_neuron.promotion import promote
-    from one_neuron.settings import PARAMS_FILE
+    from one_neuron.settings.params import PARAMS_FILE
     from one_neuron.sweep.candidate import find_candidate
 
     candidate = find_candidate(find_root(), sweep=options.sweep, run=options.run_id)
@@ -205,7 +205,7 @@ def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
     from one_neuron.composition import compose_settings
     from one_neuron.data_place import check_place, mend_rwlock
-    from one_neuron.settings import load_settings
+    from one_neuron.settings.params import load_settings
     from one_neuron.storage.pixel_file import memory_bound
 
     memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away

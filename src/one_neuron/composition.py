@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.schema import number, show
-from one_neuron.settings import (
+from one_neuron.settings.fields import number, show
+from one_neuron.settings.params import (
     KEYS,
     SECTIONS,
     Settings,

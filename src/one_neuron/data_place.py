@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from one_neuron.errors import DataError, SettingsError, quote
-from one_neuron.settings import DataSettings
+from one_neuron.settings.params import DataSettings
 
 # What the stages and the tools write: a dependency cannot lie there.
 _COPY = "copy what is in it"

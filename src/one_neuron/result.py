@@ -13,7 +13,7 @@ from typing import Any
 
 from one_neuron.errors import DataError
 from one_neuron.files import read_costs, read_json
-from one_neuron.settings import PARAMS_FILE, Settings, load_settings
+from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
 from one_neuron.sources.report import describe_copies
 from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.result import MODEL_FILE, TEST_FILE, TRAIN_FILE, Origin, Result, describe_ways, find_origin, read_result
-from one_neuron.settings import Settings
+from one_neuron.settings.params import Settings
 from one_neuron.tracking_model import describe_data, log_model
 from one_neuron.tracking_store import (
     EXPERIMENT,

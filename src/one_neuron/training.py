@@ -7,7 +7,7 @@ from typing import Any
 from one_neuron.gradient_descent import optimize
 from one_neuron.gradient_descent.optimize import TrainingResult
 from one_neuron.gradient_descent.recorder import Checkpoint
-from one_neuron.settings import TrainSettings
+from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.prepared_set import Model, PreparedSet
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Engine
 from one_neuron.composition import SweepSettings
 from one_neuron.errors import SettingsError
 from one_neuron.pictures.reader import encode_picture
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_prepared
 from one_neuron.sweep.candidate import Candidate, find_candidate
 from one_neuron.sweep.children import Children, Connection, connect

@@ -9,7 +9,7 @@ import pytest
 
 from one_neuron.data_place import check_place, mend_rwlock
 from one_neuron.errors import DataError, SettingsError
-from one_neuron.settings import DataSettings
+from one_neuron.settings.params import DataSettings
 from tests.values import DATA
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from one_neuron.sweep import data
 from one_neuron.sweep.data import DataFiles, load_data, name_data, prepare_data

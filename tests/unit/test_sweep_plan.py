@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from one_neuron.composition import SweepSettings, compose_values
 from one_neuron.errors import SettingsError
-from one_neuron.settings import Settings, load_settings
+from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sweep.plan import Plan, _write_value, expand, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"

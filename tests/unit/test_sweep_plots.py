@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from one_neuron.settings import check_settings
+from one_neuron.settings.params import check_settings
 from one_neuron.sweep import plots
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
 from tests.values import VALUES

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from tests.values import VALUES
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from one_neuron import neuron
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
-from one_neuron.settings import TrainSettings
+from one_neuron.settings.params import TrainSettings
 from one_neuron.sweep import screening
 from one_neuron.sweep.folds import assign_folds
 from one_neuron.sweep.screening import Outcome, plan_batches, screen

@@ -12,7 +12,7 @@ import pytest
 
 from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep import state
 from one_neuron.sweep.data import DataFiles, name_data
 from one_neuron.sweep.plan import expand

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.settings import DataSettings, Hdf5Settings
+from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
 from one_neuron.storage.prepared_set import PreparedSet
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, SettingsError, quote
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.pictures.reader import SUFFIXES
-from one_neuron.settings import DataSettings
+from one_neuron.settings.params import DataSettings
 from one_neuron.sources.loaded import Loaded
 from one_neuron.sources.report import ClassCount
 from one_neuron.sources.split import choose_test

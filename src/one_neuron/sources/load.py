@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from one_neuron.errors import DataError, quote
-from one_neuron.settings import DataSettings, Hdf5Settings
+from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import catvnoncat, folder, hdf5
 from one_neuron.sources.loaded import Loaded, count_labels
 from one_neuron.sources.split import choose_test

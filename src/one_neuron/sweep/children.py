@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from one_neuron.composition import SweepSettings
 from one_neuron.result import Origin, describe_settings, describe_ways, find_origin
-from one_neuron.settings import Settings
+from one_neuron.settings.params import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking import ABANDONED_SECONDS, explaining, find_experiment, tag_ways

@@ -13,8 +13,8 @@ import numpy as np
 
 from one_neuron.composition import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.schema import show
-from one_neuron.settings import KEYS, Settings, check_known, check_settings, load_settings
+from one_neuron.settings.fields import show
+from one_neuron.settings.params import KEYS, Settings, check_known, check_settings, load_settings
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

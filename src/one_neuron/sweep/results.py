@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from one_neuron.settings import Settings
+from one_neuron.settings.params import Settings
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
 _ORDER = (FINISHED, DIVERGED, FAILED)

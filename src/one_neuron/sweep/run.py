@@ -19,7 +19,7 @@ from one_neuron.composition import CONF_FOLDER, SweepSettings
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.files import find_root
 from one_neuron.progress import sweep_bar, training_bar
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources.report import find_originals, row_digests
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.prepared_set import Model, PreparedSet

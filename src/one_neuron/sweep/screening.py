@@ -17,7 +17,7 @@ from one_neuron.gradient_descent.optimize import choose_form
 from one_neuron.gradient_descent.recorder import has_diverged
 from one_neuron.metrics import baseline_accuracy
 from one_neuron.neuron import Array
-from one_neuron.settings import TrainSettings
+from one_neuron.settings.params import TrainSettings
 
 _LEAST_COLUMNS = 128  # fewer leave BLAS half idle
 _MOST_COLUMNS = 1024

@@ -14,7 +14,7 @@ from pathlib import Path
 from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.result import describe_settings
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.data import DataFiles, name_data
 
 FOLDER = Path(".one-neuron/sweeps")

@@ -7,7 +7,7 @@ from pathlib import Path
 from one_neuron.errors import one_line
 from one_neuron.files import write_csv
 from one_neuron.result import describe_settings, describe_ways
-from one_neuron.settings import Settings
+from one_neuron.settings.params import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 
 _LINES = 10

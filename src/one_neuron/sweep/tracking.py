@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from one_neuron import neuron
 from one_neuron.metrics import measure
 from one_neuron.result import describe_settings
-from one_neuron.settings import Settings
+from one_neuron.settings.params import Settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_model
 from one_neuron.sweep.children import REMEDY, SOURCE, Children, Connection, describe_folds
 from one_neuron.sweep.data import DataFiles, load_data

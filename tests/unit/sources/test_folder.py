@@ -13,7 +13,7 @@ from PIL import Image
 
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.pictures.reader import load_picture
-from one_neuron.settings import DataSettings
+from one_neuron.settings.params import DataSettings
 from one_neuron.sources import folder
 from one_neuron.sources.loaded import Loaded
 from tests.values import DATA

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.pictures import reader
-from one_neuron.settings import DataSettings, Hdf5Settings
+from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5, hdf5_worker
 from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
 from one_neuron.storage.pixel_file import PixelFile

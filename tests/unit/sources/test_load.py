@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.settings import Settings, check_settings
+from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources import catvnoncat
 from one_neuron.sources.load import load_source
 from one_neuron.sources.loaded import Loaded

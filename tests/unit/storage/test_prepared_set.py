@@ -17,7 +17,7 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
-from one_neuron.settings import DataSettings
+from one_neuron.settings.params import DataSettings
 from one_neuron.storage.header import DECODES, MAX_NUM_PX, RESIZES
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.schema import check_value, choice, number, show, text
+from one_neuron.settings.fields import check_value, choice, number, show, text
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

@@ -14,12 +14,7 @@ import pytest
 import yaml
 
 from one_neuron.errors import SettingsError
-from one_neuron.settings import (
-    KEYS,
-    Settings,
-    check_settings,
-    load_settings,
-)
+from one_neuron.settings.params import KEYS, Settings, check_settings, load_settings
 from tests.values import VALUES, alias_bomb
 
 TEXT = yaml.safe_dump(VALUES, sort_keys=False)
@@ -301,7 +296,7 @@ def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
     """In a process of its own that may not grow: OmegaConf would copy what every alias stands for."""
     path = write(alias_bomb())
     program = (
-        "import resource, sys; from pathlib import Path; from one_neuron.settings import load_settings\n"
+        "import resource, sys; from pathlib import Path; from one_neuron.settings.params import load_settings\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
         "load_settings(Path(sys.argv[1]))"
     )
