@@ -11,7 +11,7 @@ def main() -> None:
     from pathlib import Path
 
     from one_neuron.files import write_json
-    from one_neuron.tracking import record_result
+    from one_neuron.tracking.record import record_result
 
     folder = Path.cwd()
     # A queued experiment runs in a temporary copy; DVC names the repository itself, where the store outlives it.

@@ -128,9 +128,9 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
 
 def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
-    from one_neuron.promotion import promote
     from one_neuron.settings.params import PARAMS_FILE
-    from one_neuron.sweep.candidate import find_candidate
+    from one_neuron.tracking.find_run import find_candidate
+    from one_neuron.tracking.promote import promote
 
     candidate = find_candidate(find_root(), sweep=options.sweep, run=options.run_id)
     if candidate.diverged and not options.force:
@@ -223,7 +223,7 @@ def run_settings(options: argparse.Namespace) -> None:
 
 def run_ui(options: argparse.Namespace) -> None:
     """Become the MLflow server, on this machine alone and with the store that the stage `track` uses."""
-    from one_neuron.tracking_store import NO_TELEMETRY, ensure_store
+    from one_neuron.tracking.store import NO_TELEMETRY, ensure_store
 
     store = ensure_store(find_root())
     if store.uri.startswith("http"):

@@ -23,14 +23,14 @@ from one_neuron.errors import SettingsError
 from one_neuron.pictures.reader import encode_picture
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_prepared
-from one_neuron.sweep.candidate import Candidate, find_candidate
 from one_neuron.sweep.children import Children, Connection, connect
 from one_neuron.sweep.data import DataFiles, name_data
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.state import find_keys
 from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
-from one_neuron.tracking_store import ensure_store
+from one_neuron.tracking.find_run import Candidate, find_candidate
+from one_neuron.tracking.store import ensure_store
 from one_neuron.training import train_model
 from tests.values import DATA, HDF5
 

@@ -23,12 +23,12 @@ from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.files import read_costs, read_json, write_csv, write_json
 from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.reader import encode_picture, load_picture
-from one_neuron.result import read_result
 from one_neuron.sources.report import ClassCount, describe_data
 from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
-from one_neuron.tracking import record_result
-from one_neuron.tracking_store import ensure_store, prepare_mlflow
-from one_neuron.tracking_tags import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY
+from one_neuron.tracking.record import record_result
+from one_neuron.tracking.result import read_result
+from one_neuron.tracking.store import ensure_store, prepare_mlflow
+from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY
 from tests.values import TREATMENT
 
 pytestmark = [
@@ -555,8 +555,8 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
 TOGETHER = """
 import os, sys, time
 from pathlib import Path
-from one_neuron.tracking import record_result
-from one_neuron.tracking_store import prepare_mlflow
+from one_neuron.tracking.record import record_result
+from one_neuron.tracking.store import prepare_mlflow
 prepare_mlflow()
 import alembic.command, mlflow.pyfunc, mlflow.store.tracking.sqlalchemy_store, pandas  # once, instead of in every child
 root, folders = Path(sys.argv[1]), sys.argv[2:]
@@ -601,7 +601,7 @@ def test_four_with_the_same_result_give_one_run(tmp_path: Path) -> None:
 KILL = """
 import os, signal, sys, time
 from pathlib import Path
-from one_neuron.tracking_store import _remove_database, ensure_store, prepare_mlflow
+from one_neuron.tracking.store import _remove_database, ensure_store, prepare_mlflow
 prepare_mlflow()
 import alembic.command, mlflow.store.tracking.sqlalchemy_store
 root, killed = Path(sys.argv[1]), 0

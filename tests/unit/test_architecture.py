@@ -19,7 +19,7 @@ import yaml
 
 from one_neuron.storage import checkpoint
 from one_neuron.sweep import state
-from one_neuron.tracking_model import MODEL_MODULES
+from one_neuron.tracking.model import MODEL_MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
@@ -362,9 +362,9 @@ def test_nothing_happens_at_import(tmp_path: Path) -> None:
                 before = state()
         print(json.dumps(changed))
     """
-    names = [name for name in BY_NAME if name != "one_neuron.pyfunc_model"]
+    names = [name for name in BY_NAME if name != "one_neuron.tracking.pyfunc_model"]
     assert json.loads(fresh_python(program, *names, folder=tmp_path)) == []
-    assert not any("one_neuron.pyfunc_model" in imports(path) for path in (*MODULES, *SCRIPTS))
+    assert not any("one_neuron.tracking.pyfunc_model" in imports(path) for path in (*MODULES, *SCRIPTS))
 
 
 @pytest.mark.parametrize("stage", HEAVY)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from one_neuron import tracking_store
 from one_neuron.cli import main
 from one_neuron.files import write_json
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.reader import load_picture
 from one_neuron.storage.prepared_set import Model, save_model
+from one_neuron.tracking import store
 from tests.values import TREATMENT
 
 WHITE = (255, 255, 255)
@@ -286,8 +286,8 @@ def test_the_ui_names_a_port_that_is_taken(
 ) -> None:
     """The server is not started."""
     Path("dvc.yaml").touch()
-    store = tracking_store.Store("sqlite:///x", "x", None, None, Path("lock"))
-    monkeypatch.setattr(tracking_store, "ensure_store", lambda root: store)
+    store = store.Store("sqlite:///x", "x", None, None, Path("lock"))
+    monkeypatch.setattr(store, "ensure_store", lambda root: store)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the server was started"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -325,9 +325,9 @@ def project(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -
 def put_sweeps(monkeypatch: pytest.MonkeyPatch, **answer: object) -> Sweeps:
     """Put one run in the place of the real store."""
     sweeps = Sweeps(**answer)
-    module = ModuleType("one_neuron.sweep.candidate")
+    module = ModuleType("one_neuron.tracking.find_run")
     monkeypatch.setattr(module, "find_candidate", sweeps.find_candidate, raising=False)
-    monkeypatch.setitem(sys.modules, "one_neuron.sweep.candidate", module)
+    monkeypatch.setitem(sys.modules, "one_neuron.tracking.find_run", module)
     return sweeps
 
 

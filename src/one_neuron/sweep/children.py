@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.composition import SweepSettings
-from one_neuron.result import Origin, describe_settings, describe_ways, find_origin
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
-from one_neuron.tracking import ABANDONED_SECONDS, explaining, find_experiment, tag_ways
-from one_neuron.tracking_store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
-from one_neuron.tracking_tags import (
+from one_neuron.tracking.record import ABANDONED_SECONDS, explaining, find_experiment, tag_ways
+from one_neuron.tracking.result import Origin, describe_settings, describe_ways, find_origin
+from one_neuron.tracking.store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
+from one_neuron.tracking.tags import (
     CONTENT_KEY,
     CONTEXT,
     DIVERGED_AT,

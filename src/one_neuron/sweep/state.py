@@ -13,9 +13,9 @@ from pathlib import Path
 
 from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.result import describe_settings
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.data import DataFiles, name_data
+from one_neuron.tracking.result import describe_settings
 
 FOLDER = Path(".one-neuron/sweeps")
 VARIABLE = "ONE_NEURON_SWEEP"  # names the file to the jobs, which a launcher may run in other processes

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from one_neuron.errors import one_line
 from one_neuron.files import write_csv
-from one_neuron.result import describe_settings, describe_ways
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.tracking.result import describe_settings, describe_ways
 
 _LINES = 10
 _MEASURES = {

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from one_neuron import neuron
 from one_neuron.metrics import measure
-from one_neuron.result import describe_settings
 from one_neuron.settings.params import Settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_model
 from one_neuron.sweep.children import REMEDY, SOURCE, Children, Connection, describe_folds
@@ -19,10 +18,11 @@ from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
-from one_neuron.tracking import delete_run, explaining
-from one_neuron.tracking_model import describe_data, log_model
-from one_neuron.tracking_store import locked, undisturbed
-from one_neuron.tracking_tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
+from one_neuron.tracking.model import describe_data, log_model
+from one_neuron.tracking.record import delete_run, explaining
+from one_neuron.tracking.result import describe_settings
+from one_neuron.tracking.store import locked, undisturbed
+from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.tracking_store import LOCATIONS, Store, ensure_store, find_store, locked, short_reason
+from one_neuron.tracking.store import LOCATIONS, Store, ensure_store, find_store, locked, short_reason
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_a_healthy_store_is_found_without_mlflow(tmp_path: Path) -> None:
     """`one-neuron ui` need not wait for its import."""
     _write_sqlite(tmp_path / "mlflow.db", *TABLES, "INSERT INTO alembic_version VALUES ('abc')")
     program = (
-        "import sys; from pathlib import Path; from one_neuron.tracking_store import ensure_store; "
+        "import sys; from pathlib import Path; from one_neuron.tracking.store import ensure_store; "
         "ensure_store(Path(sys.argv[1])); sys.exit('mlflow' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

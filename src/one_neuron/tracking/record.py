@@ -13,10 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.result import MODEL_FILE, TEST_FILE, TRAIN_FILE, Origin, Result, describe_ways, find_origin, read_result
 from one_neuron.settings.params import Settings
-from one_neuron.tracking_model import describe_data, log_model
-from one_neuron.tracking_store import (
+from one_neuron.tracking.model import describe_data, log_model
+from one_neuron.tracking.result import (
+    MODEL_FILE,
+    TEST_FILE,
+    TRAIN_FILE,
+    Origin,
+    Result,
+    describe_ways,
+    find_origin,
+    read_result,
+)
+from one_neuron.tracking.store import (
     EXPERIMENT,
     SAFE_IN_FILES,
     Store,
@@ -26,7 +35,7 @@ from one_neuron.tracking_store import (
     prepare_mlflow,
     short_reason,
 )
-from one_neuron.tracking_tags import (
+from one_neuron.tracking.tags import (
     ALSO_COMMITS,
     ALSO_EXP_NAMES,
     CONTENT_KEY,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
 from one_neuron.sweep.children import Connection, connect
-from one_neuron.tracking import explaining
-from one_neuron.tracking_tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT, WAYS
+from one_neuron.tracking.record import explaining
+from one_neuron.tracking.tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT, WAYS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

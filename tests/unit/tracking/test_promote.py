@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from one_neuron.errors import SettingsError, run_command
-from one_neuron.promotion import promote
 from one_neuron.settings.params import load_settings
+from one_neuron.tracking.promote import promote
 
 TEXT = """\
 draw:

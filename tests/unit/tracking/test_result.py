@@ -9,9 +9,9 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
-from one_neuron.result import Result, describe_settings, describe_ways, find_origin
 from one_neuron.settings.params import check_settings
 from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.tracking.result import Result, describe_settings, describe_ways, find_origin
 from tests.values import DATA, HDF5, TREATMENT, VALUES
 
 

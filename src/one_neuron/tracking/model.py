@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from one_neuron.pictures.reader import encode_picture
 from one_neuron.storage.prepared_set import CHANNELS, PreparedSet
 from one_neuron.storage.prepared_set import Model as StoredModel
-from one_neuron.tracking_tags import MODEL_SHA256
+from one_neuron.tracking.tags import MODEL_SHA256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

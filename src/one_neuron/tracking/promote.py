@@ -10,8 +10,8 @@ from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.files import replacing
-from one_neuron.result import ask_git
 from one_neuron.settings.params import Settings, check_settings, load_settings
+from one_neuron.tracking.result import ask_git
 
 
 def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> str:
