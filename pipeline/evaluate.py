@@ -13,10 +13,10 @@ def main() -> None:
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     from one_neuron import neuron, plots
-    from one_neuron.files import read_costs, write_csv, write_json
     from one_neuron.metrics import baseline_accuracy, find_mistakes, measure
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.prepared_set import load_model, load_prepared
+    from one_neuron.system.files import read_costs, write_csv, write_json
 
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(Path("models/model.h5"))

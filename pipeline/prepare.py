@@ -9,12 +9,12 @@ def main() -> None:
     """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
     from pathlib import Path
 
-    from one_neuron.files import write_json
     from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
     from one_neuron.sources.report import describe_data, warn
     from one_neuron.storage.prepared_set import save_prepared
+    from one_neuron.system.files import write_json
 
     settings = load_settings()
     loaded = load_source(settings.data, settings.hdf5, drawn=Path("data/drawn"))

@@ -10,7 +10,7 @@ def main() -> None:
     import os
     from pathlib import Path
 
-    from one_neuron.files import write_json
+    from one_neuron.system.files import write_json
     from one_neuron.tracking.record import record_result
 
     folder = Path.cwd()

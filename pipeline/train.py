@@ -9,11 +9,11 @@ def main() -> None:
     """Train the neuron."""
     from pathlib import Path
 
-    from one_neuron.files import write_csv, write_json
-    from one_neuron.progress import training_bar
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.checkpoint import CheckpointFile
     from one_neuron.storage.prepared_set import load_prepared, save_model
+    from one_neuron.system.files import write_csv, write_json
+    from one_neuron.system.progress import training_bar
     from one_neuron.training import describe_training, train_model
 
     settings = load_settings().train

@@ -20,7 +20,7 @@ from one_neuron.errors import (
     report_error,
     run_command,
 )
-from one_neuron.files import find_root, read_json
+from one_neuron.system.files import find_root, read_json
 
 MODEL = Path("models/model.h5")
 _SHOWN_CLASSES = 6

@@ -13,9 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from one_neuron.errors import one_line
-from one_neuron.files import replacing
 from one_neuron.storage.pixel_file import row_blocks
 from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.system.files import replacing
 
 _EXAMPLES_IN_A_ROW = 8
 _LONGEST_CLASS = 60  # letters of a name that still fit over a row of pictures

@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.files import read_costs, read_json, write_csv, write_json
 from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.reader import encode_picture, load_picture
 from one_neuron.sources.report import ClassCount, describe_data
 from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from one_neuron.system.files import read_costs, read_json, write_csv, write_json
 from one_neuron.tracking.record import record_result
 from one_neuron.tracking.result import read_result
 from one_neuron.tracking.store import ensure_store, prepare_mlflow

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from one_neuron.cli import main
-from one_neuron.files import write_json
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.reader import load_picture
 from one_neuron.storage.prepared_set import Model, save_model
+from one_neuron.system.files import write_json
 from one_neuron.tracking import store
 from tests.values import TREATMENT
 

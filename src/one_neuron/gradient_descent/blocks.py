@@ -19,8 +19,8 @@ from one_neuron.exact import products
 from one_neuron.exact.compiled import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, TrainingState
 from one_neuron.gradient_descent.stability import largest_eigenvalue
-from one_neuron.machine import count_cores
 from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
+from one_neuron.system.machine import count_cores
 
 ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
 _BLOCK_BYTES = 9 * 2**19  # a few of them fit into the last cache, and above 4 MB NumPy asks for large pages

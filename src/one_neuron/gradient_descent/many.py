@@ -28,8 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 from one_neuron.exact import products
 from one_neuron.gradient_descent.optimize import choose_form
 from one_neuron.gradient_descent.recorder import has_diverged
-from one_neuron.machine import count_cores, one_blas_thread
 from one_neuron.neuron import Array, Parameters
+from one_neuron.system.machine import count_cores, one_blas_thread
 
 MOST_PER_FEATURE = 2.0  # rows for each feature: up to there 2 m^2 is less than 4 m n_x
 _COLUMNS = 128  # configurations taken at a time: enough for BLAS at its best, few enough for the cache

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from one_neuron.gradient_descent import gram
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, has_diverged
 from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
-from one_neuron.machine import one_blas_thread
 from one_neuron.neuron import Array, Parameters, compute_z, gradient, initialize_with_zeros
+from one_neuron.system.machine import one_blas_thread
 
 GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
 _GRAM_ALWAYS = 1000  # examples; so few are done sooner than numba is ready

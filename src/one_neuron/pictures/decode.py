@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, one_line, quote
-from one_neuron.machine import count_cores
 from one_neuron.pictures import reader
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
-from one_neuron.progress import pictures_bar
 from one_neuron.storage.prepared_set import CHANNELS
+from one_neuron.system.machine import count_cores
+from one_neuron.system.progress import pictures_bar
 
 _LOOK_SECONDS = 0.2  # how often the thread that waits looks how far the others are
 _BLOCK_BYTES = 2**18

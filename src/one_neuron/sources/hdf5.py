@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem, quote
-from one_neuron.machine import count_cores
 from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures
 from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, Pixels, StoredNames, memory_bound
 from one_neuron.storage.prepared_set import CHANNELS, PreparedSet
+from one_neuron.system.machine import count_cores
 
 Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
 _DEFAULT_CLASSES = ("0", "1")

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from one_neuron.errors import one_line
-from one_neuron.files import replacing
 from one_neuron.gradient_descent.recorder import TrainingState
 from one_neuron.neuron import Parameters
+from one_neuron.system.files import replacing
 
 FOLDER = Path(".one-neuron/checkpoints")
 EVERY_SECONDS = 10.0

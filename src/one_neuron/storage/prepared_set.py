@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
-from one_neuron.files import replacing
 from one_neuron.neuron import Parameters
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
 from one_neuron.storage.header import (
@@ -35,6 +34,7 @@ from one_neuron.storage.pixel_file import (
     row_blocks,
     store_names,
 )
+from one_neuron.system.files import replacing
 
 CHANNELS = 3  # RGB
 _REMEDY = "run `dvc repro` to make it again"

@@ -16,9 +16,9 @@ from typing import Any
 
 from one_neuron.data_place import check_place, mend_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
-from one_neuron.progress import announce
 from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
+from one_neuron.system.progress import announce
 from one_neuron.tracking.result import TEST_FILE, TRAIN_FILE
 
 CACHE = Path(".one-neuron/prepared")

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from one_neuron.composition import CONF_FOLDER, SweepSettings
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError, one_line
-from one_neuron.files import find_root
-from one_neuron.progress import sweep_bar, training_bar
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources.report import find_originals, row_digests
 from one_neuron.storage.checkpoint import CheckpointFile
@@ -41,6 +39,8 @@ from one_neuron.sweep.state import (
 )
 from one_neuron.sweep.summary import describe, name_configuration
 from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.system.files import find_root
+from one_neuron.system.progress import sweep_bar, training_bar
 from one_neuron.training import describe_training, train_model
 
 # What this process knows of the runs of a sweep, and its bar, by the file of its state. Jobs may run in others.

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from one_neuron.errors import one_line
-from one_neuron.files import write_csv
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.system.files import write_csv
 from one_neuron.tracking.result import describe_settings, describe_ways
 
 _LINES = 10

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.files import replacing
 from one_neuron.settings.params import Settings, check_settings, load_settings
+from one_neuron.system.files import replacing
 from one_neuron.tracking.result import ask_git
 
 

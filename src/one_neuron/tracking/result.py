@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import DataError
-from one_neuron.files import read_costs, read_json
 from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
 from one_neuron.sources.report import describe_copies
 from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared
+from one_neuron.system.files import read_costs, read_json
 
 MODEL_FILE = Path("models/model.h5")
 COSTS_FILE = Path("plots/costs.csv")

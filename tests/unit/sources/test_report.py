@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.cli import main
-from one_neuron.files import read_json, write_json
 from one_neuron.sources.report import ClassCount, describe_copies, describe_data, find_originals, row_digests, warn
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.system.files import read_json, write_json
 from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]

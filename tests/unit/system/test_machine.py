@@ -5,7 +5,7 @@ import os
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from one_neuron.machine import count_cores, one_blas_thread
+from one_neuron.system.machine import count_cores, one_blas_thread
 
 
 def count_blas_threads() -> set[int]:

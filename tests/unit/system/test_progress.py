@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from one_neuron import progress
+from one_neuron.system import progress
 
 
 class Terminal(io.StringIO):

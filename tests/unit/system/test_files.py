@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import DataError
-from one_neuron.files import read_costs, read_json, replacing, write_csv, write_json
+from one_neuron.system.files import read_costs, read_json, replacing, write_csv, write_json
 
 
 def entries(folder: Path) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from one_neuron.files import replacing\n"
+        "from one_neuron.system.files import replacing\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
         "if sys.argv[2] == 'before the new name': os.replace = die\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"

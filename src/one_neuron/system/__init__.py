@@ -1,0 +1,1 @@
+"""The operating system: files, processes, cores and the terminal."""
