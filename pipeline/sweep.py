@@ -7,7 +7,7 @@ from one_neuron.errors import run_command
 
 def main() -> None:
     """Run the sweep that the command line asks for."""
-    from one_neuron.sweep.run import run_sweep
+    from one_neuron.sweep.command import run_sweep
 
     run_sweep(sys.argv[1:])
 

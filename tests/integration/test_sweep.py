@@ -18,17 +18,17 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from one_neuron.composition import SweepSettings
 from one_neuron.errors import SettingsError
 from one_neuron.pictures.reader import encode_picture
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_prepared
-from one_neuron.sweep.children import Children, Connection, connect
-from one_neuron.sweep.data import DataFiles, name_data
+from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.configuration_runs import Children, Connection, connect
 from one_neuron.sweep.plan import Plan
+from one_neuron.sweep.prepared_data import DataFiles, name_data
 from one_neuron.sweep.screening import Outcome
-from one_neuron.sweep.state import find_keys
-from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.sweep.shared_state import find_keys
+from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.tracking.find_run import Candidate, find_candidate
 from one_neuron.tracking.store import ensure_store
 from one_neuron.training import train_model

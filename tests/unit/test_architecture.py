@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from one_neuron.storage import checkpoint
-from one_neuron.sweep import state
+from one_neuron.sweep import shared_state
 from one_neuron.tracking.model import MODEL_MODULES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -207,7 +207,7 @@ def test_a_configuration_is_tried_again_when_the_code_of_its_numbers_changes() -
     # How to run, and how files are read and written, changes no number
     aside = {"machine.py", "settings.py", "schema.py", "errors.py", "storage.py", "hdf5.py", "file_header.py"}
     aside |= {"files.py", "pixel_file.py"}
-    assert set(state._CODE) == computing - aside
+    assert set(shared_state._CODE) == computing - aside
 
 
 def test_a_logged_model_takes_along_all_that_it_imports() -> None:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 class VectorizedSweeper(Sweeper):
     """Expands the grid without composing each point, drops what is finished, and hands the rest out in batches.
 
-    The jobs go to whatever launcher is set. Works within a sweep of `one_neuron.sweep.run` alone, which has looked up
+    The jobs go to whatever launcher is set. Works within a sweep of `one_neuron.sweep.command` alone, which has looked up
     what is finished.
     """
 
@@ -42,7 +42,7 @@ class VectorizedSweeper(Sweeper):
         sequence
             What the jobs returned.
         """
-        from one_neuron.sweep.run import pack_jobs
+        from one_neuron.sweep.command import pack_jobs
 
         assert self.config is not None  # Hydra calls setup first
         sections = [section for section in self.config if section not in ("hydra", "sweep")]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from one_neuron.composition import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.settings.fields import show
 from one_neuron.settings.params import KEYS, Settings, check_known, check_settings, load_settings
+from one_neuron.sweep.compose import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

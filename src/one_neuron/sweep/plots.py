@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from one_neuron.plots import drawing_to
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import is_held_out, list_parameters
 
 Curve = tuple[Entry, Sequence[tuple[int, float]]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from one_neuron.errors import one_line
 from one_neuron.settings.params import Settings
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.result import describe_settings, describe_ways
 

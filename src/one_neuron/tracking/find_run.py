@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
-from one_neuron.sweep.children import Connection, connect
+from one_neuron.sweep.configuration_runs import Connection, connect
 from one_neuron.tracking.record import explaining
 from one_neuron.tracking.tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT, WAYS
 

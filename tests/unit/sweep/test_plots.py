@@ -24,7 +24,7 @@ from PIL import Image
 
 from one_neuron.settings.params import check_settings
 from one_neuron.sweep import plots
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedKFold
 
-from one_neuron.composition import SweepSettings
 from one_neuron.errors import DataError
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
-from one_neuron.sweep.data import DataFiles
+from one_neuron.sweep.command import _assign_folds
+from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.folds import assign_folds
-from one_neuron.sweep.run import _assign_folds
+from one_neuron.sweep.prepared_data import DataFiles
 
 
 def count(Y: NDArray[Any], assigned: NDArray[np.int64], folds: int) -> NDArray[np.int64]:

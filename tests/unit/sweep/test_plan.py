@@ -13,9 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from one_neuron.composition import SweepSettings, compose_values
 from one_neuron.errors import SettingsError
 from one_neuron.settings.params import Settings, load_settings
+from one_neuron.sweep.compose import SweepSettings, compose_values
 from one_neuron.sweep.plan import Plan, _write_value, expand, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"

@@ -12,11 +12,11 @@ from one_neuron import neuron
 from one_neuron.metrics import measure
 from one_neuron.settings.params import Settings
 from one_neuron.storage.prepared_set import Model, PreparedSet, save_model
-from one_neuron.sweep.children import REMEDY, SOURCE, Children, Connection, describe_folds
-from one_neuron.sweep.data import DataFiles, load_data
+from one_neuron.sweep.configuration_runs import REMEDY, SOURCE, Children, Connection, describe_folds
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.prepared_data import DataFiles, load_data
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
 from one_neuron.tracking.model import describe_data, log_model
 from one_neuron.tracking.record import delete_run, explaining

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.composition import SweepSettings
 from one_neuron.settings.params import Settings
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best
+from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking.record import ABANDONED_SECONDS, explaining, find_experiment, tag_ways
 from one_neuron.tracking.result import Origin, describe_settings, describe_ways, find_origin

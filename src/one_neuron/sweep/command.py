@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.composition import CONF_FOLDER, SweepSettings
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources.report import find_originals, row_digests
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.prepared_set import Model, PreparedSet
-from one_neuron.sweep.children import Children, connect
-from one_neuron.sweep.data import DataFiles, load_data, name_data, prepare_data
+from one_neuron.sweep.compose import CONF_FOLDER, SweepSettings
+from one_neuron.sweep.configuration_runs import Children, connect
 from one_neuron.sweep.folds import assign_folds
 from one_neuron.sweep.plan import Plan, expand, read_plan
-from one_neuron.sweep.results import FAILED, find_best
+from one_neuron.sweep.prepared_data import DataFiles, load_data, name_data, prepare_data
+from one_neuron.sweep.ranking import FAILED, find_best
 from one_neuron.sweep.screening import Outcome, plan_batches, screen
-from one_neuron.sweep.state import (
+from one_neuron.sweep.shared_state import (
     VARIABLE,
     SweepState,
     find_keys,
@@ -38,7 +38,7 @@ from one_neuron.sweep.state import (
     save_batches,
 )
 from one_neuron.sweep.summary import describe, name_configuration
-from one_neuron.sweep.tracking import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar, training_bar
 from one_neuron.training import describe_training, train_model

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")

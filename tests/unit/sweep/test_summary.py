@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep.results import DIVERGED, FAILED, FINISHED, Entry
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
 from one_neuron.sweep.summary import describe, is_held_out, list_parameters, write_table
 from tests.values import DATA, VALUES
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep.data import DataFiles, name_data
+from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.prepared_data import DataFiles, name_data
 from one_neuron.tracking.result import describe_settings
 
 FOLDER = Path(".one-neuron/sweeps")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from one_neuron.composition import SweepSettings, check_sweep_settings, compose_settings, compose_values
 from one_neuron.errors import SettingsError
 from one_neuron.settings.params import load_settings
+from one_neuron.sweep.compose import SweepSettings, check_sweep_settings, compose_settings, compose_values
 from tests.values import VALUES, alias_bomb
 
 RATE = "train.learning_rate is {}; expected a number from 1e-12 to 1,000"

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from one_neuron.composition import SweepSettings
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep import state
-from one_neuron.sweep.data import DataFiles, name_data
+from one_neuron.sweep import shared_state
+from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.plan import expand
-from one_neuron.sweep.state import (
+from one_neuron.sweep.prepared_data import DataFiles, name_data
+from one_neuron.sweep.shared_state import (
     FOLDER,
     VARIABLE,
     SweepState,
@@ -179,11 +179,11 @@ def test_the_order_of_the_grid_changes_no_key() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a copy of the code whose digest counts."""
     copy = tmp_path / "one_neuron"
-    shutil.copytree(Path(state.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(state, "__file__", str(copy / "sweep/state.py"))
-    state._digest_code.cache_clear()
+    shutil.copytree(Path(shared_state.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(shared_state, "__file__", str(copy / "sweep/state.py"))
+    shared_state._digest_code.cache_clear()
     yield copy
-    state._digest_code.cache_clear()
+    shared_state._digest_code.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_other_code_makes_another_key_and_context(package: Path, name: str) -> N
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    state._digest_code.cache_clear()
+    shared_state._digest_code.cache_clear()
     assert not set(find_keys(SETTINGS, FILES, SWEEP)) & set(before)
 
 
@@ -204,7 +204,7 @@ def test_code_that_only_shows_changes_no_key(package: Path, name: str) -> None:
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    state._digest_code.cache_clear()
+    shared_state._digest_code.cache_clear()
     assert find_keys(SETTINGS, FILES, SWEEP) == before
 
 
