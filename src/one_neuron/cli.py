@@ -203,7 +203,7 @@ def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
 
 def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
-    from one_neuron.data_place import check_place, mend_rwlock
+    from one_neuron.dvc_guard import check_place, mend_rwlock
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.pixel_file import memory_bound
     from one_neuron.sweep.compose import compose_settings

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from one_neuron.data_place import check_place, mend_rwlock
+from one_neuron.dvc_guard import check_place, mend_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
 from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.data_place import check_place, mend_rwlock
+from one_neuron.dvc_guard import check_place, mend_rwlock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.settings.params import DataSettings
 from tests.values import DATA
