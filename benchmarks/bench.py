@@ -43,7 +43,7 @@ from report import (
 )
 from sweeps import time_sweeps
 
-from one_neuron.gradient_descent import optimize
+from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent.many import optimize_many, split_columns
 from one_neuron.gradient_descent.optimize import GRAM_LIMIT, choose_form
 

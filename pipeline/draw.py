@@ -10,7 +10,7 @@ def main() -> None:
     import shutil
     from pathlib import Path
 
-    from one_neuron.drawing import draw_pictures
+    from drawn_pictures import draw_pictures
     from one_neuron.settings.params import load_settings
 
     draw = load_settings().draw

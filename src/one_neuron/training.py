@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from one_neuron.gradient_descent import optimize
+from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent.optimize import TrainingResult
 from one_neuron.gradient_descent.recorder import Checkpoint
 from one_neuron.settings.params import TrainSettings

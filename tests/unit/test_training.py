@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from one_neuron import training
-from one_neuron.gradient_descent import optimize
+from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.training import describe_training, train_model

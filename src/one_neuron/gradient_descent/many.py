@@ -248,13 +248,13 @@ def _descend_gram(job: _Job, Q: Array, to_test: Array | None, beta: Array, colum
             job.sums[4:, k, columns] = _score(beta @ to_test.T, job.test.s, logits, None)[:2]
 
 
-def _sign(products: Array, s_rows: Array, s_columns: Array) -> Array:
-    """Turn the scalar products of raw pixels into s s^T * (products / 255**2 + 1), in place."""
-    products /= products.PIXEL_MAX**2
-    products += 1.0
-    products *= s_rows[:, np.newaxis]
-    products *= s_columns
-    return products
+def _sign(raw: Array, s_rows: Array, s_columns: Array) -> Array:
+    """Turn the scalar products of raw pixels into s s^T * (raw / 255**2 + 1), in place."""
+    raw /= products.PIXEL_MAX**2
+    raw += 1.0
+    raw *= s_rows[:, np.newaxis]
+    raw *= s_columns
+    return raw
 
 
 def _cross_products(X: Any, other: Any) -> Array:

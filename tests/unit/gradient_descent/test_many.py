@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron.gradient_descent import many, optimize
+from one_neuron.gradient_descent import many
+from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
 

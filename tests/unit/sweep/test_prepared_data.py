@@ -20,7 +20,7 @@ from tests.values import VALUES
 
 OWN = check_settings(VALUES, origin="the test")
 OTHER = replace(OWN, draw=replace(OWN.draw, seed=2))
-COURSE = replace(OWN, prepared_data=replace(OWN.data, source="catvnoncat"))
+COURSE = replace(OWN, data=replace(OWN.data, source="catvnoncat"))
 COURSE_VARIABLE = "ONE_NEURON_CATVNONCAT_DIR"
 STAGES = {
     "draw": {"deps": ["pipeline/draw.py", "requirements.txt"]},
@@ -101,8 +101,8 @@ def test_what_pictures_follow_from() -> None:
     assert name_data(OWN) == name_data(replace(OWN, train=replace(OWN.train, learning_rate=1.0)))
     assert name_data(COURSE) == name_data(replace(COURSE, draw=OTHER.draw))
     sizes = [
-        replace(OWN, prepared_data=replace(OWN.data, num_px=3)),
-        replace(COURSE, prepared_data=replace(COURSE.data, num_px=3)),
+        replace(OWN, data=replace(OWN.data, num_px=3)),
+        replace(COURSE, data=replace(COURSE.data, num_px=3)),
     ]
     assert len({name_data(settings) for settings in (OWN, OTHER, COURSE, *sizes)}) == 5
 
@@ -210,7 +210,7 @@ def test_other_pictures_are_prepared_aside(programs: Programs, root: Path) -> No
 @pytest.mark.parametrize("source", ["folder", "hdf5"])
 def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, root: Path, source: str) -> None:
     """A changed, added, removed or renamed file makes another folder, the same files again none; not where they lie."""
-    settings = replace(OWN, prepared_data=replace(OWN.data, source=source, path="mine"))
+    settings = replace(OWN, data=replace(OWN.data, source=source, path="mine"))
     picture = root / "mine/cat/a.png"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(b"one")
@@ -236,7 +236,7 @@ def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, 
 def test_other_names_in_hdf5_files_are_other_data(programs: Programs, root: Path) -> None:
     """And none of drawn pictures' concern."""
     other = replace(OWN.hdf5, train_x="x")
-    own = replace(OWN, prepared_data=replace(OWN.data, source="hdf5"))
+    own = replace(OWN, data=replace(OWN.data, source="hdf5"))
     assert name_data(own) != name_data(replace(own, hdf5=other))
     assert name_data(OWN) == name_data(replace(OWN, hdf5=other))
     assert name_data(own) == name_data(replace(own, draw=OTHER.draw))
@@ -252,7 +252,7 @@ def test_what_dvc_would_hang_on_is_named_first(programs: Programs, root: Path) -
     (root / "mine").mkdir()
     (root / "pipe.png").rename(root / "mine/pipe.png")
     with pytest.raises(DataError, match=r"'mine/pipe.png' is neither a file nor a folder; remove it"):
-        prepare_data([replace(OWN, prepared_data=replace(OWN.data, source="folder", path="mine"))], root)
+        prepare_data([replace(OWN, data=replace(OWN.data, source="folder", path="mine"))], root)
     assert programs.names == []
 
 

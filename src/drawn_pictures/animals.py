@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from PIL import Image
 
-from one_neuron.drawing.bodies import (
+from drawn_pictures.bodies import (
     BLACK,
     FURS,
     PINK,
@@ -18,7 +18,7 @@ from one_neuron.drawing.bodies import (
     sitting,
     walking,
 )
-from one_neuron.drawing.canvas import Colour, Dice, Figure, Pen, mix
+from drawn_pictures.canvas import Colour, Dice, Figure, Pen, mix
 
 DARK_EYES = (60, 34, 20)
 

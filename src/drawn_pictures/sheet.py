@@ -1,11 +1,11 @@
-"""A contact sheet of drawn pictures for the documentation: ``python -m one_neuron.drawing.sheet FILE.png``."""
+"""A contact sheet of drawn pictures for the documentation: ``python -m drawn_pictures.sheet FILE.png``."""
 
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from one_neuron.drawing import draw_picture
+from drawn_pictures import draw_picture
 
 SIDE = 96
 GAP = 4

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import one_neuron.drawing
-from one_neuron.drawing import draw_picture, draw_pictures
-from one_neuron.drawing.canvas import Dice, Pen, spans
+import drawn_pictures
+from drawn_pictures import draw_picture, draw_pictures
+from drawn_pictures.canvas import Dice, Pen, spans
 
 # Of the names, file bytes and pixels of 12 + 12 pictures; a new value means that every published number changes too.
 PINNED = "757f45b4313532f6491bbc1002d4861f34f4246f18d9e19346b350e795db3e46"
@@ -18,7 +18,7 @@ FORBIDDEN = {
     "math", "cmath", "numpy", "random", "rotate", "transform", "arc", "chord", "pieslice", "regular_polygon",
     "rounded_rectangle", "GaussianBlur", "blend", "float", "round",
 }  # fmt: skip
-SOURCES = sorted(Path(one_neuron.drawing.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(drawn_pictures.__file__).parent.glob("*.py"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from one_neuron.drawing.bodies import BLACK, SHINE
-from one_neuron.drawing.canvas import Colour, Dice, Pen, mix
-from one_neuron.drawing.things import LEAF, LIT, PAINTS
+from drawn_pictures.bodies import BLACK, SHINE
+from drawn_pictures.canvas import Colour, Dice, Pen, mix
+from drawn_pictures.things import LEAF, LIT, PAINTS
 
 # A place is drawn in a frame that is 100 steps high and `wide` steps wide, with its floor below the step 60 or so.
 DULL: tuple[Colour, ...] = ((92, 60, 54), (54, 72, 96), (66, 84, 66), (96, 82, 54), (74, 58, 88), (64, 64, 70))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from one_neuron.drawing.canvas import Colour, Dice, Pen, mix
+from drawn_pictures.canvas import Colour, Dice, Pen, mix
 
 PINK = (206, 120, 120)
 BLACK = (14, 12, 16)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from one_neuron.drawing.animals import draw_animal
-from one_neuron.drawing.canvas import Colour, Dice, Figure, Pen
-from one_neuron.drawing.cats import draw_cat
-from one_neuron.drawing.places import PLACES, clutter
-from one_neuron.drawing.things import draw_thing
+from drawn_pictures.animals import draw_animal
+from drawn_pictures.canvas import Colour, Dice, Figure, Pen
+from drawn_pictures.cats import draw_cat
+from drawn_pictures.places import PLACES, clutter
+from drawn_pictures.things import draw_thing
 
 __all__ = ["draw_picture", "draw_pictures"]
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from one_neuron.drawing.bodies import BLACK, FURS, SHINE
-from one_neuron.drawing.canvas import Colour, Dice, Figure, mix
+from drawn_pictures.bodies import BLACK, FURS, SHINE
+from drawn_pictures.canvas import Colour, Dice, Figure, mix
 
 PAINTS: tuple[Colour, ...] = ((176, 58, 48), (54, 96, 150), (60, 122, 84), (206, 158, 58), (126, 78, 132))
 # Things cover less of a picture than cats do; that mostly light ones occur keeps the mean colour from telling them.

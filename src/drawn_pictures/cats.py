@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from one_neuron.drawing.bodies import (
+from drawn_pictures.bodies import (
     BLACK,
     PINK,
     SHINE,
@@ -18,7 +18,7 @@ from one_neuron.drawing.bodies import (
     tail,
     walking,
 )
-from one_neuron.drawing.canvas import Dice, Figure, Pen, mix
+from drawn_pictures.canvas import Dice, Figure, Pen, mix
 
 
 def ears(pen: Pen, coat: Coat, *, inside: bool) -> None:
