@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.errors import run_command
+from one_neuron.system.command import run_command
 
 
 def main() -> None:
@@ -13,17 +13,18 @@ def main() -> None:
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     from one_neuron import neuron, plots
-    from one_neuron.metrics import baseline_accuracy, find_mistakes, measure
+    from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
     from one_neuron.settings.params import load_settings
-    from one_neuron.storage.prepared_set import load_model, load_prepared
+    from one_neuron.storage.model import load_model
+    from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.system.files import read_costs, write_csv, write_json
 
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(Path("models/model.h5"))
     train, test = load_prepared(Path("data/prepared/train.h5")), load_prepared(Path("data/prepared/test.h5"))
     z_train, z_test = (neuron.compute_z(prepared.X, model.parameters) for prepared in (train, test))
-    train_metrics = measure(z_train, train.Y, threshold=model.threshold)
-    test_metrics = measure(z_test, test.Y, threshold=model.threshold)
+    train_metrics = evaluate(z_train, train.Y, threshold=model.threshold)
+    test_metrics = evaluate(z_test, test.Y, threshold=model.threshold)
     accuracies = {
         "train_accuracy": train_metrics.pop("accuracy"),
         "test_accuracy": test_metrics.pop("accuracy"),

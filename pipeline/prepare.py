@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.errors import run_command
+from one_neuron.system.command import run_command
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
-    from one_neuron.sources.report import describe_data, warn
+    from one_neuron.sources.report import build_report, warn
     from one_neuron.storage.prepared_set import save_prepared
     from one_neuron.system.files import write_json
 
@@ -20,7 +20,7 @@ def main() -> None:
     loaded = load_source(settings.data, settings.hdf5, drawn=Path("data/drawn"))
     save_prepared(Path("data/prepared/train.h5"), loaded.train)
     save_prepared(Path("data/prepared/test.h5"), loaded.test)
-    report = describe_data(
+    report = build_report(
         loaded.train, loaded.test, classes=loaded.classes, skipped=loaded.skipped, ignored=loaded.ignored
     )
     write_json(Path("metrics/prepare.json"), report)

@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.errors import run_command
+from one_neuron.system.command import run_command
 
 
 def main() -> None:

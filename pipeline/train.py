@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.errors import run_command
+from one_neuron.system.command import run_command
 
 
 def main() -> None:
@@ -11,14 +11,15 @@ def main() -> None:
 
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.checkpoint import CheckpointFile
-    from one_neuron.storage.prepared_set import load_prepared, save_model
+    from one_neuron.storage.model import save_model
+    from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.system.files import write_csv, write_json
     from one_neuron.system.progress import training_bar
-    from one_neuron.training import describe_training, train_model
+    from one_neuron.training import train_model, training_inputs
 
     settings = load_settings().train
     prepared = load_prepared(Path("data/prepared/train.h5"))
-    checkpoint = CheckpointFile(describe_training(prepared, settings))
+    checkpoint = CheckpointFile(training_inputs(prepared, settings))
     with training_bar(settings.num_iterations) as bar:
         model, result = train_model(prepared, settings, on_progress=bar, checkpoint=checkpoint)
 

@@ -121,7 +121,8 @@ def make_own_files(folder: Path) -> None:
     import numpy as np
 
     from one_neuron.neuron import Parameters
-    from one_neuron.storage.prepared_set import Model, PreparedSet, save_model, save_prepared
+    from one_neuron.storage.model import Model, save_model
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     rng = np.random.default_rng(0)
     (folder / "model").mkdir()
@@ -183,7 +184,8 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     from one_neuron.pictures.reader import load_picture
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
-    from one_neuron.storage.prepared_set import load_model, load_prepared
+    from one_neuron.storage.model import load_model
+    from one_neuron.storage.prepared_set import load_prepared
 
     settings = load_settings(Path(__file__).resolve().parent.parent / "params.yaml")
 
@@ -204,7 +206,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
 
 def run_reader() -> None:
     """Read the files that stdin names, and answer with a line of JSON for each."""
-    from one_neuron.errors import run_command
+    from one_neuron.system.command import run_command
 
     readers = make_readers()
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
-from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.storage.model import Model
+from one_neuron.storage.prepared_set import PreparedSet
 from tests.values import TREATMENT
 
 ROOT = Path(__file__).resolve().parents[1]

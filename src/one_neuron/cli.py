@@ -8,22 +8,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from one_neuron.commands.report import run_report
 from one_neuron.errors import (
     DataError,
     EnvironmentProblem,
     SettingsError,
+    escape_control_characters,
     one_line,
-    plain,
-    quote,
+    quote_path,
     report_error,
-    run_command,
 )
-from one_neuron.system.files import find_root, read_json
+from one_neuron.system.command import run_command
+from one_neuron.system.files import find_root
 
 MODEL = Path("models/model.h5")
-_SHOWN_CLASSES = 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,9 +90,10 @@ def run_predict(options: argparse.Namespace) -> int:
     import numpy as np
 
     from one_neuron.neuron import predict_probability
-    from one_neuron.pictures.reader import flatten_pictures, load_picture
+    from one_neuron.pictures.convert import flatten_pictures
+    from one_neuron.pictures.reader import load_picture
     from one_neuron.sources.folder import list_pictures
-    from one_neuron.storage.prepared_set import load_model
+    from one_neuron.storage.model import load_model
 
     model = load_model(options.model)
     code = 0
@@ -102,7 +102,7 @@ def run_predict(options: argparse.Namespace) -> int:
             paths, problems = list_pictures(named) if named.is_dir() else ([named], [])
         except OSError as error:
             reason = f"cannot be read ({error.strerror}); allow it, or name another"
-            paths, problems = [], [DataError(f"{quote(named)} {reason}")]
+            paths, problems = [], [DataError(f"{quote_path(named)} {reason}")]
         for problem in problems:
             code = report_error(problem)
         for path in paths:
@@ -123,16 +123,16 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
         file = os.fsencode(path).decode("utf-8", "backslashreplace")
         print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
         return
-    print(f"{plain(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
+    print(f"{escape_control_characters(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
 def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
-    from one_neuron.settings.params import PARAMS_FILE
-    from one_neuron.tracking.find_run import find_candidate
+    from one_neuron.layout import PARAMS_FILE
+    from one_neuron.tracking.find_run import find_run
     from one_neuron.tracking.promote import promote
 
-    candidate = find_candidate(find_root(), sweep=options.sweep, run=options.run_id)
+    candidate = find_run(find_root(), sweep=options.sweep, run=options.run_id)
     if candidate.diverged and not options.force:
         raise SettingsError(f"run {candidate.run_id} diverged; choose another one, or take it all the same: --force")
     name = f"run {candidate.run_id}" + (f" of sweep {candidate.sweep_id}" if candidate.sweep_id else "")
@@ -144,74 +144,17 @@ def run_promote(options: argparse.Namespace) -> None:
     print(f"{difference}Promoted {name}: now run `dvc repro`{promise}.")
 
 
-def run_report(_: argparse.Namespace) -> None:
-    """Print a short table of the last result."""
-    metrics = (read_json(Path("metrics", f"{stage}.json")) for stage in ("prepare", "train", "evaluate"))
-    for name, value in _report_rows(*metrics):
-        print(f"  {name:<18}{value}")
-
-
-def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return names and values of the table."""
-    try:
-        test_m = evaluated["test"]["m"]
-        return [
-            (
-                "source",
-                f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
-            ),
-            *_data_rows(prepared),
-            ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
-            *_warning_rows(train),
-            ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
-            ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
-            (
-                "baseline",
-                f"{evaluated['baseline_accuracy']:8.3%}  (always the class that is more frequent in the test set)",
-            ),
-            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
-            ("compare runs", "make ui"),
-        ]
-    except (KeyError, TypeError) as error:
-        raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
-
-
-def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the row that says that training went wrong."""
-    if not train["diverged"]:
-        return []
-    advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
-    return [("diverged", f"yes: the last costs lie above the first; {advice}")]
-
-
-def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows that say what the pictures are, and what is wrong with them."""
-    classes = sorted(prepared["classes"], key=lambda one: -one["label"])  # the one that is looked for comes first
-    counts = [f"{one['name']} {one['train']:,} + {one['test']:,}" for one in classes]
-    more = f" and {len(counts) - _SHOWN_CLASSES:,} more" if len(counts) > _SHOWN_CLASSES else ""
-    rows = [("classes", ", ".join(counts[:_SHOWN_CLASSES]) + more)]
-    for name, meaning in (
-        ("skipped", "pictures that cannot be read"),
-        ("copies", "test pictures that are in the training set, too"),
-        ("contradictions", "pictures with the pixels of another one and the other label"),
-    ):
-        count = prepared[f"num_{name}"]
-        if count:
-            rows.append((name, f"{count:,}  ({meaning}; metrics/prepare.json names them)"))
-    return rows
-
-
 def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
-    from one_neuron.dvc_guard import check_place, mend_rwlock
+    from one_neuron.dvc_guard import check_data_path, repair_rwlock
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.pixel_file import memory_bound
     from one_neuron.sweep.compose import compose_settings
 
     memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
     settings = compose_settings(options.overrides) if options.overrides else load_settings()
-    check_place(settings.data)
-    mend_rwlock(Path.cwd())
+    check_data_path(settings.data)
+    repair_rwlock(Path.cwd())
     if settings.data.source == "folder":
         from one_neuron.sources.folder import list_folder
 

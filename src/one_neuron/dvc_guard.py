@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from one_neuron.errors import DataError, SettingsError, quote
+from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.settings.params import DataSettings
 
 # What the stages and the tools write: a dependency cannot lie there.
@@ -14,7 +14,7 @@ _COPY = "copy what is in it"
 _OURS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
 
 
-def check_place(data: DataSettings) -> None:
+def check_data_path(data: DataSettings) -> None:
     """Check that DVC can read all that lies at `data.path`. The current folder is the root of the project.
 
     Whatever `data.source` says: the stage `prepare` depends on the path in any case.
@@ -49,14 +49,16 @@ def check_place(data: DataSettings) -> None:
                 for entry in entries:
                     _check_entry(folder / entry.name, path)
                     if entry.is_symlink() and entry.is_dir():
-                        raise DataError(f"{quote(entry)} is a link to a folder, which is not followed; {_COPY}")
+                        raise DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; {_COPY}")
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(folder / entry.name)
         except OSError as error:
-            raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or set data.path") from error
+            raise DataError(
+                f"{quote_path(folder)} cannot be read ({error.strerror}); allow it, or set data.path"
+            ) from error
 
 
-def mend_rwlock(root: Path) -> None:
+def repair_rwlock(root: Path) -> None:
     """Remove DVC's list of who reads and writes what, if a kill left it empty: every later command would refuse it.
 
     Parameters
@@ -96,17 +98,19 @@ def _check_entry(entry: Path, place: Path) -> None:
         mode = entry.stat().st_mode
     except FileNotFoundError as error:
         if entry.is_symlink():
-            raise DataError(f"{quote(entry)} is a link to nothing; remove it") from error
+            raise DataError(f"{quote_path(entry)} is a link to nothing; remove it") from error
         if entry == place:
-            raise DataError(f"{quote(entry)} does not exist; make it, or set data.path to your pictures") from error
+            raise DataError(
+                f"{quote_path(entry)} does not exist; make it, or set data.path to your pictures"
+            ) from error
         return  # it went while we looked
     except OSError as error:
-        raise DataError(f"{quote(entry)} cannot be read ({error.strerror}); remove it") from error
+        raise DataError(f"{quote_path(entry)} cannot be read ({error.strerror}); remove it") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{quote(entry)} is neither a file nor a folder; remove it")
+        raise DataError(f"{quote_path(entry)} is neither a file nor a folder; remove it")
     if not os.access(entry, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
-        raise DataError(f"{quote(entry)} may not be read (permission denied); allow it, or remove it")
+        raise DataError(f"{quote_path(entry)} may not be read (permission denied); allow it, or remove it")
     try:
         entry.name.encode("utf-8")
     except UnicodeEncodeError:
-        raise DataError(f"{quote(entry)} has a name that is not UTF-8, which DVC cannot keep; rename it") from None
+        raise DataError(f"{quote_path(entry)} has a name that is not UTF-8, which DVC cannot keep; rename it") from None

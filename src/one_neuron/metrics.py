@@ -93,7 +93,7 @@ def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
     return float(int(below + at_most) / (2 * len(positive) * len(negative)))
 
 
-def measure(z: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> dict[str, float]:
+def evaluate(z: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> dict[str, float]:
     """Return all measures of one set of pictures.
 
     Parameters

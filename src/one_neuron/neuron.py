@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.exact import products
+from one_neuron.exact import functions, products
 
 Array = NDArray[np.float64]
 
@@ -93,7 +93,7 @@ def sigmoid(z: Array) -> Array:
     -------
     ndarray of the same shape, float64, values in (0, 1]
     """
-    return np.asarray(1.0 / (1.0 + products.exp(-np.asarray(z, dtype=np.float64))))
+    return np.asarray(1.0 / (1.0 + functions.exp(-np.asarray(z, dtype=np.float64))))
 
 
 def losses(z: Array, Y: NDArray[Any]) -> Array:
@@ -122,7 +122,7 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
         raise ValueError(f"z has shape {z.shape} and Y has shape {Y.shape}; expected the same")
     # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), so that exp never overflows. With y in {0, 1}, max(z, 0) - y z is
     # max(z, 0) or max(-z, 0): nothing is lost by cancellation.
-    return np.asarray(np.maximum(np.where(Y, -z, z), 0.0) + products.log1p(products.exp(-np.abs(z))))
+    return np.asarray(np.maximum(np.where(Y, -z, z), 0.0) + functions.log1p(functions.exp(-np.abs(z))))
 
 
 def cost(z: Array, Y: NDArray[Any]) -> float:
@@ -143,7 +143,7 @@ def cost(z: Array, Y: NDArray[Any]) -> float:
     ValueError
         If the shapes differ.
     """
-    return products.mean(losses(z, Y))
+    return functions.mean(losses(z, Y))
 
 
 def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
@@ -175,7 +175,7 @@ def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
         dw = products.transposed_pixels_times(X, products.to_fixed_point(dz))
     else:
         dw = np.asarray(X.T @ dz, dtype=np.float64)
-    return dw / len(X), products.mean(dz)
+    return dw / len(X), functions.mean(dz)
 
 
 def predict_probability(X: NDArray[Any], parameters: Parameters) -> Array:

@@ -13,9 +13,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from one_neuron.errors import one_line
+from one_neuron.storage.model import Model
 from one_neuron.storage.pixel_file import row_blocks
-from one_neuron.storage.prepared_set import Model, PreparedSet
-from one_neuron.system.files import replacing
+from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.system.files import atomic_write
 
 _EXAMPLES_IN_A_ROW = 8
 _LONGEST_CLASS = 60  # letters of a name that still fit over a row of pictures
@@ -46,7 +47,7 @@ def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
         figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             figure.savefig(temporary, metadata={"Software": None})
 
 

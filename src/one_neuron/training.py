@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from one_neuron.gradient_descent.optimize import optimize
-from one_neuron.gradient_descent.optimize import TrainingResult
+from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.gradient_descent.recorder import Checkpoint
 from one_neuron.settings.params import TrainSettings
-from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.storage.model import Model
+from one_neuron.storage.prepared_set import PreparedSet
 
 
-def describe_training(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
+def training_inputs(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
     """Return all that a training follows from, by the words of params.yaml: parameters, source and SHA-256 of the data.
 
     Parameters
@@ -58,6 +58,6 @@ def train_model(
         threshold=threshold,
         resize=prepared.resize,
         decode=prepared.decode,
-        trained_with={**describe_training(prepared, settings), "form": result.form},
+        trained_with={**training_inputs(prepared, settings), "form": result.form},
     )
     return model, result

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from one_neuron.storage.prepared_set import load_model
+from one_neuron.storage.model import load_model
 from tests.e2e.conftest import Project
 
 pytestmark = pytest.mark.slow

@@ -21,7 +21,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from one_neuron.storage.prepared_set import load_model, load_prepared
+from one_neuron.storage.model import load_model
+from one_neuron.storage.prepared_set import load_prepared
 from tests.e2e.conftest import Project, make_project
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,10 @@ import json, subprocess, sys
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-JOB = "import json, sys; from one_neuron.sweep.command import run_job; print(json.dumps(run_job(json.loads(sys.argv[1]))))"
+JOB = (
+    "import json, sys; from one_neuron.sweep.command import run_job; "
+    "print(json.dumps(run_job(json.loads(sys.argv[1]))))"
+)
 
 
 class ProcessLauncher(Launcher):

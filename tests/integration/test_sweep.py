@@ -19,17 +19,19 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from one_neuron.errors import SettingsError
-from one_neuron.pictures.reader import encode_picture
+from one_neuron.pictures.convert import encode_picture
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.storage.prepared_set import Model, PreparedSet, save_prepared
+from one_neuron.storage.model import Model
+from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.sweep.compose import SweepSettings
-from one_neuron.sweep.configuration_runs import Children, Connection, connect
+from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles, name_data
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.shared_state import find_keys
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
-from one_neuron.tracking.find_run import Candidate, find_candidate
+from one_neuron.tracking.connection import Connection, connect
+from one_neuron.tracking.find_run import PromotableRun, find_run
 from one_neuron.tracking.store import ensure_store
 from one_neuron.training import train_model
 from tests.values import DATA, HDF5
@@ -86,7 +88,7 @@ def root(tmp_path: Path, fresh_sweep_store: Path, make_prepared: MakePrepared) -
 @pytest.fixture
 def connection(root: Path) -> Connection:
     """Return the way to the store."""
-    return connect(root)
+    return connect(root, REMEDY)
 
 
 def files_of(root: Path, make: MakePrepared) -> DataFiles:
@@ -150,7 +152,7 @@ class Sweeper:
     ):
         self.connection, self.files = connection, files
         self.plan = replace(plan_of(configurations, *swept), overrides=overrides)
-        self.children = Children(connection)
+        self.children = ConfigurationRuns(connection)
         self.keys = [find_keys(settings, files, SWEEP)[0] for settings in configurations]
         for settings in configurations:
             self.children.want(settings, *find_keys(settings, files, SWEEP))
@@ -270,7 +272,7 @@ def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Conn
 def test_a_child_of_a_single_configuration_has_a_name(connection: Connection, files: DataFiles) -> None:
     """Where nothing is swept there is nothing to tell apart."""
     settings = configure()
-    children = Children(connection)
+    children = ConfigurationRuns(connection)
     key, context = find_keys(settings, files, SWEEP)
     children.want(settings, key, context)
     parent_id = open_sweep(connection, children, plan_of([settings]))
@@ -561,7 +563,7 @@ def test_other_folds_are_another_sweep(connection: Connection, files: DataFiles,
     """They cannot be compared."""
     first = start(configure(0.1))
     first.record_all()
-    children, other = Children(connection), replace(SWEEP, folds=4)
+    children, other = ConfigurationRuns(connection), replace(SWEEP, folds=4)
     for rate in (0.1, 0.2):
         children.want(configure(rate), *find_keys(configure(rate), files, other))
     plan = replace(plan_of([configure(0.1), configure(0.2)], RATE), sweep=other)
@@ -808,8 +810,8 @@ def id_of(sweep: Sweeper, number: int) -> str:
 def test_the_candidate_is_the_best_of_the_last_sweep(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:
     """With its parameters, as MLflow keeps them."""
     _, second = two_sweeps
-    found = find_candidate(root)
-    assert isinstance(found, Candidate)
+    found = find_run(root)
+    assert isinstance(found, PromotableRun)
     assert (found.run_id, found.sweep_id) == (id_of(second, 0), second.parent_id)
     assert (found.diverged, found.model_sha256) == (False, "")
     assert (found.params[RATE], found.params[ITERATIONS], found.params["data.source"]) == ("0.3", "200", "drawn")
@@ -818,9 +820,9 @@ def test_the_candidate_is_the_best_of_the_last_sweep(root: Path, two_sweeps: tup
 def test_the_sweep_that_ran_last_is_the_last(root: Path, two_sweeps: tuple[Sweeper, Sweeper], start: Start) -> None:
     """Even where it began earlier; one that still runs is none."""
     again = start(configure(0.1), configure(0.2))
-    assert find_candidate(root).sweep_id == two_sweeps[1].parent_id
+    assert find_run(root).sweep_id == two_sweeps[1].parent_id
     again.close()
-    assert find_candidate(root).sweep_id == two_sweeps[0].parent_id
+    assert find_run(root).sweep_id == two_sweeps[0].parent_id
 
 
 def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, connection: Connection) -> None:
@@ -832,7 +834,7 @@ def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, con
     sweep = start(own("here"), swept=("data.path",))
     sweep.record_all()
     sweep.close()
-    found = find_candidate(root)
+    found = find_run(root)
     assert (found.params["data.path"], found.params["data.on_error"]) == ("here", "stop")
     run = connection.client.get_run(found.run_id)
     assert run.info.run_name == "path=here"
@@ -840,14 +842,14 @@ def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, con
     again = start(own("there"))
     assert again.children.finished == set(sweep.keys)
     again.close()
-    assert find_candidate(root).params["data.path"] == "there"
+    assert find_run(root).params["data.path"] == "there"
 
 
 @pytest.mark.parametrize("length", [32, 12])
 def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
     """Whole, or how it begins."""
     first, _ = two_sweeps
-    found = find_candidate(root, sweep=first.parent_id[:length])
+    found = find_run(root, sweep=first.parent_id[:length])
     assert (found.run_id, found.sweep_id) == (id_of(first, 1), first.parent_id)
 
 
@@ -855,10 +857,10 @@ def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], leng
 def test_a_run_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
     """Any configuration, not the best alone; one that diverged says so."""
     first, second = two_sweeps
-    found = find_candidate(root, run=id_of(first, 0)[:length])
+    found = find_run(root, run=id_of(first, 0)[:length])
     assert (found.run_id, found.params[RATE], found.sweep_id) == (id_of(first, 0), "0.1", first.parent_id)
     assert found.diverged is False
-    assert find_candidate(root, run=id_of(second, 1)[:length]).diverged is True
+    assert find_run(root, run=id_of(second, 1)[:length]).diverged is True
 
 
 def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connection: Connection) -> None:
@@ -870,9 +872,9 @@ def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connect
         ids = iter(["abcdef" + "0" * 26, "abcdef" + "1" * 26])
         patch.setattr(sqlalchemy_store.uuid, "uuid4", lambda: type("Id", (), {"hex": next(ids)}))
         sweep.record_all()
-    assert find_candidate(root, run="abcdef0").params[RATE] == "0.1"
+    assert find_run(root, run="abcdef0").params[RATE] == "0.1"
     with pytest.raises(SettingsError) as caught:
-        find_candidate(root, run="abcdef")
+        find_run(root, run="abcdef")
     assert str(caught.value) == "'abcdef' begins the id of more than one run; give more letters of it"
 
 
@@ -881,7 +883,7 @@ def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connect
 def test_what_is_no_id_is_refused(root: Path, text: str, kind: str) -> None:
     """Nothing is looked up."""
     with pytest.raises(SettingsError) as caught:
-        find_candidate(root, **{kind: text})
+        find_run(root, **{kind: text})
     assert str(caught.value) == f"{text!r} is no id of a {kind}; expected 4 to 32 letters and digits, see make ui"
 
 
@@ -889,19 +891,19 @@ def test_an_unknown_id_is_refused(root: Path, two_sweeps: tuple[Sweeper, Sweeper
     """A run is no sweep, a sweep no run to promote, and an empty store has none of both."""
     first, _ = two_sweeps
     with pytest.raises(SettingsError, match=r"has no sweep zzzz; run one: make sweep$"):
-        find_candidate(root, sweep="zzzz")
+        find_run(root, sweep="zzzz")
     with pytest.raises(SettingsError, match=r"has no run zzzz; run one: make sweep$"):
-        find_candidate(root, run="zzzz")
+        find_run(root, run="zzzz")
     with pytest.raises(SettingsError, match=rf"has no sweep {id_of(first, 0)}; run one: make sweep$"):
-        find_candidate(root, sweep=id_of(first, 0))
+        find_run(root, sweep=id_of(first, 0))
     with pytest.raises(SettingsError, match=rf"^the run {first.parent_id} is a sweep; use --sweep$"):
-        find_candidate(root, run=first.parent_id)
+        find_run(root, run=first.parent_id)
 
 
 def test_an_empty_store_has_no_candidate(root: Path) -> None:
     """The message says how to get one."""
     with pytest.raises(SettingsError, match=r"mlflow.db' has no sweep; run one: make sweep$"):
-        find_candidate(root)
+        find_run(root)
 
 
 def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: Connection) -> None:
@@ -910,13 +912,13 @@ def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: C
     sweep.record(outcome_of(configure(0.1)), "out of memory")
     abandon_sweep(connection, sweep.parent_id)
     with pytest.raises(SettingsError, match=rf"^the run {id_of(sweep, 1)} is FAILED, not FINISHED$"):
-        find_candidate(root, run=id_of(sweep, 1))
+        find_run(root, run=id_of(sweep, 1))
     no_best = rf"^the sweep {sweep.parent_id} is KILLED, not FINISHED; run its command again, or name a configuration"
     for asked in (None, sweep.parent_id):
         with pytest.raises(SettingsError, match=no_best):
-            find_candidate(root, sweep=asked)
+            find_run(root, sweep=asked)
     again = start(configure(0.1), configure(0.2))
     again.close()
     connection.client.delete_run(id_of(sweep, 0))
     with pytest.raises(SettingsError, match=rf"has no run {id_of(sweep, 0)}"):
-        find_candidate(root)
+        find_run(root)

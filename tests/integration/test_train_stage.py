@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from one_neuron.storage.prepared_set import PreparedSet, load_model, save_prepared
+from one_neuron.storage.model import load_model
+from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from tests.values import DATA, HDF5, TREATMENT
 
 pytestmark = pytest.mark.integration

@@ -16,7 +16,7 @@ from PIL import Image
 from one_neuron.cli import main
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.reader import load_picture
-from one_neuron.storage.prepared_set import Model, save_model
+from one_neuron.storage.model import Model, save_model
 from one_neuron.system.files import write_json
 from one_neuron.tracking import store
 from tests.values import TREATMENT
@@ -286,8 +286,8 @@ def test_the_ui_names_a_port_that_is_taken(
 ) -> None:
     """The server is not started."""
     Path("dvc.yaml").touch()
-    store = store.Store("sqlite:///x", "x", None, None, Path("lock"))
-    monkeypatch.setattr(store, "ensure_store", lambda root: store)
+    found = store.Store("sqlite:///x", "x", None, None, Path("lock"))
+    monkeypatch.setattr(store, "ensure_store", lambda root: found)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the server was started"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -304,7 +304,7 @@ class Sweeps:
         known = {"run_id": "b" * 32, "params": params, "diverged": False, "model_sha256": "", "sweep_id": None}
         self.answer = SimpleNamespace(**(known | answer))
 
-    def find_candidate(self, root: Path, *, sweep: str | None, run: str | None) -> SimpleNamespace:
+    def find_run(self, root: Path, *, sweep: str | None, run: str | None) -> SimpleNamespace:
         """Return the run."""
         self.asked.append((root, sweep, run))
         return self.answer
@@ -326,7 +326,7 @@ def put_sweeps(monkeypatch: pytest.MonkeyPatch, **answer: object) -> Sweeps:
     """Put one run in the place of the real store."""
     sweeps = Sweeps(**answer)
     module = ModuleType("one_neuron.tracking.find_run")
-    monkeypatch.setattr(module, "find_candidate", sweeps.find_candidate, raising=False)
+    monkeypatch.setattr(module, "find_run", sweeps.find_run, raising=False)
     monkeypatch.setitem(sys.modules, "one_neuron.tracking.find_run", module)
     return sweeps
 

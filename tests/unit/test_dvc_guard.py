@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.dvc_guard import check_place, mend_rwlock
+from one_neuron.dvc_guard import check_data_path, repair_rwlock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.settings.params import DataSettings
 from tests.values import DATA
@@ -17,23 +17,23 @@ from tests.values import DATA
 def test_a_list_of_dvc_s_that_a_kill_broke_is_removed(content: str) -> None:
     """DVC would refuse every later command."""
     Path(".dvc/tmp").mkdir(parents=True)
-    mend_rwlock(Path.cwd())
+    repair_rwlock(Path.cwd())
     rwlock = Path(".dvc/tmp/rwlock")
     rwlock.write_text(content)
     with Path(".dvc/tmp/rwlock.lock").open("a") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        mend_rwlock(Path.cwd())
+        repair_rwlock(Path.cwd())
         assert rwlock.exists()  # DVC is writing it
-    mend_rwlock(Path.cwd())
+    repair_rwlock(Path.cwd())
     assert not rwlock.exists()
     rwlock.write_text("{}")
-    mend_rwlock(Path.cwd())
+    repair_rwlock(Path.cwd())
     assert rwlock.read_text() == "{}"
 
 
 def check(path: str) -> None:
     """Check a value of data.path."""
-    check_place(DataSettings(**{**DATA, "path": path}))
+    check_data_path(DataSettings(**{**DATA, "path": path}))
 
 
 @pytest.fixture(autouse=True)

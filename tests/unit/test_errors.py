@@ -16,13 +16,12 @@ from one_neuron.errors import (
     EnvironmentProblem,
     OneNeuronError,
     SettingsError,
-    holding_signals,
+    escape_control_characters,
     one_line,
-    plain,
-    quote,
+    quote_path,
     report_error,
-    run_command,
 )
+from one_neuron.system.command import defer_signals, run_command
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -135,7 +134,7 @@ def test_one_line(text: object, line: str) -> None:
 def test_a_closed_pipe_is_no_error(lines: int) -> None:
     """`one-neuron ... | head -1` ends with 141 and without a complaint, also where all output fits into the buffer."""
     program = (
-        "import sys; from one_neuron.errors import run_command\n"
+        "import sys; from one_neuron.system.command import run_command\n"
         "def command():\n"
         "    sys.stdin.read()\n"
         f"    for _ in range({lines}): print('a line of output')\n"
@@ -158,7 +157,7 @@ def test_a_closed_pipe_is_no_error(lines: int) -> None:
 def test_an_odd_file_name_can_be_printed() -> None:
     """A name that is no UTF-8 does not turn the message into a UnicodeEncodeError."""
     program = (
-        "import sys; from one_neuron.errors import DataError, run_command\n"
+        "import sys; from one_neuron.errors import DataError; from one_neuron.system.command import run_command\n"
         "def command(): raise DataError('caf\\udce9.png is damaged')\n"
         "sys.exit(run_command(command))"
     )
@@ -201,7 +200,7 @@ def test_signals_can_wait_for_the_end_of_a_block(number: signal.Signals, capsys:
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     def command() -> None:
-        with holding_signals():
+        with defer_signals():
             signal.raise_signal(number)
             signal.raise_signal(number)
             done.append("block")
@@ -221,7 +220,7 @@ def test_signals_wait_in_any_thread() -> None:
     done: list[str] = []
 
     def work() -> None:
-        with holding_signals():
+        with defer_signals():
             done.append("block")
 
     thread = threading.Thread(target=work)
@@ -244,5 +243,5 @@ def test_signals_wait_in_any_thread() -> None:
 )
 def test_names_are_shown_as_they_are_or_as_escapes(name: str, shown: str) -> None:
     """On one line, whatever they hold; folding lines leaves them alone."""
-    assert plain(name) == one_line(plain(name)) == shown
-    assert quote(name) == f"'{shown}'"
+    assert escape_control_characters(name) == one_line(escape_control_characters(name)) == shown
+    assert quote_path(name) == f"'{shown}'"

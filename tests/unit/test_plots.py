@@ -18,8 +18,9 @@ from PIL import Image
 
 from one_neuron import plots
 from one_neuron.neuron import Parameters
+from one_neuron.storage.model import Model
 from one_neuron.storage.pixel_file import PixelFile
-from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 
 MakePrepared = Callable[..., PreparedSet]
 MakeModel = Callable[..., Model]

@@ -11,7 +11,7 @@ from one_neuron import training
 from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.training import describe_training, train_model
+from one_neuron.training import train_model, training_inputs
 
 SETTINGS = TrainSettings(learning_rate=0.05, num_iterations=30, record_every=8, tolerance=0.0, threshold=0.75)
 MakePrepared = Callable[..., PreparedSet]
@@ -56,7 +56,7 @@ def test_what_a_model_says_it_was_trained_with(make_prepared: MakePrepared) -> N
         "source": "catvnoncat",
         "train_sha256": prepared.sha256,
     }
-    assert describe_training(prepared, SETTINGS) == described
+    assert training_inputs(prepared, SETTINGS) == described
     model, result = train_model(prepared, SETTINGS)
     assert dict(model.trained_with) == {**described, "form": result.form}
 
@@ -65,7 +65,7 @@ def test_the_threshold_has_no_part_in_the_training(make_prepared: MakePrepared) 
     """Another one gives another model with the same parameters; a checkpoint serves both."""
     prepared, other = make_prepared(), replace(SETTINGS, threshold=0.25)
     one, two = train_model(prepared, SETTINGS)[0], train_model(prepared, other)[0]
-    assert describe_training(prepared, SETTINGS) == describe_training(prepared, other)
+    assert training_inputs(prepared, SETTINGS) == training_inputs(prepared, other)
     assert (one.parameters.w.tobytes(), one.parameters.b) == (two.parameters.w.tobytes(), two.parameters.b)
     assert (one.threshold, two.threshold) == (0.75, 0.25)
     assert one.sha256 != two.sha256
@@ -83,12 +83,12 @@ def test_the_same_settings_and_pictures_give_the_same_bits(make_prepared: MakePr
 def test_other_settings_are_another_training(make_prepared: MakePrepared, change: dict[str, Any]) -> None:
     """A checkpoint of one never serves the other."""
     prepared = make_prepared()
-    assert describe_training(prepared, replace(SETTINGS, **change)) != describe_training(prepared, SETTINGS)
+    assert training_inputs(prepared, replace(SETTINGS, **change)) != training_inputs(prepared, SETTINGS)
 
 
 def test_other_pictures_are_another_training(make_prepared: MakePrepared) -> None:
     """Told by their SHA-256."""
-    assert describe_training(make_prepared(seed=1), SETTINGS) != describe_training(make_prepared(seed=2), SETTINGS)
+    assert training_inputs(make_prepared(seed=1), SETTINGS) != training_inputs(make_prepared(seed=2), SETTINGS)
 
 
 def test_a_tolerance_stops_early(make_prepared: MakePrepared) -> None:

@@ -18,8 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 class VectorizedSweeper(Sweeper):
     """Expands the grid without composing each point, drops what is finished, and hands the rest out in batches.
 
-    The jobs go to whatever launcher is set. Works within a sweep of `one_neuron.sweep.command` alone, which has looked up
-    what is finished.
+    The jobs go to whatever launcher is set. It works only within a sweep of `one_neuron.sweep.command`, which has
+    looked up what is finished.
     """
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

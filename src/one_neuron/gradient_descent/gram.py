@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.exact import products
+from one_neuron.exact import functions, products
 from one_neuron.gradient_descent.recorder import Recorder
 from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Parameters
@@ -34,7 +34,7 @@ def descend(
     bits = products.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
     Q *= s[:, np.newaxis]
     Q *= s
-    update_of = products.ReverseSigmoid(m)
+    update_of = functions.ReverseSigmoid(m)
     multiply = products.SymmetricProduct(Q, bits, factor=update_of.STEPS / products.PIXEL_MAX**2)
     step = learning_rate / m
     beta, u, update = np.zeros(m), np.empty(m), np.empty(m)  # u in units of 1 / STEPS

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.exact import products
+from one_neuron.exact import functions
 from one_neuron.neuron import Array, Parameters, losses
 
 # So many iterations, and so many numbers, wait at most for their costs to be worked out at once.
@@ -129,7 +129,7 @@ class Recorder:
         if not self._pending:
             return
         for row in losses(np.array(self._pending), self._Y):
-            self.costs.append(products.mean(row))
+            self.costs.append(functions.mean(row))
         self._pending.clear()
         settled = len(self.costs) > 1 and abs(self.costs[-1] - self.costs[-2]) < self._tolerance
         self.stopped = settled or not np.isfinite(self.costs[-1])

@@ -16,10 +16,11 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, one_line, quote
+from one_neuron.errors import DataError, one_line, quote_path
+from one_neuron.layout import hash_code
 from one_neuron.pictures import reader
+from one_neuron.pictures.convert import CHANNELS
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
-from one_neuron.storage.prepared_set import CHANNELS
 from one_neuron.system.machine import count_cores
 from one_neuron.system.progress import pictures_bar
 
@@ -29,8 +30,6 @@ _HELD_BYTES = 2**22
 _SOON_BYTES = 2**18  # a file whose SHA-256 takes no longer than what else it takes to find its row
 _FOUND = 16  # pictures, one after the other: then one thread at a time looks for as many more
 _NOT_DECODED = -1
-# The code that makes a row of a picture: after an edit it would be another one.
-_CODE = ("images.py", "picture_boxes.py", "picture_costs.py", "picture_tags.py")
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ class _Work:
     def _refuse(self, index: int, error: DataError) -> None:
         """Note a picture that cannot be read."""
         with self._lock:
-            self.refused[index] = one_line(error).removeprefix(f"{quote(self.paths[index])} ")
+            self.refused[index] = one_line(error).removeprefix(f"{quote_path(self.paths[index])} ")
             if len(self.refused) > self.allowed:
                 self._next = len(self.paths)
 
@@ -248,10 +247,10 @@ def _run_on_all_cores(work: _Work) -> None:
 
 def _name_rows(way: dict[str, Any]) -> str:
     """Return a name for all that a row follows from besides the content of its file."""
-    digest = hashlib.sha256(json.dumps({**way, "pillow": metadata.version("pillow")}, sort_keys=True).encode("ascii"))
-    for name in _CODE:
-        digest.update(Path(reader.__file__).with_name(name).read_bytes())
-    return digest.hexdigest()[:32]
+    # After an edit of the code that makes a row, the row would be another one.
+    code = hash_code("one_neuron/pictures/reader.py", aside=["one_neuron.errors"])
+    content = {**way, "pillow": metadata.version("pillow"), "code": code}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()[:32]
 
 
 def _unreadable(error: OSError) -> str:
@@ -287,7 +286,7 @@ def _read_stamp(stream: BinaryIO) -> tuple[int, int]:
 def _refuse(paths: Sequence[Path], first: tuple[int, str], *, max_skipped: int | None) -> None:
     """Say which picture is the first that cannot be read."""
     index, reason = first
-    picture = f"{quote(paths[index])} {reason}"
+    picture = f"{quote_path(paths[index])} {reason}"
     if max_skipped is None:
         raise DataError(picture)
     raise DataError(

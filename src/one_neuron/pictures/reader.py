@@ -5,7 +5,6 @@ here as far as they count (how to turn the picture upright), because Pillow take
 """
 
 import ctypes
-import io
 import os
 import re
 import stat
@@ -13,11 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL import Image, ImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -26,17 +23,16 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from one_neuron.errors import DataError, one_line, quote
-from one_neuron.pictures.geometry import Box, cut_strips, find_square, find_stored_box, fit, turn_size
+from one_neuron.errors import DataError, one_line, quote_path
+from one_neuron.pictures.convert import Pixels, to_pixels
+from one_neuron.pictures.geometry import fit
 from one_neuron.pictures.limits import check_parts, check_passes, count_beside
-from one_neuron.pictures.tags import damaged, find_orientation
-
-Pixels = NDArray[np.uint8]
+from one_neuron.pictures.refusals import damaged_message
+from one_neuron.pictures.tags import find_orientation
 
 MAX_PIXELS = 64_000_000  # checked in the header, before anything is decoded: 256 MB in Pillow's memory
 MAX_SIDE = 1_000_000  # resizing takes 32 bytes for each pixel of a side
 MAX_BYTES = 9 * MAX_PIXELS  # eight bytes a pixel at most, and room for metadata
-BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
 SUFFIXES = frozenset(".bmp .gif .jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp".split())
 
 
@@ -67,18 +63,7 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
 
 _GO = "replace or remove it"
-_STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
-_DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _SHALLOW_GREYS = {"L;2": 85, "L;4": 17}  # what one step becomes in eight bits
-_TURN_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: str = "exact") -> Pixels:
@@ -106,7 +91,7 @@ def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: st
         try:
             return read_picture(stream, num_px, resize=resize, decode=decode)
         except DataError as error:
-            raise DataError(f"{quote(path)} {error}") from error
+            raise DataError(f"{quote_path(path)} {error}") from error
 
 
 @contextmanager
@@ -129,7 +114,7 @@ def open_picture(path: Path) -> Iterator[BinaryIO]:
         If there is no such file, it is not a regular one, is empty or may not be read; the message begins with the
         path.
     """
-    name = quote(path)
+    name = quote_path(path)
     try:
         _check_kind(path.stat())  # opening a pipe wakes whoever waits at its other end; opening some devices acts
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -199,7 +184,7 @@ def read_picture(
                 image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
             with nullcontext() if reserve is None else reserve(image.width * image.height + beside):
                 image.load()
-                return _to_pixels(image, orientation, num_px, resize)
+                return to_pixels(image, orientation, num_px, resize)
     except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -208,45 +193,7 @@ def read_picture(
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(f"cannot be read ({error.strerror}); {_GO}") from error
         # Pillow's decoders raise nearly anything on a damaged file.
-        raise DataError(damaged(one_line(error) or type(error).__name__)) from error
-
-
-def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
-    """Bring an RGB picture to num_px x num_px; bicubic, every pixel of the original counts.
-
-    Parameters
-    ----------
-    image : Image
-        Mode RGB.
-    num_px : int
-        Height and width of the result, at least 1.
-    resize : {"stretch", "crop", "pad"}
-        "stretch" distorts, as the course did. "crop" takes the largest square from the middle (an odd pixel is left
-        out at the right or at the bottom) and stretches that. "pad" keeps the whole picture and its aspect, in the
-        middle of a BACKGROUND (an odd pixel of which lies at the right or at the bottom); at least one pixel stays.
-
-    Returns
-    -------
-    ndarray of shape (num_px, num_px, 3), uint8
-    """
-    return _to_pixels(image, 1, num_px, resize)
-
-
-def resize_pixels(pixels: Pixels, num_px: int, *, resize: str = "stretch") -> Pixels:
-    """Resize pixels of shape (height, width, 3), uint8, as `resize_picture`."""
-    return resize_picture(Image.fromarray(pixels), num_px, resize)
-
-
-def flatten_pictures(pictures: Pixels) -> Pixels:
-    """Unroll pictures of shape (m, num_px, num_px, 3) into rows of shape (m, num_px * num_px * 3), without a copy."""
-    return pictures.reshape(len(pictures), -1)
-
-
-def encode_picture(pixels: Pixels) -> bytes:
-    """Return pixels of shape (height, width, 3), uint8, as the bytes of a PNG file, which keeps every one of them."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
-    return stream.getvalue()
+        raise DataError(damaged_message(one_line(error) or type(error).__name__)) from error
 
 
 def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
@@ -284,96 +231,3 @@ def _silence_libtiff() -> None:
     """Keep libtiff from writing to stderr on its own; what is wrong with a file, we say. It is Pillow's own copy."""
     for library in Path(str(PIL.__file__)).parents[1].glob("pillow.libs/libtiff-*"):
         ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
-
-
-def _to_pixels(image: Image.Image, orientation: int, num_px: int, resize: str) -> Pixels:
-    """Turn upright, convert to RGB and bring to size."""
-    size = turn_size(image.size, orientation)
-    box = find_square(size) if resize == "crop" else (0, 0, *size)
-    target = fit(size, num_px) if resize == "pad" else (num_px, num_px)
-    small = _shrink(image, orientation, box, target)
-    if resize == "pad":
-        square = Image.new("RGB", (num_px, num_px), BACKGROUND)
-        square.paste(small, ((num_px - target[0]) // 2, (num_px - target[1]) // 2))
-        small = square
-    return np.asarray(small, dtype=np.uint8)
-
-
-def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, int]) -> Image.Image:
-    """Bring a box of the upright picture to the size `target`; a large one in strips, beside which little is in memory.
-
-    Resizing makes one side short after the other. Of a large picture the longer one is the first, so that what is half
-    done is small; else Pillow chooses.
-    """
-    depth = _Depth(image) if image.mode in _DEEP_MODES else None
-
-    def cut(strip: Box) -> Image.Image:
-        stored = find_stored_box(strip, image.size, orientation)
-        part = _to_rgb(image if stored == (0, 0, *image.size) else image.crop(stored), depth)
-        return part.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else part
-
-    width, height = box[2] - box[0], box[3] - box[1]
-    if width * height <= _STRIP_PIXELS:
-        return cut(box).resize(target, Image.Resampling.BICUBIC)
-    tall = height > width
-    half_done = Image.new("RGB", (width, target[1]) if tall else (target[0], height))
-    for strip in cut_strips(box, _STRIP_PIXELS, across=tall):
-        part = cut(strip)
-        size = (part.width, target[1]) if tall else (target[0], part.height)
-        place = (strip[0] - box[0], 0) if tall else (0, strip[1] - box[1])
-        half_done.paste(part.resize(size, Image.Resampling.BICUBIC), place)
-    return half_done.resize(target, Image.Resampling.BICUBIC)
-
-
-class _Depth:
-    """How the grey values of a picture with more than eight bits become eight; Pillow's own way turns them white.
-
-    Parameters
-    ----------
-    image : Image
-        Loaded, of one of _DEEP_MODES. Sixteen bits are scaled by 65535 (twelve in a TIFF by 4095), floats and wider
-        numbers by the first of 1 (floats only), 255 and 65535 that none of them exceeds.
-
-    Raises
-    ------
-    DataError
-        If the values fit none of these ranges.
-    """
-
-    def __init__(self, image: Image.Image) -> None:
-        extremes = []
-        for strip in cut_strips((0, 0, *image.size), _STRIP_PIXELS):
-            values = np.asarray(image.crop(strip))
-            extremes.append((values.min(), values.max()))
-        least, most = float(np.min(extremes)), float(np.max(extremes))
-        if not (least >= 0 and most <= 65535):  # neither holds for nan
-            raise DataError(f"has grey values from {least:g} to {most:g}; scale them: 0 to 1, 0 to 255 or 0 to 65535")
-        tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-        if image.mode.startswith("I;16"):
-            self._white = 4095 if tags.get(258) == (12,) else 65535
-        else:
-            self._white = 1 if image.mode == "F" and most <= 1 else 255 if most <= 255 else 65535
-        self._inverted = tags.get(262) == 0  # white is zero
-        self._transparent = image.info.get("transparency")
-
-    def to_eight_bits(self, image: Image.Image) -> Image.Image:
-        """Return a part of the picture in mode L."""
-        values = np.asarray(image)
-        scaled = values.astype(np.float64) * (255 / self._white)
-        grey = np.rint(255 - scaled if self._inverted else scaled).astype(np.uint8)
-        if self._transparent is not None:
-            grey[values == self._transparent] = BACKGROUND[0]
-        return Image.fromarray(grey)
-
-
-def _to_rgb(image: Image.Image, depth: _Depth | None) -> Image.Image:
-    """Convert any mode to RGB with 8 bits a channel, over BACKGROUND."""
-    if depth is not None:
-        return depth.to_eight_bits(image).convert("RGB")
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
-        image = Image.alpha_composite(below, image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy all of it

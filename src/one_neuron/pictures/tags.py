@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from one_neuron.errors import DataError, one_line
+from one_neuron.pictures.refusals import damaged_message
 
 _NUMBER_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # TIFF 6.0; others: 1
 _MAX_NUMBERS = 300_000  # in one tag: strips of one row each for 75,000 rows of four colours
@@ -14,17 +15,6 @@ _DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that lead to EXIF, GPS and inter
 _ORIENTATION = 0x0112
 _MAX_ENTRIES = 65_535  # what a TIFF can count; a BigTIFF can claim more, and Pillow reads them all
 _NO_LIST = (struct.error, KeyError, ValueError, OverflowError)  # what comes of reading a list where there is none
-
-
-def damaged(reason: str) -> str:
-    """Say what is wrong with a file that begins as a picture does.
-
-    Parameters
-    ----------
-    reason : str
-        Without a full stop.
-    """
-    return f"is damaged ({reason}); replace or remove it"
 
 
 def check_tags(stream: BinaryIO, size: int) -> None:
@@ -49,12 +39,12 @@ def check_tags(stream: BinaryIO, size: int) -> None:
                 entries += _read_directory(stream, at)
                 _check_entries(len(entries))  # all of them may lead to the same list
     except _NO_LIST as error:
-        raise DataError(damaged(f"its list of tags cannot be read: {one_line(error)}")) from error
+        raise DataError(damaged_message(f"its list of tags cannot be read: {one_line(error)}")) from error
     claimed = sum(_NUMBER_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
     numbers = max((count for _, kind, count, _ in entries if kind in _NUMBER_BYTES), default=0)
     if claimed > size or numbers > _MAX_NUMBERS:
         claim = f"its tags claim {claimed:,} bytes, with up to {numbers:,} numbers in one"
-        raise DataError(damaged(f"{claim}, and the file has {size:,} bytes"))
+        raise DataError(damaged_message(f"{claim}, and the file has {size:,} bytes"))
 
 
 def find_orientation(information: Mapping[Any, Any]) -> int:

@@ -9,22 +9,22 @@ from one_neuron.errors import SettingsError
 _SHOWN = 200  # letters of a value in a message
 
 
-def number(least: float, most: float, *, open_ends: bool = False) -> Any:
+def number_field(least: float, most: float, *, open_ends: bool = False) -> Any:
     """Declare a number in [least, most], or in (least, most) with `open_ends`."""
     return field(metadata={"least": least, "most": most, "open_ends": open_ends})
 
 
-def choice(*options: str) -> Any:
+def choice_field(*options: str) -> Any:
     """Declare one of some words."""
     return field(metadata={"options": options})
 
 
-def text(what: str, *, may_be_empty: bool = False) -> Any:
+def text_field(what: str, *, may_be_empty: bool = False) -> Any:
     """Declare a text on one line; `what` says what it names."""
     return field(metadata={"what": what, "may_be_empty": may_be_empty})
 
 
-def show(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value for a message: as Python writes it, but for the rest of a long one."""
     try:
         text = repr(value)
@@ -65,7 +65,7 @@ def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
         fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
     if not fits:
         note = " (text)" if isinstance(value, str) and "options" not in limits else ""
-        raise SettingsError(f"{origin}: {name} is {show(value)}{note}; expected {allowed}")
+        raise SettingsError(f"{origin}: {name} is {format_value(value)}{note}; expected {allowed}")
     return value if key.type is str else key.type(value)  # type: ignore[operator]
 
 
@@ -75,10 +75,12 @@ def _check_text(name: str, value: Any, origin: str, *, what: str, may_be_empty: 
         return str(value)
     expected = f"the name of {what}" + (", or ''" if may_be_empty else "")
     if not isinstance(value, str):
-        raise SettingsError(f"{origin}: {name} is {show(value)}; expected {expected}: put it in quotation marks")
+        raise SettingsError(
+            f"{origin}: {name} is {format_value(value)}; expected {expected}: put it in quotation marks"
+        )
     if not value.isprintable() or value != value.strip() or not (value or may_be_empty):
         raise SettingsError(
-            f"{origin}: {name} is {show(value)}; expected {expected}, on one line, without spaces around it"
+            f"{origin}: {name} is {format_value(value)}; expected {expected}, on one line, without spaces around it"
         )
     if value.startswith("~"):
         raise SettingsError(f"{origin}: {name} is {value!r}; '~' is not read: write the path from / on")

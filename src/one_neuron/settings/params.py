@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings.fields import check_value, choice, number, show, text
+from one_neuron.layout import PARAMS_FILE
+from one_neuron.settings.fields import check_value, choice_field, format_value, number_field, text_field
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-PARAMS_FILE = Path("params.yaml")
 MAX_YAML_BYTES = 2**16
 MAX_YAML_DEPTH = 20  # libyaml's time grows with the square
 
@@ -21,56 +21,56 @@ MAX_YAML_DEPTH = 20  # libyaml's time grows with the square
 class DrawSettings:
     """Section `draw`: the pictures that the project draws itself."""
 
-    seed: int = number(0, 2**63 - 1)
-    num_train: int = number(2, 1_000_000)
-    num_test: int = number(2, 1_000_000)
+    seed: int = number_field(0, 2**63 - 1)
+    num_train: int = number_field(2, 1_000_000)
+    num_test: int = number_field(2, 1_000_000)
 
 
 @dataclass(frozen=True)
 class DataSettings:
     """Section `data`: which pictures, and how many pixels of them the neuron sees."""
 
-    source: str = choice("drawn", "catvnoncat", "folder", "hdf5")
-    num_px: int = number(1, 1024)
-    resize: str = choice("stretch", "crop", "pad")
-    decode: str = choice("exact", "fast")
-    path: str = text("a folder or a file")
-    positive_class: str = text("the folder of a class")
-    test_fraction: float = number(0, 1, open_ends=True)
-    seed: int = number(0, 2**63 - 1)
-    on_error: str = choice("stop", "skip")
-    max_skipped: int = number(0, 1_000_000_000)
+    source: str = choice_field("drawn", "catvnoncat", "folder", "hdf5")
+    num_px: int = number_field(1, 1024)
+    resize: str = choice_field("stretch", "crop", "pad")
+    decode: str = choice_field("exact", "fast")
+    path: str = text_field("a folder or a file")
+    positive_class: str = text_field("the folder of a class")
+    test_fraction: float = number_field(0, 1, open_ends=True)
+    seed: int = number_field(0, 2**63 - 1)
+    on_error: str = choice_field("stop", "skip")
+    max_skipped: int = number_field(0, 1_000_000_000)
 
 
 @dataclass(frozen=True)
 class Hdf5Settings:
     """Section `hdf5`: what the files and data sets of `data.source: hdf5` are called."""
 
-    train_file: str = text("a file in data.path")
-    test_file: str = text("a file in data.path")
-    train_x: str = text("a data set")
-    train_y: str = text("a data set")
-    test_x: str = text("a data set", may_be_empty=True)
-    test_y: str = text("a data set", may_be_empty=True)
-    classes: str = text("a data set", may_be_empty=True)
+    train_file: str = text_field("a file in data.path")
+    test_file: str = text_field("a file in data.path")
+    train_x: str = text_field("a data set")
+    train_y: str = text_field("a data set")
+    test_x: str = text_field("a data set", may_be_empty=True)
+    test_y: str = text_field("a data set", may_be_empty=True)
+    classes: str = text_field("a data set", may_be_empty=True)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
     """Section `train`: gradient descent, and the threshold that goes with the model."""
 
-    learning_rate: float = number(1e-12, 1000)
-    num_iterations: int = number(1, 10_000_000)
-    record_every: int = number(1, 10_000_000)
-    tolerance: float = number(0, 1)
-    threshold: float = number(0, 1, open_ends=True)
+    learning_rate: float = number_field(1e-12, 1000)
+    num_iterations: int = number_field(1, 10_000_000)
+    record_every: int = number_field(1, 10_000_000)
+    tolerance: float = number_field(0, 1)
+    threshold: float = number_field(0, 1, open_ends=True)
 
 
 @dataclass(frozen=True)
 class EvaluateSettings:
     """Section `evaluate`: what is shown of the result."""
 
-    num_mistakes: int = number(1, 100)
+    num_mistakes: int = number_field(1, 100)
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,8 @@ def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str
     """Check that `values` is a mapping with just the expected keys."""
     if not isinstance(values, Mapping):
         raise SettingsError(
-            f"{origin}: '{where.rstrip('.') or 'the file'}' is {show(values)}; expected the keys {', '.join(expected)}"
+            f"{origin}: '{where.rstrip('.') or 'the file'}' is {format_value(values)}; "
+            f"expected the keys {', '.join(expected)}"
         )
     for key in values:
         check_known(f"{where}{key}", [f"{where}{name}" for name in expected], origin, value=values[key])
@@ -263,5 +264,5 @@ def check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> No
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known are {', '.join(known)}"
-        shown = f" with the value {show(value['value'])}" if value else ""
+        shown = f" with the value {format_value(value['value'])}" if value else ""
         raise SettingsError(f"{origin}: unknown key '{key}'{shown}; {hint}")

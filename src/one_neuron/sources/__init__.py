@@ -1,0 +1,1 @@
+"""Loading a data set from where its pictures are."""

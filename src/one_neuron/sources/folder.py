@@ -9,7 +9,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, SettingsError, quote
+from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.pictures.reader import SUFFIXES
 from one_neuron.settings.params import DataSettings
@@ -91,7 +91,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     ]
     for name in SPLITS:
         if not any(getattr(count, name) for count in counts):
-            raise DataError(f"{quote(folder)} holds no picture for the {name} set that can be read; {_FEW}")
+            raise DataError(f"{quote_path(folder)} holds no picture for the {name} set that can be read; {_FEW}")
     return Loaded(
         train=gather(np.flatnonzero(~is_test)),
         test=gather(np.flatnonzero(is_test)),
@@ -119,7 +119,9 @@ def list_pictures(folder: Path) -> tuple[list[Path], list[DataError]]:
     problems: list[DataError] = []
     names, _ = _find_pictures(folder, "", problems.append)
     if not names and not problems:
-        problems.append(DataError(f"{quote(folder)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))})"))
+        problems.append(
+            DataError(f"{quote_path(folder)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))})")
+        )
     return [folder / name for name in sorted(names, key=os.fsencode)], problems
 
 
@@ -201,7 +203,7 @@ def list_folder(folder: Path, positive: str) -> Listing:
             found, others = _find_pictures(folder, f"{name}/", _raise)
             if not found:
                 raise DataError(
-                    f"{quote(folder / name)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
+                    f"{quote_path(folder / name)} holds no picture; put some there ({', '.join(sorted(SUFFIXES))}), or "
                     "remove the folder"
                 )
             names += sorted(found, key=os.fsencode)
@@ -220,13 +222,13 @@ def _find_classes(folder: Path) -> tuple[bool, list[str]]:
         return False, top
     if len(present) == 1:
         (missing,) = set(SPLITS) - set(present)
-        raise DataError(f"{quote(folder)} holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
+        raise DataError(f"{quote_path(folder)} holds '{present[0]}' and no '{missing}'; {_LAYOUT}")
     train, test = (_list_folders(folder / name) for name in ("train", "test"))
     if train != test:
         odd = min({*train} ^ {*test})
         raise DataError(
-            f"{quote(folder / 'train')} and {quote(folder / 'test')} hold other classes: '{odd}' is in one of them "
-            "only; both need the same folders"
+            f"{quote_path(folder / 'train')} and {quote_path(folder / 'test')} hold other classes: '{odd}' is "
+            "in one of them only; both need the same folders"
         )
     return True, train
 
@@ -241,14 +243,14 @@ def _list_folders(folder: Path) -> list[str]:
                     raise _link(entry)
             names = sorted(entry.name for entry in visible if _is_folder(entry))
     except FileNotFoundError as error:
-        raise DataError(f"{quote(folder)} does not exist; {_remedy(folder)}") from error
+        raise DataError(f"{quote_path(folder)} does not exist; {_remedy(folder)}") from error
     except NotADirectoryError as error:
-        raise DataError(f"{quote(folder)} is a file; {_LAYOUT}") from error
+        raise DataError(f"{quote_path(folder)} is a file; {_LAYOUT}") from error
     except OSError as error:
-        raise DataError(f"{quote(folder)} cannot be read ({error.strerror}); {_LAYOUT}") from error
+        raise DataError(f"{quote_path(folder)} cannot be read ({error.strerror}); {_LAYOUT}") from error
     for name in names:
         if not name.isprintable():
-            raise DataError(f"{quote(folder)}: a class cannot be called {name!r}; rename the folder")
+            raise DataError(f"{quote_path(folder)}: a class cannot be called {name!r}; rename the folder")
     return names
 
 
@@ -264,10 +266,10 @@ def _check_classes(folder: Path, classes: Sequence[str], positive: str) -> None:
     named = ", ".join(repr(name) for name in classes[:20])
     if len(classes) < 2:
         found = f"the class {named} alone" if classes else "no folder"
-        raise DataError(f"{quote(folder)} holds {found}; at least two classes are needed: {_remedy(folder)}")
+        raise DataError(f"{quote_path(folder)} holds {found}; at least two classes are needed: {_remedy(folder)}")
     if positive not in classes:
         raise SettingsError(
-            f"data.positive_class is {positive!r}, but {quote(folder)} holds the classes {named}; name one of them"
+            f"data.positive_class is {positive!r}, but {quote_path(folder)} holds the classes {named}; name one of them"
         )
 
 
@@ -295,7 +297,7 @@ def _find_pictures(root: Path, prefix: str, report: Callable[[DataError], None])
                 found += [name] * is_picture
                 ignored += not is_picture
             elif is_picture:
-                report(DataError(f"{quote(root / name)} is a folder with the name of a picture; rename it"))
+                report(DataError(f"{quote_path(root / name)} is a folder with the name of a picture; rename it"))
             elif entry.is_symlink():
                 report(_link(entry))
             else:
@@ -309,12 +311,12 @@ def _scan(folder: Path, report: Callable[[DataError], None]) -> Iterator["os.Dir
         with os.scandir(folder) as entries:
             yield from (entry for entry in entries if entry.name[0] != "." and entry.name != "Thumbs.db")
     except OSError as error:
-        report(DataError(f"{quote(folder)} cannot be read ({error.strerror}); allow it, or remove the folder"))
+        report(DataError(f"{quote_path(folder)} cannot be read ({error.strerror}); allow it, or remove the folder"))
 
 
 def _link(entry: "os.DirEntry[str]") -> DataError:
     """Say why a link to a folder is refused: DVC would not see when a picture there changes."""
-    return DataError(f"{quote(entry)} is a link to a folder, which is not followed; copy the pictures there")
+    return DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; copy the pictures there")
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, EnvironmentProblem, quote
-from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE, flatten_pictures, resize_pixels
+from one_neuron.errors import DataError, EnvironmentProblem, quote_path
+from one_neuron.pictures.convert import CHANNELS, flatten_pictures, resize_pixels
+from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures
 from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, Pixels, StoredNames, memory_bound
-from one_neuron.storage.prepared_set import CHANNELS, PreparedSet
+from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.machine import count_cores
 
 Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
@@ -193,7 +194,7 @@ def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> Pixel
     needed, free = 2 * math.prod(shape), shutil.disk_usage(folder).free  # the prepared set takes as much again
     if needed > free:
         raise EnvironmentProblem(
-            f"{quote(folder)} has {free / 1e9:.1f} GB of free space; the rows of {shape[0]:,} pictures take "
+            f"{quote_path(folder)} has {free / 1e9:.1f} GB of free space; the rows of {shape[0]:,} pictures take "
             f"{needed / 1e9:.1f} GB: make space, or lower data.num_px"
         )
     handle, name = tempfile.mkstemp(dir=folder, prefix="rows-")

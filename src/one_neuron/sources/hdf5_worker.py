@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, one_line
+from one_neuron.layout import SOURCE_ROOT
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_dataset
 from one_neuron.storage.header import check_classes
 from one_neuron.storage.pixel_file import BLOCK_BYTES
@@ -110,7 +111,7 @@ def open_pictures(path: Path, *, x: str, y: str, classes: str) -> Iterator[Pictu
     DataError
         If the file cannot be used; the message names it, the dataset and what is expected.
     """
-    places = os.pathsep.join([str(Path(__file__).parents[1]), *filter(None, sys.path)])
+    places = os.pathsep.join([str(SOURCE_ROOT), *filter(None, sys.path)])
     # BLAS would set memory aside for each of its threads
     environment = {**os.environ, "PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"}
     with tempfile.TemporaryFile() as errors:

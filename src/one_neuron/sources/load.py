@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from one_neuron.errors import DataError, quote
+from one_neuron.errors import DataError, quote_path
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import catvnoncat, folder, hdf5
 from one_neuron.sources.loaded import Loaded, count_labels
@@ -37,7 +37,7 @@ def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loade
         If pictures have to be downloaded and cannot be, or if the disk is full.
     """
     loaded = _load(data, keys, drawn)
-    place = quote(data.path) if data.source in ("folder", "hdf5") else data.source
+    place = quote_path(data.path) if data.source in ("folder", "hdf5") else data.source
     for name, prepared in {"training": loaded.train, "test": loaded.test}.items():
         present = np.unique(prepared.Y)
         if len(present) < 2:

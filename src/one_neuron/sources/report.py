@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import plain
+from one_neuron.errors import escape_control_characters
 from one_neuron.storage.pixel_file import Pixels, row_blocks
 from one_neuron.storage.prepared_set import PreparedSet
 
@@ -81,7 +81,7 @@ def find_originals(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
     return first[group]
 
 
-def describe_data(
+def build_report(
     train: PreparedSet,
     test: PreparedSet,
     *,
@@ -128,14 +128,20 @@ def describe_data(
 
     def name_pairs(rows: NDArray[np.int64]) -> list[list[str]]:
         pairs = [(row, int(originals[row])) for row in rows[:_MAX_PAIRS].tolist()]
-        return [[plain(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair] for pair in pairs]
+        return [
+            [escape_control_characters(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair]
+            for pair in pairs
+        ]
 
     return {
         "train": _count_labels(train),
         "test": _count_labels(test),
-        "classes": [{**asdict(one), "name": plain(one.name)} for one in classes],
+        "classes": [{**asdict(one), "name": escape_control_characters(one.name)} for one in classes],
         "num_skipped": len(skipped),
-        "skipped": [{"file": plain(file), "reason": plain(reason)} for file, reason in skipped[:_MAX_SKIPPED]],
+        "skipped": [
+            {"file": escape_control_characters(file), "reason": escape_control_characters(reason)}
+            for file, reason in skipped[:_MAX_SKIPPED]
+        ],
         "num_ignored": ignored,
         "num_repeated": int(np.count_nonzero(repeated)),
         "num_copies": len(copies),

@@ -14,14 +14,13 @@ import numpy as np
 
 from one_neuron.errors import one_line
 from one_neuron.gradient_descent.recorder import TrainingState
+from one_neuron.layout import hash_code
 from one_neuron.neuron import Parameters
-from one_neuron.system.files import replacing
+from one_neuron.system.files import atomic_write
 
 FOLDER = Path(".one-neuron/checkpoints")
 EVERY_SECONDS = 10.0
 _ABANDONED_DAYS = 30
-# The code that a state depends on: after an edit the rest of the trajectory would be another one.
-_CODE = ("block_descent.py", "neuron.py", "pixel_kernels.py", "portable.py", "recording.py")
 
 
 class CheckpointFile:
@@ -38,9 +37,9 @@ class CheckpointFile:
     """
 
     def __init__(self, content: Mapping[str, str | int | float]) -> None:
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii"))
-        for name in _CODE:
-            digest.update(Path(__file__).with_name(name).read_bytes())
+        # After an edit of this code the rest of the trajectory would be another one.
+        code = hash_code("one_neuron/gradient_descent/blocks.py", aside=["one_neuron.system"])
+        digest = hashlib.sha256(json.dumps({**content, "code": code}, sort_keys=True).encode("ascii"))
         self.path = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / f"{digest.hexdigest()[:32]}.npz"
         self._kept, self._warned = time.monotonic(), False
 
@@ -74,7 +73,7 @@ class CheckpointFile:
 
     def _write(self, state: TrainingState) -> None:
         """Put the state on disk, whole or not at all."""
-        with replacing(self.path) as temporary, temporary.open("wb") as stream:
+        with atomic_write(self.path) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,
                 iteration=state.iteration,

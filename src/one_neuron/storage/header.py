@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from one_neuron.errors import DataError
 
 FORMAT_VERSION = 3
+REMEDY = "run `dvc repro` to make it again"
 MAX_NUM_PX = 1024
 RESIZES = ("stretch", "crop", "pad")  # how a picture is brought to num_px x num_px
 DECODES = ("exact", "fast")  # how it is read
@@ -180,3 +182,12 @@ def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> 
     if not isinstance(value, kind):
         raise DataError(f"the attribute '{key}' is {text!r}; expected a JSON {kind.__name__}")
     return value
+
+
+def check_digest(path: Path, computed: str, written: str) -> None:
+    """Compare the content of `path` with the SHA-256 that was written beside it."""
+    if computed != written:
+        raise DataError(
+            f"'{path}': its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): it was "
+            f"changed; {REMEDY}"
+        )

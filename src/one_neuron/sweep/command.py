@@ -19,9 +19,10 @@ from one_neuron.errors import EnvironmentProblem, OneNeuronError, SettingsError,
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources.report import find_originals, row_digests
 from one_neuron.storage.checkpoint import CheckpointFile
-from one_neuron.storage.prepared_set import Model, PreparedSet
+from one_neuron.storage.model import Model
+from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.compose import CONF_FOLDER, SweepSettings
-from one_neuron.sweep.configuration_runs import Children, connect
+from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
 from one_neuron.sweep.folds import assign_folds
 from one_neuron.sweep.plan import Plan, expand, read_plan
 from one_neuron.sweep.prepared_data import DataFiles, load_data, name_data, prepare_data
@@ -37,14 +38,15 @@ from one_neuron.sweep.shared_state import (
     remove_state,
     save_batches,
 )
-from one_neuron.sweep.summary import describe, name_configuration
+from one_neuron.sweep.summary import name_configuration, summary_lines
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar, training_bar
-from one_neuron.training import describe_training, train_model
+from one_neuron.tracking.connection import connect
+from one_neuron.training import train_model, training_inputs
 
 # What this process knows of the runs of a sweep, and its bar, by the file of its state. Jobs may run in others.
-_CHILDREN: dict[Path, Children] = {}
+_CHILDREN: dict[Path, ConfigurationRuns] = {}
 _BARS: dict[Path, Callable[[int, str], None]] = {}
 _BAR = "configurations recorded"
 
@@ -69,9 +71,9 @@ def run_sweep(arguments: Sequence[str]) -> None:
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # MLflow's import takes as long as DVC's look at the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
-        connection = connect(root)
+        connection = connect(root, REMEDY)
         data = preparing.result()
-    children = Children(connection)
+    children = ConfigurationRuns(connection)
     clock.note("start")
     keys = {find_keys(settings, data[name_data(settings)], plan.sweep): settings for settings in plan.configurations}
     for (key, context), settings in keys.items():
@@ -107,7 +109,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
             abandon_sweep(connection, parent_id)
         raise
     entries = list(children.entries.values())
-    for line in describe(entries, swept=plan.swept, place=connection.store.place, sweep_id=parent_id):
+    for line in summary_lines(entries, swept=plan.swept, place=connection.store.place, sweep_id=parent_id):
         print(line)
     print(clock)
     failed = next((entry for entry in entries if entry.status == FAILED), None)
@@ -137,7 +139,7 @@ def run_job(config: Any) -> float | None:
         values = {section: dict(config[section]) for section in config if section != "sweep"}
         configurations = [check_settings(values, origin="the sweep")]
     if state_file not in _CHILDREN:  # another process than the one that started the sweep
-        _CHILDREN[state_file] = Children(connect(state.root))
+        _CHILDREN[state_file] = ConfigurationRuns(connect(state.root, REMEDY))
     children = _CHILDREN[state_file]
     keys = []
     for settings in configurations:
@@ -245,7 +247,7 @@ def _bar_of(state_file: Path, total: int, *, already: int) -> Iterator[Callable[
 
 
 @contextmanager
-def _sharing(plan: Plan, children: Children, parent_id: str, data: Mapping[str, DataFiles]) -> Iterator[Path]:
+def _sharing(plan: Plan, children: ConfigurationRuns, parent_id: str, data: Mapping[str, DataFiles]) -> Iterator[Path]:
     """Write down what the jobs have to know, and name the file in the environment."""
     state = SweepState(
         root=children.connection.root,
@@ -321,19 +323,19 @@ def _assign_folds(files: DataFiles, sweep: SweepSettings) -> NDArray[np.int64] |
     return assign_folds(train.Y, folds=sweep.folds, seed=sweep.seed, originals=originals)
 
 
-def _describe_best(children: Children) -> str:
+def _describe_best(children: ConfigurationRuns) -> str:
     """Return the best so far, for the progress bar."""
     best = children.best
     if best is None:
         return ""
     accuracy = best.metrics.get("validation_accuracy")
-    return f"best so far {accuracy:.1%}" if accuracy is not None else f"best cost {best.measure('final_cost'):.4f}"
+    return f"best so far {accuracy:.1%}" if accuracy is not None else f"best cost {best.get_metric('final_cost'):.4f}"
 
 
 def _train_exactly(settings: Settings, data: Mapping[str, DataFiles]) -> tuple[Model, PreparedSet, PreparedSet]:
     """Train a configuration as the stage `train` does, to the same bits."""
     train, test = load_data(data[name_data(settings)])
-    checkpoint = CheckpointFile(describe_training(train, settings.train))
+    checkpoint = CheckpointFile(training_inputs(train, settings.train))
     with training_bar(settings.train.num_iterations) as bar:
         model, _ = train_model(train, settings.train, on_progress=bar, checkpoint=checkpoint)
     checkpoint.remove()

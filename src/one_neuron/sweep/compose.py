@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings.fields import number, show
+from one_neuron.settings.fields import format_value, number_field
 from one_neuron.settings.params import (
     KEYS,
     SECTIONS,
@@ -29,9 +29,9 @@ COMMAND_LINE = "the command line"
 class SweepSettings:
     """Section `sweep` of conf/config.yaml: how configurations are compared."""
 
-    folds: int = number(0, 1000)
-    seed: int = number(0, 2**63 - 1)
-    keep_models: int = number(0, 1000)
+    folds: int = number_field(0, 1000)
+    seed: int = number_field(0, 2**63 - 1)
+    keep_models: int = number_field(0, 1000)
 
 
 def compose_settings(overrides: Sequence[str]) -> Settings:
@@ -107,7 +107,7 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
 def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
     """Say what Hydra has against these overrides, without its list of places to look in."""
     reason = one_line(str(error).partition("Config search path")[0])
-    return SettingsError(f"{show(' '.join(overrides))} does not fit: {reason}")
+    return SettingsError(f"{format_value(' '.join(overrides))} does not fit: {reason}")
 
 
 def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:

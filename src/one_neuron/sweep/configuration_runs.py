@@ -7,17 +7,17 @@ first: sweeps that run at the same moment share the work's outcome and never wri
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
-from one_neuron.tracking.record import ABANDONED_SECONDS, explaining, find_experiment, tag_ways
-from one_neuron.tracking.result import Origin, describe_settings, describe_ways, find_origin
-from one_neuron.tracking.store import Store, check_schema, ensure_store, locked, prepare_mlflow, undisturbed
+from one_neuron.tracking.connection import ABANDONED_SECONDS, Connection, mlflow_errors
+from one_neuron.tracking.parameters import data_location, run_parameters
+from one_neuron.tracking.record import tag_data_location
+from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import (
     CONTENT_KEY,
     CONTEXT,
@@ -31,7 +31,6 @@ from one_neuron.tracking.tags import (
 )
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
 SOURCE = {"mlflow.source.name": "pipeline/sweep.py", "mlflow.source.type": "LOCAL"}
@@ -42,51 +41,7 @@ _PAUSE_SECONDS = 0.06  # then others get their turn: they ask for the lock 20 ti
 _CLOCK_MS = {True: 1_000, False: 60_000}  # how far clocks may differ: on this machine, among those of a server
 
 
-@dataclass(frozen=True)
-class Connection:
-    """The store, ready to be used.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    store : Store
-    client : MlflowClient
-    experiment_id : str
-    origin : Origin
-        Who runs the sweep, with which code.
-    """
-
-    root: Path
-    store: Store
-    client: "MlflowClient"
-    experiment_id: str
-    origin: Origin
-
-
-def connect(root: Path) -> Connection:
-    """Open the store of a repository; make it if it is not there yet.
-
-    Parameters
-    ----------
-    root : Path
-
-    Raises
-    ------
-    EnvironmentProblem
-        If it cannot be used.
-    """
-    prepare_mlflow()
-    store = ensure_store(root)
-    check_schema(store)
-    from mlflow import MlflowClient
-
-    with explaining(store, REMEDY):
-        client = MlflowClient(store.uri, registry_uri=store.uri)
-        return Connection(root, store, client, find_experiment(client, store), find_origin(root))
-
-
-class Children:
+class ConfigurationRuns:
     """The runs of the configurations that a sweep asks for.
 
     Parameters
@@ -158,7 +113,7 @@ class Children:
     def look_again(self) -> None:
         """Take in what other processes have written; takes the lock."""
         store = self.connection.store
-        with explaining(store, REMEDY), locked(store), undisturbed(store):
+        with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
             self.look()
 
     def look(self) -> None:
@@ -202,7 +157,7 @@ class Children:
             self._doubles.setdefault(key, []).append(run)
             return
         tags = run.data.tags
-        if (ways := tag_ways(self._wanted[key])).items() - tags.items():
+        if (ways := tag_data_location(self._wanted[key])).items() - tags.items():
             self.moved[run.info.run_id] = ways
         entry = Entry(
             run_id=run.info.run_id,
@@ -248,13 +203,13 @@ class Children:
             chunk = outcomes[start : start + _CHUNK]
             if start:
                 time.sleep(_PAUSE_SECONDS)
-            with explaining(self.connection.store, REMEDY), locked(self.connection.store):
-                with undisturbed(self.connection.store):
+            with mlflow_errors(self.connection.store, REMEDY), store_lock(self.connection.store):
+                with hold_signals(self.connection.store):
                     self.look()
                 finished = self.finished
                 for key, outcome in chunk:
                     if key not in finished:
-                        with undisturbed(self.connection.store):
+                        with hold_signals(self.connection.store):
                             self._write(parent_id, key, outcome, sweep, swept)
             if on_progress is not None:
                 on_progress()
@@ -266,11 +221,11 @@ class Children:
         from mlflow.entities import Metric, Param, RunTag
 
         client, settings = self.connection.client, self._wanted[key]
-        params = {name: value for name, value in describe_settings(settings).items() if not name.startswith("evaluate")}
+        params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
         tags = {CONTENT_KEY: key, PARENT: parent_id, KIND: "configuration", **self._tags_of(key, outcome)}
         run = self._broken_off.pop(key, None)
         if run is None:
-            shown = params | describe_ways(settings)
+            shown = params | data_location(settings)
             name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
             run = client.create_run(self.connection.experiment_id, run_name=name or "configuration", tags=tags)
             tags = {}  # in one go: each call waits for the disk
@@ -302,7 +257,12 @@ class Children:
     def _tags_of(self, key: str, outcome: Outcome | str) -> dict[str, str]:
         """Return the tags that say what came out, what it can be compared with, and who made it."""
         origin = self.connection.origin
-        tags = {CONTEXT: self._contexts[key], "mlflow.user": origin.user, **SOURCE, **tag_ways(self._wanted[key])}
+        tags = {
+            CONTEXT: self._contexts[key],
+            "mlflow.user": origin.user,
+            **SOURCE,
+            **tag_data_location(self._wanted[key]),
+        }
         if origin.commit:
             tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
         if not isinstance(outcome, Outcome):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings.fields import show
+from one_neuron.settings.fields import format_value
 from one_neuron.settings.params import KEYS, Settings, check_known, check_settings, load_settings
 from one_neuron.sweep.compose import COMMAND_LINE, SweepSettings, check_sweep_settings, compose_values
 
@@ -180,7 +180,7 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
             override = parser.parse_override(_write_out(argument))
         except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
             raise SettingsError(
-                f"{show(argument)} is no override such as train.learning_rate=0.001,0.01: {one_line(error)}"
+                f"{format_value(argument)} is no override such as train.learning_rate=0.001,0.01: {one_line(error)}"
             ) from error
         if override.type != OverrideType.CHANGE:
             raise SettingsError(f"{argument!r} adds or removes a key; expected KEY=VALUE")

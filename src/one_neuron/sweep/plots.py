@@ -47,12 +47,12 @@ class _Grid:
             found[cell] = entry.status == status
         return found
 
-    def measure(self, name: str) -> NDArray[np.float64]:
+    def metric_grid(self, name: str) -> NDArray[np.float64]:
         """Return a metric of the cells that finished, of shape (rows, columns), nan elsewhere."""
         values = np.full((len(self.num_iterations), len(self.learning_rates)), np.nan)
         for cell, entry in self.cells.items():
             if entry.status == FINISHED:
-                values[cell] = entry.measure(name)
+                values[cell] = entry.get_metric(name)
         return values
 
 
@@ -110,7 +110,7 @@ def _arrange(entries: Sequence[Entry]) -> _Grid:
 
 def _colour_cells(axes: Axes, grid: _Grid, *, held_out: bool) -> None:
     """Colour what finished, the better the brighter, with a colour bar beside it."""
-    values = 100 * grid.measure("validation_accuracy") if held_out else grid.measure("final_cost")
+    values = 100 * grid.metric_grid("validation_accuracy") if held_out else grid.metric_grid("final_cost")
     if not np.isfinite(values).any():
         return
     shown = axes.imshow(
@@ -149,7 +149,7 @@ def _mark_best(axes: Axes, grid: _Grid, *, held_out: bool) -> list[Artist]:
     if best is None:
         return []
     row, column = next(cell for cell, entry in grid.cells.items() if entry is best)
-    accuracy, cost, train = best.measure("validation_accuracy"), best.measure("final_cost"), best.settings.train
+    accuracy, cost, train = best.get_metric("validation_accuracy"), best.get_metric("final_cost"), best.settings.train
     value = f"{100 * accuracy:.1f} %" if held_out else f"cost {cost:.3g}"
     label = f"best: {value} (learning_rate {train.learning_rate:g}, num_iterations {train.num_iterations})"
     return list(axes.plot(column, row, "*", markersize=16, color="red", markeredgecolor="white", label=label))
@@ -339,8 +339,8 @@ def _draw_accuracy(axes: Axes, shown: Sequence[Entry], name: str, **style: Any) 
         return
     rates = [entry.settings.train.learning_rate for entry in shown]
     # nan breaks the line where a learning rate diverged.
-    values = 100 * np.where(finished, [entry.measure(name) for entry in shown], np.nan)
-    errors = 100 * np.array([entry.measure(f"{name}_std") for entry in shown])
+    values = 100 * np.where(finished, [entry.get_metric(name) for entry in shown], np.nan)
+    errors = 100 * np.array([entry.get_metric(f"{name}_std") for entry in shown])
     few = len(shown) <= _MARKED_POINTS
     axes.plot(rates, values, marker="o", markersize=4 if few else 1.5, **style)
     if np.isfinite(errors).any() and few:

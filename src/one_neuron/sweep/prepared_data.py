@@ -14,12 +14,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from one_neuron.dvc_guard import check_place, mend_rwlock
+from one_neuron.dvc_guard import check_data_path, repair_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
-from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
+from one_neuron.layout import PARAMS_FILE, TEST_FILE, TRAIN_FILE
+from one_neuron.settings.params import Settings, load_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.progress import announce
-from one_neuron.tracking.result import TEST_FILE, TRAIN_FILE
 
 CACHE = Path(".one-neuron/prepared")
 LOCK_FILE = Path(".one-neuron/prepare.lock")
@@ -85,7 +85,7 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     lock_file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock_file):  # DVC lets one process work at a time, and gives up soon
         present = load_settings()
-        check_place(present.data)  # before DVC, which would say less, or hang
+        check_data_path(present.data)  # before DVC, which would say less, or hang
         own = name_data(present)
         for left in (root / CACHE).glob(".making-*"):  # by one that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -147,7 +147,7 @@ def _describe(folder: Path) -> DataFiles:
 
 def _run_dvc(root: Path) -> None:
     """Let DVC prepare the pictures of params.yaml."""
-    mend_rwlock(root)
+    repair_rwlock(root)
     announce("looking after the pictures: dvc repro prepare")
     command = [sys.executable, "-m", "dvc", "repro", "prepare"]
     done = _run(command, root, {"DVC_NO_ANALYTICS": "1"})
@@ -161,7 +161,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     sections = {key: asdict(settings)[key] for key in _sections(settings)}
     pictures = None
     if settings.data.source in ("folder", "hdf5"):
-        check_place(settings.data)
+        check_data_path(settings.data)
         pictures = root / settings.data.path
     folder = root / CACHE / _digest(sections, root, pictures)
     if folder.is_dir():

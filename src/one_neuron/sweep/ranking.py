@@ -41,7 +41,7 @@ class Entry:
     reused: bool = False
     model_sha256: str = ""
 
-    def measure(self, name: str) -> float:
+    def get_metric(self, name: str) -> float:
         """Return a metric, or nan where there is none."""
         return self.metrics.get(name, math.nan)
 
@@ -77,8 +77,8 @@ def find_best(entries: Iterable[Entry]) -> Entry | None:
 def _key(entry: Entry) -> tuple[float | str, ...]:
     """Return what the order follows from."""
     train = entry.settings.train
-    objective = (0.0, entry.measure("final_cost"))
+    objective = (0.0, entry.get_metric("final_cost"))
     if "validation_accuracy" in entry.metrics:
-        objective = (-entry.measure("validation_accuracy"), entry.measure("final_validation_cost"))
+        objective = (-entry.get_metric("validation_accuracy"), entry.get_metric("final_validation_cost"))
     numbers = [math.inf if math.isnan(value) else value for value in objective]
     return (_ORDER.index(entry.status), *numbers, train.num_iterations, train.learning_rate, str(entry.settings))

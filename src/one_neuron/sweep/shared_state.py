@@ -12,30 +12,19 @@ from functools import cache
 from pathlib import Path
 
 from one_neuron.errors import EnvironmentProblem
+from one_neuron.layout import hash_code
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.prepared_data import DataFiles, name_data
-from one_neuron.tracking.result import describe_settings
+from one_neuron.tracking.parameters import run_parameters
 
 FOLDER = Path(".one-neuron/sweeps")
 VARIABLE = "ONE_NEURON_SWEEP"  # names the file to the jobs, which a launcher may run in other processes
 _ABANDONED_DAYS = 30
-# The code that a number or a kept model depends on, from the package's folder: after an edit all is tried again.
-_CODE = (
-    "batch_descent.py",
-    "block_descent.py",
-    "gradient_descent.py",
-    "gram_descent.py",
-    "metrics.py",
-    "neuron.py",
-    "pixel_kernels.py",
-    "portable.py",
-    "recording.py",
-    "stability.py",
-    "sweep/folds.py",
-    "sweep/screening.py",
-    "training.py",
-)
+# The code that a number or a kept model depends on; after an edit all is tried again. How files are read and written,
+# and how to run, changes no number.
+_CODE = ("one_neuron/sweep/folds.py", "one_neuron/sweep/screening.py", "one_neuron/training.py")
+_NO_NUMBERS = ("one_neuron.errors", "one_neuron.settings", "one_neuron.storage", "one_neuron.system")
 
 
 @dataclass(frozen=True)
@@ -183,12 +172,12 @@ def find_keys(settings: Settings, files: DataFiles, sweep: SweepSettings) -> tup
         Over what configurations have in common that can be compared: pictures, folds and the code.
     """
     shared = {
-        "data": {key: text for key, text in describe_settings(settings).items() if key.startswith(("draw.", "data."))},
+        "data": {key: text for key, text in run_parameters(settings).items() if key.startswith(("draw.", "data."))},
         "train": files.train_sha256,
         "test": files.test_sha256,
         "folds": sweep.folds,
         "seed": sweep.seed if sweep.folds else None,
-        "code": _digest_code(),
+        "code": _hash_own_code(),
     }
     context = hashlib.sha256(json.dumps(shared, sort_keys=True).encode("ascii")).hexdigest()
     content = {"context": context, "train": asdict(settings.train)}
@@ -196,9 +185,6 @@ def find_keys(settings: Settings, files: DataFiles, sweep: SweepSettings) -> tup
 
 
 @cache
-def _digest_code() -> str:
+def _hash_own_code() -> str:
     """Return the SHA-256 of the code that the numbers follow from."""
-    digest = hashlib.sha256()
-    for name in _CODE:
-        digest.update(Path(__file__).parents[1].joinpath(name).read_bytes())
-    return digest.hexdigest()
+    return hash_code(*_CODE, aside=_NO_NUMBERS)

@@ -8,7 +8,7 @@ from one_neuron.errors import one_line
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.system.files import write_csv
-from one_neuron.tracking.result import describe_settings, describe_ways
+from one_neuron.tracking.parameters import data_location, run_parameters
 
 _LINES = 10
 _MEASURES = {
@@ -35,8 +35,8 @@ def list_parameters(settings: Settings) -> dict[str, object]:
         "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
     """
     names = [
-        *(name for name in describe_settings(settings) if not name.startswith("evaluate.")),
-        *describe_ways(settings),
+        *(name for name in run_parameters(settings) if not name.startswith("evaluate.")),
+        *data_location(settings),
     ]
     return {name: _value(settings, name) for name in names}
 
@@ -90,8 +90,8 @@ def write_table(path: Path, entries: Sequence[Entry]) -> None:
             entry.status,
             one_line(entry.reason),
             *(values.get(name, "") for name in names),
-            *(_cell(entry.measure(name)) for name in _MEASURES.values()),
-            *(_cell(entry.measure(name), whole=True) for name in _COUNTS),
+            *(_cell(entry.get_metric(name)) for name in _MEASURES.values()),
+            *(_cell(entry.get_metric(name), whole=True) for name in _COUNTS),
             entry.run_id,
             entry.model_sha256,
         ]
@@ -107,7 +107,7 @@ def _cell(value: float, *, whole: bool = False) -> float | str:
     return int(value) if whole else value
 
 
-def describe(entries: Sequence[Entry], *, swept: Sequence[str], place: str, sweep_id: str) -> list[str]:
+def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str, sweep_id: str) -> list[str]:
     """Return the lines that end a sweep: the best configurations, the counts, the best one and what to do with it.
 
     Parameters
@@ -141,8 +141,8 @@ def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
     cost = "final_validation_cost" if held_out else "final_cost"
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
     columns |= {name: [_short(_value(entry.settings, name)) for entry in shown] for name in swept}
-    columns |= {head: [_percent(entry.measure(name)) for entry in shown] for head, name in accuracies.items()}
-    columns["validation cost" if held_out else "train cost"] = [_cost(entry.measure(cost)) for entry in shown]
+    columns |= {head: [_percent(entry.get_metric(name)) for entry in shown] for head, name in accuracies.items()}
+    columns["validation cost" if held_out else "train cost"] = [_cost(entry.get_metric(cost)) for entry in shown]
     if any(entry.status != FINISHED for entry in shown):
         columns["status"] = ["" if entry.status == FINISHED else entry.status for entry in shown]
     widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
@@ -165,15 +165,15 @@ def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
         return _advise(entries)
     words = name_configuration(best.settings, swept)
     if is_held_out([best]):
-        cost = _cost(best.measure("final_validation_cost"))
+        cost = _cost(best.get_metric("final_validation_cost"))
         accuracy, baseline = (
-            _percent(best.measure(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
+            _percent(best.get_metric(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
         )
         line = f"best: {words}, validation accuracy {accuracy} (cost {cost}, baseline {baseline})"
         # Promoting it is then no gain over a program that always says the same.
-        useless = best.measure("validation_accuracy") <= best.measure("validation_baseline_accuracy")
+        useless = best.get_metric("validation_accuracy") <= best.get_metric("validation_baseline_accuracy")
         return f"{line}: NO BETTER than one class for all" if useless else line
-    return f"best: {words}, training cost {_cost(best.measure('final_cost'))} (nothing was held out)"
+    return f"best: {words}, training cost {_cost(best.get_metric('final_cost'))} (nothing was held out)"
 
 
 def _advise(entries: Sequence[Entry]) -> str:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron import neuron
-from one_neuron.metrics import measure
+from one_neuron.metrics import evaluate
 from one_neuron.settings.params import Settings
-from one_neuron.storage.prepared_set import Model, PreparedSet, save_model
-from one_neuron.sweep.configuration_runs import REMEDY, SOURCE, Children, Connection, describe_folds
+from one_neuron.storage.model import Model, save_model
+from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.sweep.configuration_runs import REMEDY, SOURCE, ConfigurationRuns, describe_folds
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
 from one_neuron.sweep.prepared_data import DataFiles, load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
-from one_neuron.tracking.model import describe_data, log_model
-from one_neuron.tracking.record import delete_run, explaining
-from one_neuron.tracking.result import describe_settings
-from one_neuron.tracking.store import locked, undisturbed
+from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
+from one_neuron.tracking.model import dataset_entry, log_model
+from one_neuron.tracking.parameters import run_parameters
+from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MOST_CURVES = 200  # in a plot; each of an earlier sweep has to be asked for
 
 
-def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
+def open_sweep(connection: Connection, children: ConfigurationRuns, plan: Plan) -> str:
     """Look up what is there, and find the sweep's run: of the same grid, or one that this grid extends, or a new one.
 
     A grid extends a finished sweep that reused nothing when it asks for all of its configurations.
@@ -47,7 +48,7 @@ def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
     str
         The id of the run.
     """
-    with explaining(connection.store, REMEDY), locked(connection.store):
+    with mlflow_errors(connection.store, REMEDY), store_lock(connection.store):
         children.look()
         parent_id = _find_parent(connection, children, plan)
         _adopt_orphans(connection, children, parent_id)
@@ -57,7 +58,7 @@ def open_sweep(connection: Connection, children: Children, plan: Plan) -> str:
     return parent_id
 
 
-def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
+def _find_parent(connection: Connection, children: ConfigurationRuns, plan: Plan) -> str:
     """Return the id of the sweep's run; make it if there is none."""
     client, keys = connection.client, children.wanted
     sweep_key = sha256("\n".join(sorted(keys)).encode("ascii")).hexdigest()
@@ -85,7 +86,7 @@ def _find_parent(connection: Connection, children: Children, plan: Plan) -> str:
     return str(run.info.run_id)
 
 
-def _find_extended(connection: Connection, children: Children, plan: Plan) -> "Run | None":
+def _find_extended(connection: Connection, children: ConfigurationRuns, plan: Plan) -> "Run | None":
     """Return the largest sweep whose configurations are all asked for, of the same file where they come from one."""
     from mlflow.exceptions import MlflowException
 
@@ -103,7 +104,7 @@ def _find_extended(connection: Connection, children: Children, plan: Plan) -> "R
     return None
 
 
-def _adopt_orphans(connection: Connection, children: Children, parent_id: str) -> None:
+def _adopt_orphans(connection: Connection, children: ConfigurationRuns, parent_id: str) -> None:
     """Take over finished configurations whose own sweep was deleted, so that they show up somewhere."""
     from mlflow.exceptions import MlflowException
 
@@ -120,7 +121,7 @@ def _adopt_orphans(connection: Connection, children: Children, parent_id: str) -
 
 def keep_models(
     connection: Connection,
-    children: Children,
+    children: ConfigurationRuns,
     number: int,
     train: Callable[[Settings], tuple[Model, PreparedSet, PreparedSet]],
 ) -> None:
@@ -141,7 +142,7 @@ def keep_models(
         if entry.run_id in best and not entry.model_sha256:
             model, training, test = train(entry.settings)
             store = connection.store
-            with explaining(store, REMEDY), locked(store), undisturbed(store):
+            with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
                 _log_model(connection, entry, model, training, test)
             children.entries[key] = replace(entry, model_sha256=model.sha256)
 
@@ -151,24 +152,24 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
     from mlflow.entities import Metric, RunTag
 
     client, run = connection.client, connection.client.get_run(entry.run_id)
-    start_time, step = run.info.start_time, int(entry.measure("iterations"))
+    start_time, step = run.info.start_time, int(entry.get_metric("iterations"))
     points = []
     for name, prepared in (("train", train), ("test", test)):
         z = neuron.compute_z(prepared.X, model.parameters)
-        accuracy = measure(z, prepared.Y, threshold=model.threshold)["accuracy"]
+        accuracy = evaluate(z, prepared.Y, threshold=model.threshold)["accuracy"]
         points.append(Metric(f"exact_{name}_accuracy", accuracy, start_time, step))
         points.append(Metric(f"exact_{name}_cost", neuron.cost(z, prepared.Y), start_time, step))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as folder:
         path = Path(folder, "model.h5")
         save_model(path, model)
-        params = describe_settings(entry.settings)
+        params = run_parameters(entry.settings)
         log_model(client, run, model, path=path, params=params, example=test.X[:1], step=step)
     # Last: with the tag it counts as kept.
     client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 
 
 def close_sweep(
-    connection: Connection, children: Children, parent_id: str, plan: Plan, data: Mapping[str, DataFiles]
+    connection: Connection, children: ConfigurationRuns, parent_id: str, plan: Plan, data: Mapping[str, DataFiles]
 ) -> None:
     """Write what the sweep as a whole shows, and finish its run.
 
@@ -194,7 +195,7 @@ def close_sweep(
         plot_curves(folder / "curves.png", _find_curves(connection, children))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         store = connection.store
-        with explaining(store, REMEDY), locked(store), undisturbed(store):
+        with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
             for run in children.doubles:
                 delete_run(client, run)
             client.log_artifacts(parent_id, str(folder))
@@ -220,11 +221,11 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
     parent_id : str
         The run of the sweep.
     """
-    with explaining(connection.store, REMEDY), undisturbed(connection.store):
+    with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
 
 
-def _find_curves(connection: Connection, children: Children) -> list[tuple[Entry, list[tuple[int, float]]]]:
+def _find_curves(connection: Connection, children: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, float]]]]:
     """Return cost curves for the plot: the longest of each training, and the best; earlier ones are asked for."""
     longest: dict[str, tuple[str, Entry]] = {}
     for key, entry in children.entries.items():
@@ -238,7 +239,7 @@ def _find_curves(connection: Connection, children: Children) -> list[tuple[Entry
     best = find_best(children.entries.values())
     shown += [(key, entry) for key, entry in children.entries.items() if entry is best and (key, entry) not in shown]
     curves = []
-    with explaining(connection.store, REMEDY), undisturbed(connection.store):
+    with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
         for key, entry in shown:
             curve = children.curves.get(key)
             if curve is None:
@@ -273,7 +274,7 @@ def _log_data(connection: Connection, parent_id: str, data: Mapping[str, DataFil
         for context, prepared, path in zip(
             ("training", "testing"), load_data(files), (files.train, files.test), strict=True
         ):
-            dataset = describe_data(f"{prepared.source}-{context[:-3]}", prepared, path.relative_to(connection.root))
+            dataset = dataset_entry(f"{prepared.source}-{context[:-3]}", prepared, path.relative_to(connection.root))
             if dataset.digest not in known:
                 inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
     if inputs:
@@ -300,7 +301,7 @@ def _write_note(plan: Plan) -> str:
         else "Nothing was held out (sweep.folds = 0): the best is the one with the lowest training cost."
     )
     # No parameters of the run: MLflow cannot take back one that a larger grid sweeps.
-    shared = describe_settings(plan.configurations[0]).items()
+    shared = run_parameters(plan.configurations[0]).items()
     words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
     return (
         f"{len(plan.configurations)} configurations, all with {words}. {chosen} Test accuracy is for information and "

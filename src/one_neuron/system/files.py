@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, SettingsError, one_line, quote
+from one_neuron.errors import DataError, SettingsError, one_line, quote_path
 
 
 def find_root() -> Path:
@@ -22,12 +22,12 @@ def find_root() -> Path:
     """
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
-        raise SettingsError(f"{quote(root)} is not the root of the project; go there and run it again")
+        raise SettingsError(f"{quote_path(root)} is not the root of the project; go there and run it again")
     return root
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; what is written there becomes `path` when the block ends well.
 
     The bytes reach the disk (fsync) before the name does (`os.replace`), so that a kill or a power cut at any moment
@@ -80,7 +80,7 @@ def _sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write `value` as indented JSON; floats keep their full precision (Python's shortest exact form)."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -109,7 +109,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     Bytes of a picture's name that are no UTF-8 are written as backslash escapes.
     """
     with (
-        replacing(path) as temporary,
+        atomic_write(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
         writer = csv.writer(stream, lineterminator="\n")

@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
-from one_neuron.sweep.configuration_runs import Connection, connect
-from one_neuron.tracking.record import explaining
-from one_neuron.tracking.tags import BEST, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT, WAYS
+from one_neuron.tracking.connection import Connection, connect, mlflow_errors
+from one_neuron.tracking.tags import BEST, DATA_LOCATION, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+REMEDY = "promote again when it is back"
+
 
 @dataclass(frozen=True)
-class Candidate:
+class PromotableRun:
     """A run whose parameters can be promoted.
 
     Parameters
@@ -38,7 +39,7 @@ class Candidate:
     sweep_id: str | None
 
 
-def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = None) -> Candidate:
+def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) -> PromotableRun:
     """Find the best configuration of a sweep, by default of the last one, or a run by its id.
 
     Parameters
@@ -50,7 +51,7 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
 
     Returns
     -------
-    Candidate
+    PromotableRun
 
     Raises
     ------
@@ -59,8 +60,8 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
     EnvironmentProblem
         If the store cannot be used.
     """
-    connection = connect(root)
-    with explaining(connection.store, "run it again when it is back"):
+    connection = connect(root, REMEDY)
+    with mlflow_errors(connection.store, "run it again when it is back"):
         parent = None
         if run is None:
             parent = _find_run(connection, sweep, f"tags.`{KIND}` = 'sweep'", "sweep")
@@ -82,8 +83,8 @@ def find_candidate(root: Path, *, sweep: str | None = None, run: str | None = No
         raise SettingsError(f"the run {found.info.run_id} {what}")
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
     diverged = tags.get(HAS_DIVERGED) == "true"
-    params = dict(found.data.params) | json.loads(tags.get(WAYS, "{}"))
-    return Candidate(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id)
+    params = dict(found.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
+    return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id)
 
 
 def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":

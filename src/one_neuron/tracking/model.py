@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.pictures.reader import encode_picture
-from one_neuron.storage.prepared_set import CHANNELS, PreparedSet
-from one_neuron.storage.prepared_set import Model as StoredModel
+from one_neuron.layout import SOURCE_ROOT, find_code
+from one_neuron.pictures.convert import CHANNELS, encode_picture
+from one_neuron.storage.model import Model as StoredModel
+from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.tracking.tags import MODEL_SHA256
 
 if TYPE_CHECKING:
@@ -22,13 +23,11 @@ if TYPE_CHECKING:
 
 DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
-# What a logged model needs to be loaded without this repository: our modules and their distributions.
-MODEL_MODULES = "__init__ errors file_header files hdf5 images neuron".split()
-MODEL_MODULES += "picture_boxes picture_costs picture_tags pixel_file portable storage".split()
+# The distributions that a logged model needs to be loaded without this repository.
 MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pillow")
 
 
-def describe_data(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
+def dataset_entry(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
     """Return MLflow's view of a prepared set, with our digest: MLflow's own reads less than one picture of 64 x 64.
 
     Parameters
@@ -133,10 +132,10 @@ def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, l
     from mlflow.types import ColSpec, DataType, Schema
     from pandas import DataFrame
 
-    sources = Path(__file__).parent
-    package.mkdir()
-    for name in MODEL_MODULES:
-        shutil.copyfile(sources / f"{name}.py", package / f"{name}.py")
+    script = Path(__file__).with_name("pyfunc_model.py")
+    for name in find_code(script):
+        (package.parent / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(SOURCE_ROOT / name, package.parent / name)
     save_model(
         model_folder,
         mlflow_model=Model(
@@ -145,7 +144,7 @@ def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, l
             run_id=logged.source_run_id,
             model_id=logged.model_id,
         ),
-        python_model=sources / "pyfunc_model.py",
+        python_model=script,
         artifacts={"model": path.as_uri()},
         code_paths=[str(package)],
         signature=ModelSignature(

@@ -10,8 +10,8 @@ from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.settings.params import Settings, check_settings, load_settings
-from one_neuron.system.files import replacing
-from one_neuron.tracking.result import ask_git
+from one_neuron.system.files import atomic_write
+from one_neuron.system.git import ask_git
 
 
 def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> str:
@@ -51,7 +51,7 @@ def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> st
         _check_committed(path)
     old = path.read_bytes().decode("utf-8")  # bytes, because text mode would change the line ends
     new = _replace_values(old, changes, path)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(new.encode("utf-8"))
         if not _holds(temporary, meant):
             raise _not_alone(path, changes)

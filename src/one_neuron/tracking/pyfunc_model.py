@@ -19,8 +19,9 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import predict, predict_probability
-from one_neuron.pictures.reader import flatten_pictures, read_picture
-from one_neuron.storage.prepared_set import load_model
+from one_neuron.pictures.convert import flatten_pictures
+from one_neuron.pictures.reader import read_picture
+from one_neuron.storage.model import load_model
 
 
 class OneNeuronModel(PythonModel):

@@ -6,51 +6,39 @@ current experiment), so nothing in the environment can lead a run astray.
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.errors import EnvironmentProblem
+from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE
 from one_neuron.settings.params import Settings
-from one_neuron.tracking.model import describe_data, log_model
-from one_neuron.tracking.result import (
-    MODEL_FILE,
-    TEST_FILE,
-    TRAIN_FILE,
-    Origin,
-    Result,
-    describe_ways,
-    find_origin,
-    read_result,
-)
+from one_neuron.system.git import Origin, find_origin
+from one_neuron.tracking.connection import ABANDONED_SECONDS, delete_run, find_experiment, mlflow_errors
+from one_neuron.tracking.model import dataset_entry, log_model
+from one_neuron.tracking.parameters import data_location
+from one_neuron.tracking.result import Result, read_result
 from one_neuron.tracking.store import (
-    EXPERIMENT,
-    SAFE_IN_FILES,
     Store,
     check_schema,
     ensure_store,
-    locked,
     prepare_mlflow,
-    short_reason,
+    store_lock,
 )
 from one_neuron.tracking.tags import (
     ALSO_COMMITS,
     ALSO_EXP_NAMES,
     CONTENT_KEY,
+    DATA_LOCATION,
     HAS_DIVERGED,
     MAX_TAG,
     MODEL_SHA256,
     WARNING,
-    WAYS,
 )
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-ABANDONED_SECONDS = 600  # after that long an unfinished run on a server was broken off
 BATCH = 1000  # MLflow's limit for one call
 
 
@@ -108,7 +96,7 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
     check_schema(store)
     from mlflow import MlflowClient
 
-    with explaining(store), locked(store):
+    with mlflow_errors(store), store_lock(store):
         client = MlflowClient(store.uri, registry_uri=store.uri)
         experiment_id = find_experiment(client, store)
         key = result.content_key
@@ -124,59 +112,6 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
         for other in [*finished[1:], *broken_off]:
             delete_run(client, other)
         return TrackedRun(finished[0].info.run_id, key, created, store.place)
-
-
-@contextmanager
-def explaining(store: Store, remedy: str = f"{SAFE_IN_FILES}, run `make track` when it is back") -> Iterator[None]:
-    """Turn what MLflow raises into one line.
-
-    Parameters
-    ----------
-    store : Store
-        The one in use.
-    remedy : str
-        What the user can do about it.
-
-    Raises
-    ------
-    EnvironmentProblem
-        With the reason and the remedy.
-    """
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason = short_reason(error, hide=(store.uri, store.place))
-        if store.artifact_location is None:
-            # MLflow wraps what `requests` raises, an OSError, in a text of half a page.
-            reason = "it does not answer" if isinstance(error.__context__, OSError) else reason
-            problem = f"the tracking server '{store.place}' cannot be used ({reason})"
-        else:
-            problem = f"the MLflow store '{store.place}' cannot be used ({reason})"
-        raise EnvironmentProblem(f"{problem}; {remedy}") from error
-
-
-def find_experiment(client: "MlflowClient", store: Store) -> str:
-    """Return the id of our experiment; make it if it is not there."""
-    from mlflow.exceptions import MlflowException
-
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    if experiment is None:
-        try:
-            return client.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
-        except MlflowException as error:
-            experiment = client.get_experiment_by_name(EXPERIMENT)  # another machine may have been quicker
-            if experiment is None:
-                raise error
-    if experiment.lifecycle_stage != "active":
-        where = f"MLFLOW_TRACKING_URI='{store.uri}' " if store.database else ""  # else it is set already
-        raise EnvironmentProblem(
-            f"the experiment '{EXPERIMENT}' in '{store.place}' is deleted; restore it with "
-            f"`{where}mlflow experiments restore --experiment-id {experiment.experiment_id}`"
-        )
-    return str(experiment.experiment_id)
 
 
 def _find_runs(
@@ -196,13 +131,6 @@ def _find_runs(
     return finished, broken_off
 
 
-def delete_run(client: "MlflowClient", run: "Run") -> None:
-    """Delete a run that shows what another one shows, and its model."""
-    for output in run.outputs.model_outputs if run.outputs else []:
-        client.delete_logged_model(output.model_id)
-    client.delete_run(run.info.run_id)
-
-
 def _name_run(result: Result, origin: Origin) -> str:
     """Return a name that tells: DVC's name of the experiment, or the parameters that are tried most."""
     settings = result.settings
@@ -210,15 +138,15 @@ def _name_run(result: Result, origin: Origin) -> str:
     return origin.exp_name or f"{settings.data.source} {parameters}"
 
 
-def tag_ways(settings: Settings) -> dict[str, str]:
+def tag_data_location(settings: Settings) -> dict[str, str]:
     """Return the tag that says where the user's own pictures lie; none for other sources.
 
     Parameters
     ----------
     settings : Settings
     """
-    ways = describe_ways(settings)
-    return {WAYS: json.dumps(ways)} if ways else {}
+    ways = data_location(settings)
+    return {DATA_LOCATION: json.dumps(ways)} if ways else {}
 
 
 def _describe(result: Result, origin: Origin) -> dict[str, str]:
@@ -233,7 +161,7 @@ def _describe(result: Result, origin: Origin) -> dict[str, str]:
         "mlflow.user": origin.user,
         "mlflow.note.content": _write_note(result, origin),
     }
-    tags |= tag_ways(result.settings)
+    tags |= tag_data_location(result.settings)
     if result.metrics.get("diverged"):
         tags[HAS_DIVERGED] = "true"
     if result.warning:
@@ -285,7 +213,7 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
     run_id = run.info.run_id
     source = result.settings.data.source
     sets = {
-        split: (prepared, describe_data(f"{source}-{split}", prepared, path))
+        split: (prepared, dataset_entry(f"{source}-{split}", prepared, path))
         for split, prepared, path in (("train", result.train, TRAIN_FILE), ("test", result.test, TEST_FILE))
     }
     contexts = {"train": "training", "test": "testing"}

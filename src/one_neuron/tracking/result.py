@@ -1,34 +1,33 @@
 """One result, as the stages left it in files: what an MLflow run shows, and the key by which it is found again."""
 
-import getpass
 import hashlib
 import json
 import math
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import DataError
-from one_neuron.settings.params import PARAMS_FILE, Settings, load_settings
+from one_neuron.layout import (
+    COSTS_FILE,
+    EVALUATE_METRICS,
+    MODEL_FILE,
+    PARAMS_FILE,
+    PREPARE_METRICS,
+    TEST_FILE,
+    TRAIN_FILE,
+    TRAIN_METRICS,
+)
+from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sources.report import describe_copies
-from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared
+from one_neuron.storage.model import Model, load_model
+from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.files import read_costs, read_json
+from one_neuron.tracking.parameters import run_parameters, to_text
 
-MODEL_FILE = Path("models/model.h5")
-COSTS_FILE = Path("plots/costs.csv")
-TRAIN_FILE = Path("data/prepared/train.h5")
-TEST_FILE = Path("data/prepared/test.h5")
-PREPARE_METRICS = Path("metrics/prepare.json")
-TRAIN_METRICS = Path("metrics/train.json")
-EVALUATE_METRICS = Path("metrics/evaluate.json")
 SHAPES = ("m", "n_x")  # numbers, but no measure of quality
 _GEOMETRY = ("num_px", "resize", "decode")  # keys of `data` that a model keeps, to treat a new picture the same way
-# Keys of `data` that say where and how pictures are read; what came of it is in the SHA-256 of the data.
-_WAYS = ("path", "on_error", "max_skipped")
-_OWN_PICTURES = ("positive_class", "test_fraction", "seed")  # keys of `data` that other sources do not ask for
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,8 @@ class Result:
     @property
     def params(self) -> dict[str, str]:
         """The parameters that made the result, by the words of params.yaml, and the shapes that they led to."""
-        params = describe_settings(self.settings)
-        shapes = {key: _text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
+        params = run_parameters(self.settings)
+        shapes = {key: to_text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
         return params | shapes
 
     @property
@@ -129,41 +128,6 @@ class Result:
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
 
 
-def describe_settings(settings: Settings) -> dict[str, str]:
-    """Return the parameters of a run: "train.learning_rate" ..., as params.yaml writes them.
-
-    Only those that can change the result: neither where pictures lie, nor what another source would ask for.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
-    sections = asdict(settings)
-    source = settings.data.source
-    del sections["hdf5"]  # names of files and data sets
-    if source != "drawn":
-        del sections["draw"]  # drawn pictures are always there, but none of them reached this result
-    left_out = _WAYS if source in ("folder", "hdf5") else (*_WAYS, *_OWN_PICTURES)
-    sections["data"] = {key: value for key, value in sections["data"].items() if key not in left_out}
-    return {f"{section}.{key}": _text(value) for section, keys in sections.items() for key, value in keys.items()}
-
-
-def describe_ways(settings: Settings) -> dict[str, str]:
-    """Return where the user's own pictures lie and how they are read: "data.path" ..., as params.yaml writes it.
-
-    No parameters of a result: the SHA-256 of the data says what came of them. But without them it cannot be repeated.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
-    sections = asdict(settings)
-    ways = {f"data.{key}": sections["data"][key] for key in _WAYS}
-    hdf5 = {f"hdf5.{key}": value for key, value in sections["hdf5"].items()}
-    of_source = {"folder": ways, "hdf5": ways | hdf5}.get(settings.data.source, {})
-    return {key: _text(value) for key, value in of_source.items()}
-
-
 def read_result(folder: Path) -> Result:
     """Read and check all that the stages wrote.
 
@@ -215,83 +179,6 @@ def _check_made_with(result: Result, folder: Path) -> None:
                 f"'{folder / MODEL_FILE}' was made with {key} = {made_with[key]}, '{folder / PARAMS_FILE}' says "
                 f"{asked[key]}; run `dvc repro`"
             )
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Who and what made a result; no part of its content.
-
-    Parameters
-    ----------
-    commit : str or None
-        The Git commit that the code was checked out from; None without Git or before the first commit.
-    dirty : bool
-        Whether tracked files differed from it. params.yaml and dvc.lock do not count: the run holds both.
-    exp_name : str or None
-        DVC's name of the experiment.
-    user : str
-        Login name.
-    """
-
-    commit: str | None
-    dirty: bool
-    exp_name: str | None
-    user: str
-
-    @property
-    def commit_label(self) -> str | None:
-        """The commit, with `-dirty` appended where files differed, as `git describe --dirty` writes it."""
-        return f"{self.commit}-dirty" if self.commit and self.dirty else self.commit
-
-
-def find_origin(folder: Path) -> Origin:
-    """Ask Git and DVC where the code in `folder` comes from; what cannot be had is left out.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the stages ran: the repository, or the temporary copy of a queued experiment.
-    """
-    tracked = ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
-    # Without a tracked params.yaml the commit is that of a repository around ours, which knows nothing of this code.
-    commit = (os.environ.get("DVC_EXP_BASELINE_REV") or ask_git(folder, "rev-parse", "HEAD")) if tracked else None
-    kept = [f":(exclude){name}" for name in ("params.yaml", "dvc.lock")]
-    changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
-        user = "unknown"
-    return Origin(commit or None, bool(changes), os.environ.get("DVC_EXP_NAME") or None, user)
-
-
-def ask_git(folder: Path, *arguments: str) -> str | None:
-    """Ask Git, without changing anything.
-
-    Parameters
-    ----------
-    folder : Path
-        Where Git is asked.
-    *arguments : str
-        Of the command `git`.
-
-    Returns
-    -------
-    str or None
-        What Git prints, without white space around it; None where there is no Git, no repository or no commit.
-    """
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would write the index, which DVC may be using
-    try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _text(value: object) -> str:
-    """Return a value as params.yaml writes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _is_measure(key: str, value: object) -> bool:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from one_neuron.errors import EnvironmentProblem, holding_signals, one_line
+from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.system.command import defer_signals
 
 EXPERIMENT = "one-neuron"
 DATABASE = "mlflow.db"
@@ -89,7 +90,7 @@ def ensure_store(root: Path) -> Store:
     if store.database is None:
         return store
     if not os.path.lexists(store.database):
-        with locked(store):
+        with store_lock(store):
             if not os.path.lexists(store.database):  # another process may have made it meanwhile
                 _make_database(store, store.database)
     check_database(store.database)
@@ -132,7 +133,7 @@ def _check_scheme(uri: str) -> str:
 
 
 @contextmanager
-def locked(store: Store) -> Iterator[None]:
+def store_lock(store: Store) -> Iterator[None]:
     """Let one process of this machine at a time write to the store of this repository.
 
     Raises
@@ -162,13 +163,13 @@ def locked(store: Store) -> Iterator[None]:
         lock.release()
 
 
-def undisturbed(store: Store) -> AbstractContextManager[None]:
+def hold_signals(store: Store) -> AbstractContextManager[None]:
     """Let Ctrl-C and SIGTERM wait while MLflow works on our own file.
 
     Where one breaks into a transaction, SQLAlchemy may keep it open, and this process then waits for itself. A server
     looks after its own database, and may take minutes to answer.
     """
-    return holding_signals() if store.database is not None else nullcontext()
+    return defer_signals() if store.database is not None else nullcontext()
 
 
 def check_database(path: Path) -> str:

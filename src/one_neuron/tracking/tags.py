@@ -1,7 +1,7 @@
 """The tags of MLflow runs by which this project finds them again. Changing one makes earlier runs unknown."""
 
 CONTENT_KEY = "one_neuron.content_key"  # SHA-256 over all that a result follows from: one run for each
-WAYS = "one_neuron.read_from"  # JSON: where the user's own pictures lie, and how they are read
+DATA_LOCATION = "one_neuron.read_from"  # JSON: where the user's own pictures lie, and how they are read
 MODEL_SHA256 = "one_neuron.model_sha256"
 HAS_DIVERGED = "one_neuron.diverged"  # "true", or not there
 WARNING = "one_neuron.warning"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron.exact import products
+from one_neuron.exact import functions, products
 from one_neuron.exact.products import Array, FixedPoint
 
 LN2 = math.log(2)
@@ -54,8 +54,8 @@ def hard_logarithm_arguments() -> Array:
 @pytest.mark.parametrize(
     ("function", "oracle", "x", "bound"),
     [
-        pytest.param(products.exp, mpmath.exp, hard_exponents(), 2.8, id="exp"),
-        pytest.param(products.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
+        pytest.param(functions.exp, mpmath.exp, hard_exponents(), 2.8, id="exp"),
+        pytest.param(functions.log1p, mpmath.log1p, hard_logarithm_arguments(), 3.0, id="log1p"),
     ],
 )
 def test_error_stays_within_a_few_units_in_the_last_place(
@@ -67,7 +67,7 @@ def test_error_stays_within_a_few_units_in_the_last_place(
 
 def test_exp_of_nan() -> None:
     """Nan goes through, without a warning."""
-    assert np.isnan(products.exp(np.array([np.nan, 0.0]))).tolist() == [True, False]
+    assert np.isnan(functions.exp(np.array([np.nan, 0.0]))).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -75,50 +75,50 @@ def test_exp_of_nan() -> None:
 )
 def test_exp_takes_its_argument_into_range(beyond: float, limit: float) -> None:
     """Far arguments give the value at the end of the range: finite, positive, without a warning."""
-    value = products.exp(np.array([beyond]))[0]
-    assert value == products.exp(np.array([limit]))[0]
+    value = functions.exp(np.array([beyond]))[0]
+    assert value == functions.exp(np.array([limit]))[0]
     assert 0 < value < np.inf
 
 
 def test_exp_and_log1p_are_exact_where_they_can_be() -> None:
     """e**0 is 1 and ln(1 + 0) is 0, to the bit."""
-    assert products.exp(np.zeros(1))[0] == 1.0
-    assert products.log1p(np.zeros(1))[0] == 0.0
+    assert functions.exp(np.zeros(1))[0] == 1.0
+    assert functions.log1p(np.zeros(1))[0] == 0.0
 
 
 def test_exp_never_falls() -> None:
     """A larger argument never gives a smaller value by more than the rounding error."""
-    values = products.exp(np.linspace(-20, 20, 4001))
+    values = functions.exp(np.linspace(-20, 20, 4001))
     assert (np.diff(values) > 0).all()
 
 
 def test_functions_leave_their_argument_alone() -> None:
     """What comes in is not changed."""
     x = np.array([-1000.0, 0.25, 1000.0])
-    products.exp(x)
+    functions.exp(x)
     assert x.tolist() == [-1000.0, 0.25, 1000.0]
     t = np.array([0.0, 0.25, 1.0])
-    products.log1p(t)
+    functions.log1p(t)
     assert t.tolist() == [0.0, 0.25, 1.0]
 
 
 @pytest.mark.parametrize("shape", [(0,), (3,), (2, 3)])
 def test_shapes_are_kept(shape: tuple[int, ...]) -> None:
     """Any shape goes in and comes out, an empty one too."""
-    assert products.exp(np.ones(shape)).shape == shape
-    assert products.log1p(np.ones(shape)).shape == shape
+    assert functions.exp(np.ones(shape)).shape == shape
+    assert functions.log1p(np.ones(shape)).shape == shape
 
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20))
 def test_mean_is_the_exact_sum_rounded_once(values: list[float]) -> None:
     """The oracle sums fractions; the division by m rounds a second time."""
     exact = float(sum(map(Fraction, values)))
-    assert products.mean(np.array(values)) == exact / len(values)
+    assert functions.mean(np.array(values)) == exact / len(values)
 
 
 def test_mean_does_not_cancel() -> None:
     """Where plain summation returns 0, the exact sum is 1."""
-    assert products.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
+    assert functions.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3
 
 
 @given(st.lists(int50, min_size=1, max_size=8), st.integers(2, 53))
@@ -155,10 +155,10 @@ def test_combine_is_the_way_back(counts: list[int], bits: int) -> None:
 
 
 @given(st.lists(st.lists(st.integers(-(2**53), 2**53), min_size=3, max_size=3), min_size=1, max_size=8))
-def test_combine_rounds_large_products_in_the_last_place(products: list[list[int]]) -> None:
+def test_combine_rounds_large_products_in_the_last_place(rows: list[list[int]]) -> None:
     """Sums beyond 2**53 are off by at most three units in the last place of their largest part."""
-    got = products.combine(np.array(products, dtype=np.float64).T, 17)
-    for value, row in zip(got.tolist(), products, strict=True):
+    got = products.combine(np.array(rows, dtype=np.float64).T, 17)
+    for value, row in zip(got.tolist(), rows, strict=True):
         parts = [product << (17 * j) for j, product in enumerate(row)]
         assert abs(Fraction(value) - sum(parts)) <= 3 * Fraction(math.ulp(float(max(map(abs, parts)))))
 
@@ -173,9 +173,9 @@ def test_leading_zero_digits_change_nothing(counts: list[int], bits: int, more: 
 
 def test_combine_leaves_its_argument_alone() -> None:
     """What comes in is not changed."""
-    products = np.array([[1.0], [2.0], [3.0]])
-    products.combine(products, 4)
-    assert products.tolist() == [[1.0], [2.0], [3.0]]
+    digits = np.array([[1.0], [2.0], [3.0]])
+    products.combine(digits, 4)
+    assert digits.tolist() == [[1.0], [2.0], [3.0]]
 
 
 @given(st.integers(1, 2**52 - 1))
@@ -306,7 +306,7 @@ def test_products_do_not_depend_on_the_order_of_summation() -> None:
 @pytest.mark.parametrize("shape", [1, 7, (3, 5)])
 def test_reverse_sigmoid(shape: int | tuple[int, ...]) -> None:
     """Numerator / (1 + e**u) within a few units of the last place of the numerator, far beyond the table, too."""
-    function, rng = products.ReverseSigmoid(shape), np.random.default_rng(0)
+    function, rng = functions.ReverseSigmoid(shape), np.random.default_rng(0)
     for spread in (1e-9, 1.0, 20.0, 1e30, 1e300):
         u, out = rng.normal(0, spread, shape), np.empty(shape)
         assert function(u * function.STEPS, numerator=3.0, out=out) is out
@@ -328,6 +328,6 @@ def test_symmetric_product(n: int, largest: float) -> None:
         v = rng.uniform(-largest, largest, n)
         assert times(v, out) is out
         for row, got in zip(matrix, out, strict=True):
-            products = (Fraction(a) * Fraction(x) for a, x in zip(row.tolist(), v.tolist(), strict=True))
-            true = sum(products, Fraction()) / 2
+            terms = (Fraction(a) * Fraction(x) for a, x in zip(row.tolist(), v.tolist(), strict=True))
+            true = sum(terms, Fraction()) / 2
             assert abs(Fraction(got) - true) <= Fraction(largest) * Fraction(row.sum()) * Fraction(2) ** -39

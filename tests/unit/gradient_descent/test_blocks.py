@@ -10,9 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from one_neuron.gradient_descent import blocks
-from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent import optimize as gradient_descent
-from one_neuron.gradient_descent.optimize import TrainingResult
+from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.gradient_descent.recorder import TrainingState
 
 

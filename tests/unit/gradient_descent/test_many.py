@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from one_neuron.gradient_descent import many
-from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
+from one_neuron.gradient_descent.optimize import optimize
 
 # learning_rate 0.005, 2,000 iterations: iteration 0, 100, ... 1900, as the course prints them.
 COURSE_COSTS = (

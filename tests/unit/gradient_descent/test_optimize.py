@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from one_neuron import neuron
 from one_neuron.exact import products
-from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent import optimize as gradient_descent
-from one_neuron.gradient_descent.optimize import TrainingResult, choose_form
+from one_neuron.gradient_descent.optimize import TrainingResult, choose_form, optimize
 from one_neuron.neuron import Array, Parameters
 
 Problem = tuple[NDArray[np.uint8], NDArray[np.uint8]]

@@ -3,7 +3,6 @@
 import errno
 import hashlib
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
-from one_neuron.pictures import decode, reader, row_cache
+from one_neuron.pictures import convert, decode, reader, row_cache
 from one_neuron.pictures.decode import Decoded, decode_pictures
 
 NUM_PX = 4
@@ -153,7 +152,7 @@ def test_no_pictures_are_no_rows() -> None:
 
 
 def test_each_way_to_decode_has_rows_of_its_own(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Size, resize, decode, Pillow and the code of images.py: none serves another."""
+    """Size, resize, decode, Pillow and the code of the reader: none serves another."""
     path = tmp_path / "large.jpg"
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     Image.fromarray(pixels).save(path)
@@ -165,21 +164,9 @@ def test_each_way_to_decode_has_rows_of_its_own(tmp_path: Path, root: Path, monk
     run([path])
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
     run([path])
-    for name in decode._CODE:
-        (tmp_path / name).write_text("edited")
-    monkeypatch.setattr(reader, "__file__", str(tmp_path / "images.py"))
+    monkeypatch.setattr(decode, "hash_code", lambda *_, **__: "edited")
     run([path])
     assert len(list((root / ".one-neuron" / "rows").iterdir())) == 7
-
-
-def test_a_row_serves_the_code_that_made_it_alone() -> None:
-    """The name of the rows holds all of ours that images.py uses, but the words of errors."""
-    folder, needed, waiting = Path(reader.__file__).parent, set(), {"images"}
-    while waiting:
-        needed.add(name := waiting.pop())
-        text = (folder / f"{name}.py").read_text(encoding="utf-8")
-        waiting |= set(re.findall(r"^ *from one_neuron\.(\w+) import", text, re.MULTILINE)) - needed
-    assert {f"{name}.py" for name in needed} - {"errors.py"} == set(decode._CODE)
 
 
 def test_a_damaged_row_is_decoded_again(
@@ -427,16 +414,16 @@ def test_pixels_are_counted_before_they_are_decoded(
     """With room for one picture alone, eight threads decode one at a time."""
     with_threads(monkeypatch, 8)
     monkeypatch.setattr(reader, "MAX_PIXELS", 8 * 8)
-    paths, convert, inside, most = make_pictures(16), reader._to_pixels, [0], [0]
+    paths, to_pixels, inside, most = make_pictures(16), convert.to_pixels, [0], [0]
 
     def convert_alone(image: Image.Image, orientation: int, num_px: int, resize: str) -> Picture:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.002)
         inside[0] -= 1
-        return convert(image, orientation, num_px, resize)
+        return to_pixels(image, orientation, num_px, resize)
 
-    monkeypatch.setattr(reader, "_to_pixels", convert_alone)
+    monkeypatch.setattr(reader, "to_pixels", convert_alone)
     run(paths)
     assert most == [1]
 
@@ -447,18 +434,18 @@ _SLOW_RUN = """
 import signal, sys, time
 from pathlib import Path
 from one_neuron.pictures import decode, reader
-from one_neuron import errors
+from one_neuron.system import command
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
-read = images.read_picture
+read = reader.read_picture
 def read_slowly(*args, **how):
     time.sleep(0.02)
     return read(*args, **how)
-images.read_picture = read_slowly
+reader.read_picture = read_slowly
 print("ready", flush=True)
 sys.stdin.read()
 def run():
-    decoding.decode_pictures(sorted(Path(sys.argv[1]).iterdir()), num_px=4)
-sys.exit(errors.run_command(run))
+    decode.decode_pictures(sorted(Path(sys.argv[1]).iterdir()), num_px=4)
+sys.exit(command.run_command(run))
 """
 
 

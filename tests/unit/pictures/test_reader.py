@@ -25,20 +25,17 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from one_neuron.errors import DataError
-from one_neuron.pictures import limits, reader
+from one_neuron.pictures import convert, jpeg_limits, reader
+from one_neuron.pictures.convert import encode_picture, flatten_pictures, resize_picture, resize_pixels
 from one_neuron.pictures.reader import (
     FORMATS,
     MAX_BYTES,
     MAX_PIXELS,
     MAX_SIDE,
     SUFFIXES,
-    encode_picture,
-    flatten_pictures,
     load_picture,
     open_picture,
     read_picture,
-    resize_picture,
-    resize_pixels,
 )
 from one_neuron.pictures.tags import check_tags, find_orientation
 
@@ -749,13 +746,13 @@ def test_a_tiff_of_two_minds_is_refused(order: str) -> None:
 @pytest.mark.parametrize("block", [2, 3, 19, 20, 2048])
 def test_scans_are_counted_in_blocks_of_any_size(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A marker may lie across two of them; 25 scans of 25 megapixels are the most."""
-    monkeypatch.setattr(limits, "_BLOCK", block)
+    monkeypatch.setattr(jpeg_limits, "BLOCK", block)
     content = baseline_scans(5000, 26)
     stream = io.BytesIO(content)
-    assert limits._count_upwards(stream, b"\xff\xda") == 26
-    for name in ("_LOOK", "_BLOCK"):
-        monkeypatch.setattr(limits, name, max(18, block))
-    kinds = [marker for marker, _, _ in limits._walk_segments(stream, 2, len(content))]
+    assert jpeg_limits._count_upwards(stream, b"\xff\xda") == 26
+    for name in ("LOOK", "BLOCK"):
+        monkeypatch.setattr(jpeg_limits, name, max(18, block))
+    kinds = [marker for marker, _, _ in jpeg_limits._walk_segments(stream, 2, len(content))]
     assert kinds.count(0xDA) == 26
     assert kinds[-1] == 0xD9
     with pytest.raises(DataError, match="it has more than 25 scans"):
@@ -907,6 +904,7 @@ import sys, time
 from pathlib import Path
 from one_neuron.errors import DataError
 from one_neuron.pictures.reader import load_picture
+from one_neuron.pictures import jpeg_limits
 started = time.process_time()
 try:
     load_picture(Path(sys.argv[1]), 64)
@@ -1008,7 +1006,7 @@ def test_a_turned_picture_gives_the_same_square(
     Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(tmp_path / "a.png", exif=exif)
     expected = resize_pixels(upright, 6, resize=resize)
     assert (load_picture(tmp_path / "a.png", 6, resize=resize) == expected).all()
-    monkeypatch.setattr(reader, "_STRIP_PIXELS", 30)
+    monkeypatch.setattr(convert, "_STRIP_PIXELS", 30)
     in_strips = load_picture(tmp_path / "a.png", 6, resize=resize)
     assert (in_strips == resize_pixels(upright, 6, resize=resize)).all()
     assert np.abs(in_strips.astype(int) - expected).max() <= 1  # Pillow may do columns first where we do rows
@@ -1026,7 +1024,7 @@ def test_strips_are_the_picture(mode: str, tmp_path: Path, monkeypatch: pytest.M
         eight_bits = image.convert("RGB")
     image.save(tmp_path / "a.tif")
     assert (load_picture(tmp_path / "a.tif", 7) == resize_picture(eight_bits, 7)).all()
-    monkeypatch.setattr(reader, "_STRIP_PIXELS", 41)
+    monkeypatch.setattr(convert, "_STRIP_PIXELS", 41)
     columns_first = eight_bits.resize((20, 7), Image.Resampling.BICUBIC).resize((7, 7), Image.Resampling.BICUBIC)
     assert (load_picture(tmp_path / "a.tif", 7) == np.asarray(columns_first)).all()
 

@@ -25,7 +25,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem
-from one_neuron.pictures import reader
+from one_neuron.layout import SOURCE_ROOT
+from one_neuron.pictures import convert
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5, hdf5_worker
 from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
@@ -259,7 +260,7 @@ def load(
 
 def resized(pictures: NDArray[np.uint8], num_px: int, resize: str = "stretch") -> NDArray[np.uint8]:
     """Return rows, one picture after the other."""
-    return np.stack([reader.resize_pixels(picture, num_px, resize=resize).reshape(-1) for picture in pictures])
+    return np.stack([convert.resize_pixels(picture, num_px, resize=resize).reshape(-1) for picture in pictures])
 
 
 @pytest.fixture
@@ -464,8 +465,8 @@ def test_the_process_ends_with_its_reader(in_folder: Path) -> None:
 
 def run_limited(program: str) -> int:
     """Run a program that may limit itself; return how it ended."""
-    program = f"from one_neuron.sources.load import hdf5_worker as limits\n{program}"
-    environment = {**os.environ, "PYTHONPATH": str(Path(hdf5_worker.__file__).parents[1])}
+    program = f"from one_neuron.sources import hdf5_worker as limits\n{program}"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE_ROOT)}
     return subprocess.run([sys.executable, "-c", program], check=False, timeout=60, env=environment).returncode
 
 

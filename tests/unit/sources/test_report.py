@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.cli import main
-from one_neuron.sources.report import ClassCount, describe_copies, describe_data, find_originals, row_digests, warn
+from one_neuron.sources.report import ClassCount, build_report, describe_copies, find_originals, row_digests, warn
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.files import read_json, write_json
@@ -33,7 +33,7 @@ def make_set(levels: list[int], labels: list[int], folder: str) -> PreparedSet:
 def report_on(train: PreparedSet, test: PreparedSet, **changes: Any) -> dict[str, Any]:
     """Return the report on two sets of which nothing was skipped."""
     values: dict[str, Any] = {"classes": CLASSES, "skipped": [], "ignored": 0}
-    return describe_data(train, test, **(values | changes))
+    return build_report(train, test, **(values | changes))
 
 
 @pytest.mark.parametrize("block_bytes", [2**22, 24, 1])

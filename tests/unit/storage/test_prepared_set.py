@@ -19,8 +19,9 @@ from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.settings.params import DataSettings
 from one_neuron.storage.header import DECODES, MAX_NUM_PX, RESIZES
+from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.pixel_file import PixelFile
-from one_neuron.storage.prepared_set import Model, PreparedSet, load_model, load_prepared, save_model, save_prepared
+from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
@@ -549,7 +550,8 @@ FULL_DISK = """if True:
     from pathlib import Path
     import numpy as np
     from one_neuron.neuron import Parameters
-    from one_neuron.storage.prepared_set import Model, PreparedSet, save_model, save_prepared
+    from one_neuron.storage.model import Model, save_model
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
     path, limit = Path(sys.argv[1]), int(sys.argv[2])
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -147,5 +147,5 @@ def test_the_best_has_finished() -> None:
 def test_a_missing_metric_is_nan() -> None:
     """And one that is there is itself."""
     entry = make_entry("a", 0.75)
-    assert entry.measure("validation_accuracy") == 0.75
-    assert math.isnan(entry.measure("test_accuracy"))
+    assert entry.get_metric("validation_accuracy") == 0.75
+    assert math.isnan(entry.get_metric("test_accuracy"))

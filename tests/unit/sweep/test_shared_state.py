@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from one_neuron import layout
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep import shared_state
@@ -179,22 +180,22 @@ def test_the_order_of_the_grid_changes_no_key() -> None:
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a copy of the code whose digest counts."""
     copy = tmp_path / "one_neuron"
-    shutil.copytree(Path(shared_state.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(shared_state, "__file__", str(copy / "sweep/state.py"))
-    shared_state._digest_code.cache_clear()
+    shutil.copytree(layout.SOURCE_ROOT / "one_neuron", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(layout, "SOURCE_ROOT", tmp_path)
+    shared_state._hash_own_code.cache_clear()
     yield copy
-    shared_state._digest_code.cache_clear()
+    shared_state._hash_own_code.cache_clear()
 
 
 @pytest.mark.parametrize(
-    "name", ["batch_descent.py", "sweep/screening.py", "sweep/folds.py", "metrics.py", "neuron.py"]
+    "name", ["gradient_descent/many.py", "sweep/screening.py", "sweep/folds.py", "metrics.py", "neuron.py"]
 )
 def test_other_code_makes_another_key_and_context(package: Path, name: str) -> None:
     """After an edit of what the numbers follow from, all is tried again."""
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    shared_state._digest_code.cache_clear()
+    shared_state._hash_own_code.cache_clear()
     assert not set(find_keys(SETTINGS, FILES, SWEEP)) & set(before)
 
 
@@ -204,7 +205,7 @@ def test_code_that_only_shows_changes_no_key(package: Path, name: str) -> None:
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    shared_state._digest_code.cache_clear()
+    shared_state._hash_own_code.cache_clear()
     assert find_keys(SETTINGS, FILES, SWEEP) == before
 
 

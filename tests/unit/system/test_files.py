@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import DataError
-from one_neuron.system.files import read_costs, read_json, replacing, write_csv, write_json
+from one_neuron.system.files import atomic_write, read_costs, read_json, write_csv, write_json
 
 
 def entries(folder: Path) -> list[str]:
@@ -32,7 +32,7 @@ def umask() -> Iterator[None]:
 def test_what_the_block_writes_becomes_the_file(tmp_path: Path) -> None:
     """In a folder that is made for it; the temporary file has the same suffix and is gone afterwards."""
     path = tmp_path / "new" / "folder" / "a b.png"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         assert temporary.parent == path.parent
         assert temporary.suffix == ".png"
         assert not path.exists()
@@ -50,7 +50,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseExceptio
     path.write_text("old")
 
     def write_half() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half of the n")
             raise error
 
@@ -62,7 +62,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseExceptio
 
 def test_a_failing_block_makes_no_new_file(tmp_path: Path) -> None:
     """Where there was none, there is none."""
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "file.txt"):
+    with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "file.txt"):
         _ = 1 / 0
     assert entries(tmp_path) == []
 
@@ -71,7 +71,7 @@ def test_a_block_that_removes_the_file_fails(tmp_path: Path) -> None:
     """The old file stays."""
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(FileNotFoundError), replacing(path) as temporary:
+    with pytest.raises(FileNotFoundError), atomic_write(path) as temporary:
         temporary.unlink()
     assert path.read_text() == "old"
 
@@ -84,17 +84,17 @@ def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from one_neuron.system.files import replacing\n"
+        "from one_neuron.system.files import atomic_write\n"
         "def die(*_): os.kill(os.getpid(), signal.SIGKILL)\n"
         "if sys.argv[2] == 'before the new name': os.replace = die\n"
-        "with replacing(Path(sys.argv[1])) as temporary:\n"
+        "with atomic_write(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('new' * 100_000)\n"
         "    if sys.argv[2] == 'in the block': die()\n"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path), moment], check=False, timeout=30)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new"
 
@@ -115,7 +115,7 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "replace", replace)
     folder = tmp_path / "folder"
-    with replacing(folder / "file.txt") as temporary:
+    with atomic_write(folder / "file.txt") as temporary:
         temporary.write_text("new")
     assert calls == ["fsync .txt", "replace", "fsync folder"]
 
@@ -238,6 +238,6 @@ def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     """The system does not."""
-    with pytest.raises(OSError, match=r"No space left.*train.h5") as caught, replacing(tmp_path / "train.h5"):
+    with pytest.raises(OSError, match=r"No space left.*train.h5") as caught, atomic_write(tmp_path / "train.h5"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "train.h5")

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 import pytest
 from ruamel.yaml import YAML
 
-from one_neuron.errors import SettingsError, run_command
+from one_neuron.errors import SettingsError
 from one_neuron.settings.params import load_settings
+from one_neuron.system.command import run_command
 from one_neuron.tracking.promote import promote
 
 TEXT = """\

@@ -10,8 +10,11 @@ import pytest
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.settings.params import check_settings
-from one_neuron.storage.prepared_set import Model, PreparedSet
-from one_neuron.tracking.result import Result, describe_settings, describe_ways, find_origin
+from one_neuron.storage.model import Model
+from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.system.git import find_origin
+from one_neuron.tracking.parameters import data_location, run_parameters
+from one_neuron.tracking.result import Result
 from tests.values import DATA, HDF5, TREATMENT, VALUES
 
 
@@ -75,10 +78,10 @@ def test_where_pictures_lie_is_no_parameter_but_can_be_told(result: Result) -> N
         check_settings({**VALUES, "data": {**DATA, "source": source, "path": "mine"}}, origin="the test")
         for source in ("folder", "hdf5")
     )
-    assert describe_ways(own) == ways
-    assert describe_ways(hdf5) == ways | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
-    assert describe_ways(result.settings) == {}
-    assert not describe_settings(hdf5).keys() & describe_ways(hdf5).keys()
+    assert data_location(own) == ways
+    assert data_location(hdf5) == ways | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
+    assert data_location(result.settings) == {}
+    assert not run_parameters(hdf5).keys() & data_location(hdf5).keys()
 
 
 def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.tracking.store import LOCATIONS, Store, ensure_store, find_store, locked, short_reason
+from one_neuron.tracking.store import LOCATIONS, Store, ensure_store, find_store, short_reason, store_lock
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +152,7 @@ def test_artifacts_are_found_after_a_move(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     """As in a read-only folder."""
     (tmp_path / ".one-neuron").touch()  # as a read-only folder does, but also for root
-    with pytest.raises(EnvironmentProblem, match="cannot be locked"), locked(find_store(tmp_path)):
+    with pytest.raises(EnvironmentProblem, match="cannot be locked"), store_lock(find_store(tmp_path)):
         pass
 
 

@@ -1,0 +1,69 @@
+"""`one-neuron report`: the table of the last result."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from one_neuron.errors import (
+    DataError,
+)
+from one_neuron.system.files import read_json
+
+_SHOWN_CLASSES = 6
+
+
+def run_report(_: argparse.Namespace) -> None:
+    """Print a short table of the last result."""
+    metrics = (read_json(Path("metrics", f"{stage}.json")) for stage in ("prepare", "train", "evaluate"))
+    for name, value in _report_rows(*metrics):
+        print(f"  {name:<18}{value}")
+
+
+def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return names and values of the table."""
+    try:
+        test_m = evaluated["test"]["m"]
+        return [
+            (
+                "source",
+                f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
+            ),
+            *_data_rows(prepared),
+            ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
+            *_warning_rows(train),
+            ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
+            ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
+            (
+                "baseline",
+                f"{evaluated['baseline_accuracy']:8.3%}  (always the class that is more frequent in the test set)",
+            ),
+            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
+            ("compare runs", "make ui"),
+        ]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
+
+
+def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row that says that training went wrong."""
+    if not train["diverged"]:
+        return []
+    advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
+    return [("diverged", f"yes: the last costs lie above the first; {advice}")]
+
+
+def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows that say what the pictures are, and what is wrong with them."""
+    classes = sorted(prepared["classes"], key=lambda one: -one["label"])  # the one that is looked for comes first
+    counts = [f"{one['name']} {one['train']:,} + {one['test']:,}" for one in classes]
+    more = f" and {len(counts) - _SHOWN_CLASSES:,} more" if len(counts) > _SHOWN_CLASSES else ""
+    rows = [("classes", ", ".join(counts[:_SHOWN_CLASSES]) + more)]
+    for name, meaning in (
+        ("skipped", "pictures that cannot be read"),
+        ("copies", "test pictures that are in the training set, too"),
+        ("contradictions", "pictures with the pixels of another one and the other label"),
+    ):
+        count = prepared[f"num_{name}"]
+        if count:
+            rows.append((name, f"{count:,}  ({meaning}; metrics/prepare.json names them)"))
+    return rows

@@ -1,0 +1,153 @@
+"""Functions that give the same bits on every machine: exp, log1p, the sigmoid and the mean."""
+
+import math
+from decimal import Decimal
+from functools import cache
+
+import numpy as np
+
+from one_neuron.exact.products import Array
+
+_EXP_LIMIT = 708  # exp(+-708) is still a normal number
+
+
+_STEPS = 64 * 64  # exp looks up e**(j / 4096)
+
+
+_E = Decimal(1).exp()
+
+
+_COARSE = [(Decimal(j) / 64).exp() for j in range(64)]
+
+
+_FINE = [(Decimal(j) / _STEPS).exp() for j in range(64)]
+
+
+_FRACTIONS = np.array([float(coarse * fine) for coarse in _COARSE for fine in _FINE])  # e**(j / 4096)
+
+
+_WHOLES = np.array([float(_E**i) for i in range(-_EXP_LIMIT, _EXP_LIMIT + 1)])  # e**i
+
+
+# exp(r / 4096) - 1 for |r| <= 1/2: the first term left out is below 1e-17.
+_EXPM1_SERIES = [1.0 / (math.factorial(n) * _STEPS**n) for n in range(1, 4)]
+
+
+_SIGMOID_LIMIT = 40  # beyond +-40 the sigmoid is 1 or below 5e-18
+
+
+# atanh(y) / y in y**2 for |y| <= 1/3: the first term left out, y**36 / 37, is below 2e-19.
+_ATANH_SERIES = [1.0 / (2 * n + 1) for n in range(18)]
+
+
+def exp(x: Array) -> Array:
+    """Return e**x to within three units in the last place, x taken into [-708, 708].
+
+    x = i + (j + r) / 4096 with whole numbers i and j, so e**x = e**i e**(j / 4096) e**(r / 4096): two tables and a
+    short Taylor series.
+
+    Parameters
+    ----------
+    x : ndarray of any shape, float64
+
+    Returns
+    -------
+    ndarray of the same shape, float64
+        Positive and finite; nan for nan.
+    """
+    r = np.minimum(np.maximum(x, -_EXP_LIMIT), _EXP_LIMIT) * _STEPS
+    k = np.rint(r)
+    r -= k
+    with np.errstate(invalid="ignore"):  # nan stays nan
+        steps = k.astype(np.int64)
+    power = _WHOLES.take(steps // _STEPS + _EXP_LIMIT, mode="clip") * _FRACTIONS.take(steps % _STEPS)
+    return _times_exp(power, r, np.empty_like(r))
+
+
+def _times_exp(power: Array, r: Array, out: Array) -> Array:
+    """Return power * exp(r / 4096) in `out`, |r| <= 1/2."""
+    first, second, third = _EXPM1_SERIES
+    np.multiply(r, third, out)
+    np.add(out, second, out)
+    np.multiply(out, r, out)
+    np.add(out, first, out)
+    np.multiply(out, r, out)
+    np.multiply(out, power, out)
+    return np.add(out, power, out)
+
+
+class ReverseSigmoid:
+    """1 / (1 + e**u) for arrays of one shape, again and again: in place, with one table instead of two.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        The shape of u.
+    """
+
+    STEPS = float(_STEPS)
+
+    def __init__(self, shape: int | tuple[int, ...]) -> None:
+        self._power, self._r = np.empty(shape), np.empty(shape)
+        self._steps, self._table = np.empty(shape, np.int64), _powers()
+
+    def __call__(self, u: Array, *, numerator: float, out: Array) -> Array:
+        """Return numerator / (1 + e**(u / 4096)) in `out`.
+
+        Where |u / 4096| is above 40, e**40 or e**-40 stands for the exponential.
+
+        Parameters
+        ----------
+        u : ndarray, float64
+            In units of 1 / STEPS.
+        numerator : float
+        out : ndarray, float64
+            Takes the result.
+        """
+        np.rint(u, out)
+        np.subtract(u, out, self._r)
+        np.add(out, _SIGMOID_LIMIT * _STEPS, out)
+        np.maximum(np.minimum(out, 2.0 * _SIGMOID_LIMIT * _STEPS, out=out), 0.0, out=out)
+        np.copyto(self._steps, out, casting="unsafe")
+        self._table.take(self._steps, out=self._power, mode="clip")  # quicker than "raise"
+        _times_exp(self._power, self._r, out)
+        np.add(out, 1.0, out)
+        return np.divide(numerator, out, out)
+
+
+@cache
+def _powers() -> Array:
+    """Return e**(k / 4096) for k = -40 * 4096 ... 40 * 4096: 2.6 MB."""
+    wholes = _WHOLES[_EXP_LIMIT - _SIGMOID_LIMIT : _EXP_LIMIT + _SIGMOID_LIMIT + 1]
+    products: Array = np.multiply.outer(wholes, _FRACTIONS)
+    return products.ravel()[: 2 * _SIGMOID_LIMIT * _STEPS + 1]
+
+
+def log1p(t: Array) -> Array:
+    """Return ln(1 + t) for t in [0, 1] to about three units in the last place: 2 atanh(t / (2 + t)).
+
+    Parameters
+    ----------
+    t : ndarray of any shape, float64, values in [0, 1]
+
+    Returns
+    -------
+    ndarray of the same shape, float64, values in [0, ln 2]
+    """
+    y = t / (t + 2.0)
+    return 2.0 * y * _polynomial(_ATANH_SERIES, y * y)
+
+
+def mean(values: Array) -> float:
+    """Return the mean of the values: their exact sum, rounded once, divided by their number."""
+    return math.fsum(values.ravel().tolist()) / values.size
+
+
+def _polynomial(coefficients: list[float], x: Array) -> Array:
+    """Evaluate a polynomial, constant term first in the list, by Horner's rule."""
+    total = np.asarray(x * coefficients[-1])
+    for coefficient in coefficients[-2:0:-1]:
+        total += coefficient
+        total *= x
+    total += coefficients[0]
+    return total

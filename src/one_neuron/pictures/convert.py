@@ -1,0 +1,166 @@
+"""From a decoded picture to num_px x num_px RGB pixels: upright, eight bits, resized."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from one_neuron.errors import DataError
+from one_neuron.pictures.geometry import Box, cut_strips, find_square, find_stored_box, fit, turn_size
+
+Pixels = NDArray[np.uint8]
+
+
+CHANNELS = 3  # RGB
+BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
+
+
+_STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
+
+
+_DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+_TURN_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
+    """Bring an RGB picture to num_px x num_px; bicubic, every pixel of the original counts.
+
+    Parameters
+    ----------
+    image : Image
+        Mode RGB.
+    num_px : int
+        Height and width of the result, at least 1.
+    resize : {"stretch", "crop", "pad"}
+        "stretch" distorts, as the course did. "crop" takes the largest square from the middle (an odd pixel is left
+        out at the right or at the bottom) and stretches that. "pad" keeps the whole picture and its aspect, in the
+        middle of a BACKGROUND (an odd pixel of which lies at the right or at the bottom); at least one pixel stays.
+
+    Returns
+    -------
+    ndarray of shape (num_px, num_px, 3), uint8
+    """
+    return to_pixels(image, 1, num_px, resize)
+
+
+def resize_pixels(pixels: Pixels, num_px: int, *, resize: str = "stretch") -> Pixels:
+    """Resize pixels of shape (height, width, 3), uint8, as `resize_picture`."""
+    return resize_picture(Image.fromarray(pixels), num_px, resize)
+
+
+def flatten_pictures(pictures: Pixels) -> Pixels:
+    """Unroll pictures of shape (m, num_px, num_px, 3) into rows of shape (m, num_px * num_px * 3), without a copy."""
+    return pictures.reshape(len(pictures), -1)
+
+
+def encode_picture(pixels: Pixels) -> bytes:
+    """Return pixels of shape (height, width, 3), uint8, as the bytes of a PNG file, which keeps every one of them."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def to_pixels(image: Image.Image, orientation: int, num_px: int, resize: str) -> Pixels:
+    """Turn upright, convert to RGB and bring to size."""
+    size = turn_size(image.size, orientation)
+    box = find_square(size) if resize == "crop" else (0, 0, *size)
+    target = fit(size, num_px) if resize == "pad" else (num_px, num_px)
+    small = _shrink(image, orientation, box, target)
+    if resize == "pad":
+        square = Image.new("RGB", (num_px, num_px), BACKGROUND)
+        square.paste(small, ((num_px - target[0]) // 2, (num_px - target[1]) // 2))
+        small = square
+    return np.asarray(small, dtype=np.uint8)
+
+
+def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, int]) -> Image.Image:
+    """Bring a box of the upright picture to the size `target`; a large one in strips, beside which little is in memory.
+
+    Resizing makes one side short after the other. Of a large picture the longer one is the first, so that what is half
+    done is small; else Pillow chooses.
+    """
+    depth = _Depth(image) if image.mode in _DEEP_MODES else None
+
+    def cut(strip: Box) -> Image.Image:
+        stored = find_stored_box(strip, image.size, orientation)
+        part = _to_rgb(image if stored == (0, 0, *image.size) else image.crop(stored), depth)
+        return part.transpose(_TURN_UPRIGHT[orientation]) if orientation in _TURN_UPRIGHT else part
+
+    width, height = box[2] - box[0], box[3] - box[1]
+    if width * height <= _STRIP_PIXELS:
+        return cut(box).resize(target, Image.Resampling.BICUBIC)
+    tall = height > width
+    half_done = Image.new("RGB", (width, target[1]) if tall else (target[0], height))
+    for strip in cut_strips(box, _STRIP_PIXELS, across=tall):
+        part = cut(strip)
+        size = (part.width, target[1]) if tall else (target[0], part.height)
+        place = (strip[0] - box[0], 0) if tall else (0, strip[1] - box[1])
+        half_done.paste(part.resize(size, Image.Resampling.BICUBIC), place)
+    return half_done.resize(target, Image.Resampling.BICUBIC)
+
+
+class _Depth:
+    """How the grey values of a picture with more than eight bits become eight; Pillow's own way turns them white.
+
+    Parameters
+    ----------
+    image : Image
+        Loaded, of one of _DEEP_MODES. Sixteen bits are scaled by 65535 (twelve in a TIFF by 4095), floats and wider
+        numbers by the first of 1 (floats only), 255 and 65535 that none of them exceeds.
+
+    Raises
+    ------
+    DataError
+        If the values fit none of these ranges.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        extremes = []
+        for strip in cut_strips((0, 0, *image.size), _STRIP_PIXELS):
+            values = np.asarray(image.crop(strip))
+            extremes.append((values.min(), values.max()))
+        least, most = float(np.min(extremes)), float(np.max(extremes))
+        if not (least >= 0 and most <= 65535):  # neither holds for nan
+            raise DataError(f"has grey values from {least:g} to {most:g}; scale them: 0 to 1, 0 to 255 or 0 to 65535")
+        tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+        if image.mode.startswith("I;16"):
+            self._white = 4095 if tags.get(258) == (12,) else 65535
+        else:
+            self._white = 1 if image.mode == "F" and most <= 1 else 255 if most <= 255 else 65535
+        self._inverted = tags.get(262) == 0  # white is zero
+        self._transparent = image.info.get("transparency")
+
+    def to_eight_bits(self, image: Image.Image) -> Image.Image:
+        """Return a part of the picture in mode L."""
+        values = np.asarray(image)
+        scaled = values.astype(np.float64) * (255 / self._white)
+        grey = np.rint(255 - scaled if self._inverted else scaled).astype(np.uint8)
+        if self._transparent is not None:
+            grey[values == self._transparent] = BACKGROUND[0]
+        return Image.fromarray(grey)
+
+
+def _to_rgb(image: Image.Image, depth: _Depth | None) -> Image.Image:
+    """Convert any mode to RGB with 8 bits a channel, over BACKGROUND."""
+    if depth is not None:
+        return depth.to_eight_bits(image).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
+        image = Image.alpha_composite(below, image)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy all of it
