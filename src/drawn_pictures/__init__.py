@@ -1,7 +1,8 @@
-"""Pictures that the project draws itself: cats, and animals and things that are none.
+"""The default pictures: drawn cats, and drawn animals and things that are not cats.
 
-They stand in for photographs, so that the experiment runs anywhere, at once, and with the same bytes on every machine:
-all geometry is in whole numbers, all chance comes from SHA-256, and the files are written with fixed options.
+They stand in for photographs, so that the experiment runs offline and with the same bytes on every machine: geometry
+uses integers only, random choices come from SHA-256, and files are written with fixed options. The package imports
+Pillow and the standard library, nothing of ``one_neuron``.
 """
 
 from pathlib import Path
@@ -16,24 +17,24 @@ from drawn_pictures.things import draw_thing
 
 __all__ = ["draw_picture", "draw_pictures"]
 
-# Pictures are drawn three times as large and then averaged down, which makes their edges smooth.
+# Pictures are drawn three times as large and averaged down, which makes their edges smooth.
 FINER = 3
 SIZES = (
     (72, 96), (80, 80), (96, 96), (100, 80), (96, 84), (84, 96), (112, 96), (120, 120), (128, 112), (120, 140),
     (144, 120), (160, 128), (200, 150),
 )  # fmt: skip
-# How much of red, green and blue remains, in percent: daylight, lamps, evening, moonlight, shade. The neuron learns
-# at the course's rate only from rather dark pictures: its descent grows unstable as their mean square grows.
+# Percent of red, green and blue that remain in daylight, lamplight, evening, moonlight and shade. The pictures are
+# rather dark on purpose: gradient descent at the course's learning rate is unstable if their mean square is large.
 LIGHTS = ((100, 96, 90), (100, 88, 72), (94, 86, 100), (82, 88, 100), (92, 96, 90))
-STRENGTH = (88, 100)  # of the light on the whole picture, in percent
-SHADE = (65, 92)  # what the place keeps of that light, in percent
-# How hard the pictures are for one neuron is set here: it sees no shapes, only which pixel is bright on average. The
-# more the subjects differ in size and position, the less it can tell; one percent of the picture matters.
-HEIGHT = (84, 97)  # of the subject, in percent of the picture
-ASIDE = 2  # how far the subject may stand beside the middle, in percent of the width
-FLOOR = (94, 97)  # where it stands, in percent from the top
-ANIMALS = 60  # percent of the pictures without a cat that show another animal
-PNG_RUN_LENGTHS = 3  # zlib's Z_RLE: its result does not depend on how a processor's instructions search for repeats
+STRENGTH = (88, 100)  # brightness of the whole picture, in percent
+SHADE = (65, 92)  # brightness of the background relative to that, in percent
+# These three values decide how hard the task is. One neuron sees no shapes, only which pixels are bright on average:
+# the more the subjects vary in size and position, the lower its accuracy. A change of one percent already shows.
+HEIGHT = (84, 97)  # of the subject, in percent of the picture's height
+ASIDE = 2  # largest distance of the subject from the middle, in percent of the width
+FLOOR = (94, 97)  # the subject's lower edge, in percent from the top
+ANIMALS = 60  # percent of the non-cat pictures that show another animal
+PNG_RUN_LENGTHS = 3  # zlib's Z_RLE: its output does not depend on which CPU instructions search for repeats
 
 
 def draw_picture(seed: int, split: str, index: int) -> tuple[Image.Image, str]:
@@ -42,16 +43,16 @@ def draw_picture(seed: int, split: str, index: int) -> tuple[Image.Image, str]:
     Parameters
     ----------
     seed : int
-        Any whole number; another seed gives other pictures.
+        Any integer; another seed gives other pictures.
     split : str
-        Name of the split, such as ``"train"`` or ``"test"``; splits share no picture.
+        Name of the split, such as ``"train"`` or ``"test"``. Splits share no picture.
     index : int
-        Number of the picture in its split, from 0. The pictures 2k and 2k + 1 are one cat and one that is none.
+        Number of the picture in its split, from 0. Of the pictures 2k and 2k + 1, exactly one shows a cat.
 
     Returns
     -------
     tuple of Image.Image and str
-        The picture in mode RGB and its class, ``"cat"`` or ``"non-cat"``. Both depend on the three arguments only.
+        The picture in mode RGB and its class, ``"cat"`` or ``"non-cat"``. Both depend only on the three arguments.
     """
     first_is_cat = Dice(seed, split, "pair", index // 2).chance(50)
     is_cat = first_is_cat == (index % 2 == 0)
@@ -64,18 +65,18 @@ def draw_picture(seed: int, split: str, index: int) -> tuple[Image.Image, str]:
 
 
 def _lit(picture: Image.Image, light: Colour, strength: int) -> Image.Image:
-    """Return `picture` in a light that leaves some percent of each colour."""
+    """Return `picture` with each colour channel scaled by `light` and by `strength`, both in percent."""
     return picture.point([level * part * strength // 10000 for part in light for level in range(256)])
 
 
 def _set_scene(scene: Image.Image, is_cat: bool, dice: Dice) -> None:
-    """Draw a place, things behind, the subject and something in front of it."""
+    """Draw the background, clutter behind the subject, the subject, and sometimes clutter in front of it."""
     pen = Pen(scene, 0, 0, scene.height)
     wide = scene.width * 100 // scene.height + 1
     dice.choose(PLACES)(pen, dice, wide)
     for _ in range(dice.below(4)):
         clutter(pen, dice, dice.between(0, wide), dice.between(68, 84))
-    # The place lies in the shade, so that the subject stands out.
+    # The background is darkened so that the subject stands out.
     scene.paste(_lit(scene, (100, 100, 100), dice.between(*SHADE)))
     size = min(100, wide) * dice.between(*HEIGHT) // 100
     u = wide // 2 + wide * dice.between(-ASIDE, ASIDE) // 100
@@ -90,21 +91,21 @@ def _set_scene(scene: Image.Image, is_cat: bool, dice: Dice) -> None:
 
 
 def draw_pictures(folder: Path, *, seed: int, num_train: int, num_test: int) -> None:
-    """Write pictures in the layout ``folder/{train,test}/{cat,non-cat}/NNNNN.{png,jpg}``.
+    """Write pictures as ``folder/{train,test}/{cat,non-cat}/NNNNN.{png,jpg}``.
 
     Parameters
     ----------
     folder : Path
-        An empty or absent folder; its parents are made.
+        An empty or absent folder. Its parents are created.
     seed : int
-        Any whole number; another seed gives other pictures.
+        Any integer; another seed gives other pictures.
     num_train, num_test : int
-        Pictures in each split, at least 2. The first ones stay the same when more are asked for.
+        Number of pictures in each split, at least 2. A larger number adds pictures and keeps the first ones.
 
     Raises
     ------
     ValueError
-        A split would get fewer than 2 pictures, and so perhaps only one class.
+        A split would have fewer than 2 pictures, and so perhaps only one class.
     OSError
         The folder cannot be written.
     """
@@ -123,5 +124,5 @@ def _save(picture: Image.Image, stem: Path, dice: Dice) -> None:
     if dice.chance(50):
         picture.save(f"{stem}.png", format="PNG", compress_level=6, compress_type=PNG_RUN_LENGTHS)
     else:
-        # Full colour resolution: no part of a decoder that could smooth colours its own way comes into play.
+        # Full colour resolution, so that no decoder has to interpolate colours (they do it in different ways).
         picture.save(f"{stem}.jpg", format="JPEG", quality=90, subsampling="4:4:4", optimize=False, progressive=False)

@@ -1,4 +1,4 @@
-"""Animals that one might take for a cat: dogs, foxes, rabbits, mice, bears, owls, birds and fish."""
+"""Animals that could be mistaken for a cat: dogs, foxes, rabbits, mice, bears, owls, birds and fish."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def round_eyes(pen: Pen, u: int, v: int, size: int) -> None:
 
 
 def dog_head(pen: Pen, coat: Coat, dice: Dice) -> None:
-    """Draw a dog's head of the radius 100: hanging ears, a long muzzle, a big nose and perhaps the tongue."""
+    """Draw a dog's head of radius 100: hanging or pointed ears, a long muzzle, a big nose and sometimes the tongue."""
     ear = coat.dark if coat.pattern in ("plain", "points", "tabby") else coat.spot
     ear = mix(ear, BLACK, 15)
     pen.disc(0, 0, 92, 92, coat.fur)
@@ -113,7 +113,7 @@ Head = Callable[[Pen, Coat, Dice], None]
 
 
 def tail_of(figure: Figure, coat: Coat, kind: Head, root: tuple[int, int]) -> None:
-    """Draw the tail that belongs to a head, from its root near the animal's back."""
+    """Draw the tail that goes with a kind of head, from its root near the animal's back."""
     u, v = root
     if kind is fox_head:
         figure.curve(root, (u + 22, v + 2), (u + 26, v - 22), (6, 12), coat.fur)
@@ -127,13 +127,13 @@ def tail_of(figure: Figure, coat: Coat, kind: Head, root: tuple[int, int]) -> No
 
 
 def set_head(pen: Pen, coat: Coat, dice: Dice, kind: Head) -> None:
-    """Draw a head and the shadow that it throws on the body."""
+    """Draw a head and its shadow on the body."""
     chin_shadow(pen, coat)
     kind(pen, coat, dice)
 
 
 def furry(figure: Figure, coat: Coat, dice: Dice, kind: Head) -> None:
-    """Draw a four-legged animal with one of the heads, in one of a cat's poses."""
+    """Draw a four-legged animal with the given kind of head, in one of a cat's poses."""
     pose = dice.below(10)
     if kind is rabbit_head:
         figure = figure.within(0, 8, 84)  # room for the ears
@@ -222,7 +222,7 @@ HEADS: tuple[Head, ...] = (
 
 
 def draw_animal(figure: Figure, scene: Image.Image, dice: Dice) -> None:
-    """Draw an animal that is no cat and set it into `scene`."""
+    """Draw an animal other than a cat and paste it into `scene`."""
     coat = roll_coat(dice)
     if dice.chance(72):
         kind = dice.choose(HEADS)
@@ -230,7 +230,7 @@ def draw_animal(figure: Figure, scene: Image.Image, dice: Dice) -> None:
             fur, dark, light = FURS[dice.choose(("orange", "orange", "cinnamon", "white"))]
             coat = Coat(fur, dark, light, dark, "plain", coat.eyes)
         elif kind is not dog_head and coat.pattern == "tabby":
-            coat = replace(coat, pattern="plain")  # with stripes a bear would be a tiger, and so a cat
+            coat = replace(coat, pattern="plain")  # a striped bear would look like a tiger, which is a cat
         furry(figure, coat, dice, kind)
     else:
         dice.choose((owl, bird, bird, fish))(figure, coat, dice)

@@ -1,4 +1,4 @@
-"""Coats and bodies that cats share with the animals that could be taken for one."""
+"""Coats and bodies that cats share with the animals that could be mistaken for one."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ COLLARS: tuple[Colour, ...] = ((186, 44, 44), (44, 96, 170), (60, 130, 84), (190
 
 @dataclass(frozen=True)
 class Coat:
-    """The colours of an animal and how they are laid out."""
+    """The colours of an animal and their pattern."""
 
     fur: Colour
     dark: Colour
@@ -39,27 +39,27 @@ class Coat:
 
     @property
     def ends(self) -> Colour:
-        """Ears, tail and paws: dark in a coat with points."""
+        """Ears and tail: dark in a coat with points."""
         return self.dark if self.pattern == "points" else self.fur
 
     @property
     def paws(self) -> Colour:
-        """What the animal stands on: light in a tuxedo."""
+        """Paws: white in a tuxedo coat."""
         return SHINE if self.pattern == "tuxedo" else mix(self.ends, self.light, 25)
 
     @property
     def chest(self) -> Colour:
-        """The front: a white shirt in a tuxedo."""
+        """Chest: white in a tuxedo coat."""
         return SHINE if self.pattern == "tuxedo" else mix(self.fur, self.light, 45)
 
     @property
     def rim(self) -> Colour:
-        """A line around the animal that shows on its fur and on most places."""
+        """Outline of the animal, visible against its fur and most backgrounds."""
         return mix(self.dark, BLACK, 55) if sum(self.fur) > 200 else mix(self.light, self.fur, 25)
 
 
 def roll_coat(dice: Dice) -> Coat:
-    """Return one of many coats."""
+    """Return a random coat."""
     name = dice.choose(tuple(FURS))
     pattern = dice.choose(PATTERNS)
     if pattern == "points":
@@ -77,7 +77,7 @@ def roll_coat(dice: Dice) -> Coat:
 
 
 def dress(pen: Pen, coat: Coat, width: int, height: int) -> None:
-    """Lay the pattern on a body that spans `width` and `height` to each side of the pen's origin."""
+    """Draw the coat's pattern on a body that extends `width` and `height` to each side of the pen's origin."""
     marker = pen.marker()
     if coat.pattern == "tabby":
         for step in (-2, -1, 0, 1, 2):
@@ -91,7 +91,7 @@ def dress(pen: Pen, coat: Coat, width: int, height: int) -> None:
 
 
 def tail(pen: Pen, coat: Coat, points: tuple[tuple[int, int], tuple[int, int], tuple[int, int]], width: int) -> None:
-    """Draw a tail along the three points of a curve."""
+    """Draw a tail along the quadratic curve that the three points define."""
     colour = coat.spot if coat.pattern == "patches" else coat.ends
     pen.curve(*points, (width, width * 3 // 4), colour)
     if coat.pattern in ("tabby", "tuxedo"):
@@ -102,7 +102,7 @@ def tail(pen: Pen, coat: Coat, points: tuple[tuple[int, int], tuple[int, int], t
 
 
 def sitting(pen: Pen, coat: Coat) -> None:
-    """Draw a body that sits and faces the viewer; its head belongs at (0, -20)."""
+    """Draw a sitting body that faces the viewer; the head belongs at (0, -20)."""
     pen.disc(0, 24, 27, 26, coat.fur)
     pen.disc(0, 4, 18, 24, coat.fur)
     dress(pen.within(0, 18, 100), coat, 26, 26)
@@ -116,12 +116,12 @@ def sitting(pen: Pen, coat: Coat) -> None:
 
 
 def chin_shadow(pen: Pen, coat: Coat) -> None:
-    """Shade what lies just below a head of the radius 100, so that the head stands out from its own fur."""
+    """Darken the fur just below a head of radius 100, so that the head stands out from the body."""
     pen.marker().disc(0, 14, 106, 88, mix(coat.fur, BLACK, 24))
 
 
 def collar(pen: Pen, dice: Dice) -> None:
-    """Perhaps put a collar with a bell on an animal that sits, below its head."""
+    """Draw a collar with a bell below the head of a sitting animal, in 40 of 100 cases."""
     if dice.chance(40):
         marker = pen.marker()
         marker.curve((-15, -4), (0, 8), (15, -4), (2, 2), dice.choose(COLLARS))
@@ -129,7 +129,7 @@ def collar(pen: Pen, dice: Dice) -> None:
 
 
 def walking(pen: Pen, coat: Coat, stride: int) -> None:
-    """Draw a body that walks to the left; its head belongs at (-36, -14) and its tail at (34, 2)."""
+    """Draw a body that walks to the left; the head belongs at (-36, -14) and the tail at (34, 2)."""
     far = mix(coat.fur, coat.dark, 50)
     for u, lean in ((-16, stride), (24, -stride)):
         pen.limb((u, 16), (u + lean, 46), 5, far)
@@ -144,7 +144,7 @@ def walking(pen: Pen, coat: Coat, stride: int) -> None:
 
 
 def lying(pen: Pen, coat: Coat) -> None:
-    """Draw a body that rests on its folded paws; its head belongs at (-26, 2)."""
+    """Draw a body that rests on its folded paws; the head belongs at (-26, 2)."""
     pen.disc(6, 26, 46, 22, coat.fur)
     pen.disc(22, 20, 28, 24, coat.fur)
     dress(pen.within(14, 22, 100), coat, 36, 24)

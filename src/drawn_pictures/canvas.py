@@ -1,7 +1,7 @@
-"""Seeded dice and shapes in whole numbers: everything that the pictures are made of.
+"""Seeded random choices and shapes with integer coordinates, of which the pictures are made.
 
-Nothing here computes with fractions. Sine tables, rotations and Pillow's own polygons, arcs and thick lines go through
-floating point, whose last bit may differ between processors and maths libraries; a picture would then differ too.
+Nothing here uses floating point, whose last bit may differ between CPUs and maths libraries and would change the
+picture. That rules out sine tables, rotations, and Pillow's own polygons, arcs and thick lines.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ WORD_BYTES = 4
 
 
 class Dice:
-    """A stream of whole numbers that depends only on its key, on every machine and in every version of Python.
+    """Random integers that depend only on a key, on every machine and in every version of Python.
 
     Parameters
     ----------
     *key : object
-        Parts of the key; their text is hashed.
+        Parts of the key; `str` of each is hashed.
     """
 
     def __init__(self, *key: object) -> None:
@@ -33,7 +33,7 @@ class Dice:
         self._words: list[int] = []
 
     def _word(self) -> int:
-        """Return the next 32 bits: SHA-256 of the key and a counter, cut into words."""
+        """Return the next 32 bits of SHA-256(key, counter)."""
         if not self._words:
             digest = hashlib.sha256(self._key + self._digests.to_bytes(8, "big")).digest()
             self._digests += 1
@@ -42,11 +42,11 @@ class Dice:
         return self._words.pop()
 
     def below(self, n: int) -> int:
-        """Return a number from 0 to `n` - 1."""
+        """Return an integer from 0 to `n` - 1."""
         return self._word() * n >> 32
 
     def between(self, low: int, high: int) -> int:
-        """Return a number from `low` to `high`, both included."""
+        """Return an integer from `low` to `high`, both included."""
         return low + self.below(high - low + 1)
 
     def choose(self, options: Sequence[T]) -> T:
@@ -54,7 +54,7 @@ class Dice:
         return options[self.below(len(options))]
 
     def chance(self, percent: int) -> bool:
-        """Return True in `percent` of 100 cases."""
+        """Return True with a probability of `percent` / 100."""
         return self.below(100) < percent
 
 
@@ -65,7 +65,7 @@ def mix(one: Colour, other: Colour, percent: int) -> Colour:
 
 
 def spans(points: Sequence[Point], height: int) -> list[tuple[int, list[int]]]:
-    """Return for each row from 0 to `height` - 1 where the outline through `points` crosses it, from left to right."""
+    """Return (y, sorted x of the crossings with the outline through `points`) for each row from 0 to `height` - 1."""
     rows: dict[int, list[int]] = {}
     for one, other in zip(points, [*points[1:], points[0]], strict=True):
         (xa, ya), (xb, yb) = (one, other) if one[1] <= other[1] else (other, one)
@@ -77,7 +77,7 @@ def spans(points: Sequence[Point], height: int) -> list[tuple[int, list[int]]]:
 def fill(draw: ImageDraw.ImageDraw, rows: list[tuple[int, list[int]]], colour: Colour | int) -> None:
     """Fill the rows that `spans` found."""
     if all(len(crossings) == 2 for _, crossings in rows):
-        # One thin line that goes to and fro over the rows: a single call, and Pillow steps thin lines in integers.
+        # One thin line that zigzags over the rows: a single call, and Pillow draws thin lines with integers.
         path: list[int] = []
         for y, (left, right) in rows:
             path += (left, y, right, y) if y % 2 else (right, y, left, y)
@@ -89,20 +89,20 @@ def fill(draw: ImageDraw.ImageDraw, rows: list[tuple[int, list[int]]], colour: C
 
 
 class Pen:
-    """Draws shapes in its own frame: an origin, a unit of 100 steps, and perhaps mirrored.
+    """Draws shapes in its own coordinates, called steps: with an origin, a scale, and optionally mirrored.
 
     Parameters
     ----------
     sheet : Image.Image
-        Where the colours go (mode RGB).
+        The picture to draw on (mode RGB).
     x, y : int
         The origin, in pixels of the sheet.
     unit : int
         Pixels in 100 steps; at least 1.
     mirrored : bool
-        Draw to the left what is given to the right.
+        Flip left and right.
     shape : Image.Image, optional
-        A mask (mode 1) in which the pen also marks whatever it covers.
+        A mask (mode 1) in which the pen marks every pixel it covers.
     """
 
     def __init__(
@@ -113,26 +113,26 @@ class Pen:
         self._cut = None if shape is None else ImageDraw.Draw(shape)
 
     def within(self, u: int, v: int, unit: int) -> Self:
-        """Return a pen on the same sheet whose origin is at (u, v) and whose 100 steps are `unit` of this pen's."""
+        """Return a pen with its origin at (u, v), whose 100 steps are `unit` steps of this pen."""
         x, y = self.at(u, v)
         size = max(1, self.unit * unit // 100)
         return type(self)(self.sheet, x, y, size, mirrored=self.mirrored, shape=self.shape)
 
     def marker(self) -> "Pen":
-        """Return a pen in the same frame that colours only: marks beyond the outline of the figure are cut off."""
+        """Return a pen with the same coordinates that does not mark the mask: it cannot extend the figure's outline."""
         return self.on(self.sheet)
 
     def on(self, sheet: Image.Image) -> "Pen":
-        """Return a pen in the same frame on another sheet."""
+        """Return a pen with the same coordinates on another sheet, without a mask."""
         return Pen(sheet, self.x, self.y, self.unit, mirrored=self.mirrored)
 
     def at(self, u: int, v: int) -> Point:
-        """Return the pixel of the step (u, v)."""
+        """Return the pixel (x, y) of the point (u, v)."""
         across = u * self.unit // 100
         return self.x + (-across if self.mirrored else across), self.y + v * self.unit // 100
 
     def disc(self, u: int, v: int, ru: int, rv: int, colour: Colour) -> None:
-        """Draw an ellipse with the centre (u, v) and the radii ru and rv."""
+        """Draw an ellipse with centre (u, v) and radii ru and rv."""
         x, y = self.at(u, v)
         rx, ry = ru * self.unit // 100, rv * self.unit // 100
         self._ellipse((x - rx, y - ry, x + rx, y + ry), colour)
@@ -169,12 +169,12 @@ class Pen:
         self.disc(-u, v, ru, rv, colour)
 
     def curve(self, start: Point, bend: Point, end: Point, widths: tuple[int, int], colour: Colour) -> None:
-        """Draw a soft band from `start` to `end`, pulled towards `bend`, as a chain of discs.
+        """Draw a band with round ends along a quadratic Bezier curve, as a chain of discs.
 
         Parameters
         ----------
         start, bend, end : tuple of int
-            The three points of a quadratic Bezier curve.
+            The control points of the curve.
         widths : tuple of int
             Radius of the band at its start and at its end, in steps.
         colour : tuple of int
@@ -191,12 +191,12 @@ class Pen:
             self._ellipse((x - radius, y - radius, x + radius, y + radius), colour)
 
     def limb(self, start: Point, end: Point, width: int, colour: Colour) -> None:
-        """Draw a straight band with round ends and the radius `width`."""
+        """Draw a straight band with round ends of radius `width`."""
         middle = ((start[0] + end[0]) // 2, (start[1] + end[1]) // 2)
         self.curve(start, middle, end, (width, width), colour)
 
     def fade(self, v0: int, v1: int, top: Colour, bottom: Colour) -> None:
-        """Fill the whole width from v0 down to v1 with a colour that goes from `top` to `bottom`."""
+        """Fill the whole width between v0 and v1 with a gradient from `top` to `bottom`."""
         bands = max(1, (v1 - v0) // 2)
         for band in range(bands):
             _, y0 = self.at(0, v0 + (v1 - v0) * band // bands)
@@ -206,17 +206,17 @@ class Pen:
 
 
 class Figure(Pen):
-    """A pen on a sheet of its own, whose drawing is then set into a scene with a rim around it."""
+    """A pen on a separate sheet, whose drawing is pasted into a scene with a rim around it."""
 
     @classmethod
     def above(cls, scene: Image.Image, x: int, y: int, unit: int, *, mirrored: bool) -> Self:
-        """Return a figure at the pixel (x, y) of `scene` whose 100 steps are `unit` pixels."""
+        """Return a figure with its origin at the pixel (x, y) of `scene`, whose 100 steps are `unit` pixels."""
         return cls(Image.new("RGB", scene.size), x, y, unit, mirrored=mirrored, shape=Image.new("1", scene.size))
 
     def settle(self, scene: Image.Image, rim: Colour) -> None:
-        """Set the figure into `scene` with a rim around it."""
+        """Paste the figure into `scene` with a rim around it."""
         if self.shape is None:
-            raise ValueError("a figure needs a shape")
+            raise ValueError("a figure needs a mask: create it with Figure.above")
         box = self.shape.getbbox()
         if box is None:
             return

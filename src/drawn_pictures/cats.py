@@ -1,4 +1,4 @@
-"""Cats: faces with pointed ears, slit eyes and whiskers, and the poses they take."""
+"""Cats: faces with pointed ears, slit pupils and whiskers, in several poses."""
 
 from collections.abc import Callable
 
@@ -22,14 +22,17 @@ from drawn_pictures.canvas import Dice, Figure, Pen, mix
 
 
 def ears(pen: Pen, coat: Coat, *, inside: bool) -> None:
-    """Draw two upright pointed ears; from behind one sees no inside, and the fur must tell them from a dark place."""
+    """Draw two upright pointed ears, seen from the front (`inside`) or from behind.
+
+    From behind they are mixed with the colour of the fur: dark ears would vanish against a dark background.
+    """
     pen.pair(((-100, -20), (-92, -142), (-14, -74)), coat.ends if inside else mix(coat.ends, coat.fur, 50))
     if inside:
         pen.pair(((-86, -50), (-82, -118), (-36, -78)), mix(PINK, coat.dark, 30))
 
 
 def markings(pen: Pen, coat: Coat) -> None:
-    """Lay the coat's pattern on the face."""
+    """Draw the coat's pattern on the face."""
     marker = pen.marker()
     if coat.pattern == "tabby":
         for u in (-30, 0, 30):
@@ -47,7 +50,7 @@ def markings(pen: Pen, coat: Coat) -> None:
 
 
 def eyes(pen: Pen, coat: Coat, look: int, *, shut: bool) -> None:
-    """Draw two eyes with slit pupils that look to one side, or shut in a nap."""
+    """Draw two eyes with slit pupils moved sideways by `look`, or shut eyes."""
     for side in (-1, 1):
         u = side * 44
         if shut:
@@ -61,7 +64,7 @@ def eyes(pen: Pen, coat: Coat, look: int, *, shut: bool) -> None:
 
 
 def face(pen: Pen, coat: Coat, look: int, *, shut: bool = False) -> None:
-    """Draw a cat's head of the radius 100 around the pen's origin."""
+    """Draw a cat's head of radius 100 around the pen's origin."""
     chin_shadow(pen, coat)
     ears(pen, coat, inside=True)
     pen.pair(((-80, 10), (-126, 50), (-40, 78)), coat.fur)
@@ -77,14 +80,14 @@ def face(pen: Pen, coat: Coat, look: int, *, shut: bool = False) -> None:
 
 
 def whiskers(pen: Pen, coat: Coat) -> None:
-    """Draw the whiskers, which stand out over the rim of the head."""
+    """Draw the whiskers, which extend beyond the outline of the head."""
     colour = SHINE if sum(coat.fur) < 560 else mix(coat.dark, BLACK, 30)
     for v, end in ((42, 20), (52, 54), (62, 86)):
         pen.pair(((-36, v - 3), (-150, end), (-36, v + 3)), colour)
 
 
 def back_of_head(pen: Pen, coat: Coat) -> None:
-    """Draw a head that looks away."""
+    """Draw a head seen from behind."""
     chin_shadow(pen, coat)
     ears(pen, coat, inside=False)
     pen.disc(0, 0, 104, 90, coat.fur)
@@ -97,7 +100,7 @@ def back_of_head(pen: Pen, coat: Coat) -> None:
 
 
 def head(figure: Figure, coat: Coat, dice: Dice, place: tuple[int, int, int], *, naps: bool = False) -> Pen:
-    """Draw a face at (u, v) with a radius, and return the pen of its frame for the whiskers."""
+    """Draw a face at `place` (u, v, radius), and return its pen, with which the whiskers are drawn later."""
     pen = figure.within(*place)
     face(pen, coat, dice.between(-8, 8), shut=naps)
     return pen
@@ -128,7 +131,7 @@ def walks(figure: Figure, coat: Coat, dice: Dice) -> Pen:
 
 
 def lies(figure: Figure, coat: Coat, dice: Dice) -> Pen:
-    """Draw a cat that lies like a loaf, sometimes asleep."""
+    """Draw a cat lying on its folded paws, sometimes asleep."""
     lying(figure, coat)
     tail(figure, coat, ((46, 34), (44, 52), (2, 45)), 5)
     return head(figure, coat, dice, (-26, dice.between(4, 9), dice.between(20, 23)), naps=dice.chance(35))
@@ -157,14 +160,14 @@ def peeks(figure: Figure, coat: Coat, dice: Dice) -> Pen:
     return pen
 
 
-# How often a pose occurs: mostly with the face to the viewer, as people photograph cats.
+# How often each pose occurs: mostly facing the viewer, as in photographs of cats.
 POSES: tuple[Callable[[Figure, Coat, Dice], Pen | None], ...] = (
     *(sits,) * 4, *(close_up,) * 4, walks, lies, lies, turns_away, peeks,
 )  # fmt: skip
 
 
 def draw_cat(figure: Figure, scene: Image.Image, dice: Dice) -> None:
-    """Draw a cat with a figure's pen and set it into `scene`."""
+    """Draw a cat and paste it into `scene`."""
     coat = roll_coat(dice)
     seen_face = dice.choose(POSES)(figure, coat, dice)
     figure.settle(scene, coat.rim)

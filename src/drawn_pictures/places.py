@@ -1,4 +1,4 @@
-"""Places in which a picture may be set, and the clutter that stands around in them."""
+"""Backgrounds of the pictures, and the clutter in front of them."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from drawn_pictures.bodies import BLACK, SHINE
 from drawn_pictures.canvas import Colour, Dice, Pen, mix
 from drawn_pictures.things import LEAF, LIT, PAINTS
 
-# A place is drawn in a frame that is 100 steps high and `wide` steps wide, with its floor below the step 60 or so.
+# A background is 100 steps high and `wide` steps wide; its floor begins at about step 60.
 DULL: tuple[Colour, ...] = ((92, 60, 54), (54, 72, 96), (66, 84, 66), (96, 82, 54), (74, 58, 88), (64, 64, 70))
 
 
 def sky(pen: Pen, dice: Dice, wide: int, ground: int) -> None:
-    """Fill the sky: day, evening or overcast, with clouds."""
+    """Fill the sky down to `ground`: day, evening or overcast, with clouds."""
     top, low = dice.choose(
         (((40, 88, 150), (112, 150, 176)), ((60, 48, 96), (190, 106, 74)), ((70, 80, 92), (112, 118, 122)))
     )
@@ -23,7 +23,7 @@ def sky(pen: Pen, dice: Dice, wide: int, ground: int) -> None:
 
 
 def room(pen: Pen, dice: Dice, wide: int) -> None:
-    """Draw a living room: a wall with a window or a picture, perhaps a sofa, and a rug."""
+    """Draw a living room: a wall with a window or a picture, sometimes a sofa, and a rug."""
     wall, floor = dice.choose(DULL), dice.choose(((96, 62, 40), (74, 50, 40), (84, 76, 70)))
     pen.fade(0, 66, mix(wall, BLACK, 25), wall)
     if dice.chance(40):
@@ -41,7 +41,7 @@ def room(pen: Pen, dice: Dice, wide: int) -> None:
 
 
 def sofa(pen: Pen, dice: Dice, u: int) -> None:
-    """Draw a sofa that begins at u."""
+    """Draw a sofa with its left end at u."""
     cloth = mix(dice.choose(PAINTS), BLACK, 35)
     pen.box(u, 40, u + 62, 72, cloth)
     pen.box(u - 2, 60, u + 64, 78, mix(cloth, SHINE, 10))
@@ -99,7 +99,7 @@ def street(pen: Pen, dice: Dice, wide: int) -> None:
 
 
 def night(pen: Pen, dice: Dice, wide: int) -> None:
-    """Draw a night on the roofs: moon, stars and chimneys."""
+    """Draw roofs at night: moon, stars and a chimney."""
     pen.fade(0, 76, (12, 16, 44), (44, 50, 92))
     for _ in range(dice.between(8, 22)):
         pen.disc(dice.between(0, wide), dice.between(0, 60), 1, 1, (190, 194, 210))
@@ -148,7 +148,7 @@ PLACES: tuple[Callable[[Pen, Dice, int], None], ...] = (room, room, kitchen, gar
 
 
 def clutter(pen: Pen, dice: Dice, u: int, v: int) -> None:
-    """Draw one small thing that stands at (u, v)."""
+    """Draw one small thing standing at (u, v)."""
     kind, colour = dice.below(6), mix(dice.choose(PAINTS), BLACK, 15)
     if kind == 0:
         pen.disc(u, v - 7, 7, 7, colour)

@@ -1,6 +1,6 @@
-"""A contact sheet of drawn pictures for the documentation: ``python -m drawn_pictures.sheet FILE.png``."""
+"""Write a contact sheet of drawn pictures for the documentation: ``python -m drawn_pictures.sheet FILE.png``."""
 
-import sys
+import argparse
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -15,7 +15,7 @@ ROWS = ("cat", "cat", "non-cat", "non-cat")
 
 
 def contact_sheet(seed: int) -> Image.Image:
-    """Return a sheet with two rows of cats and two of other pictures: the first ones of the training set.
+    """Return a sheet of the first training pictures: two rows of cats and two of other pictures.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def contact_sheet(seed: int) -> Image.Image:
     Returns
     -------
     Image.Image
-        Each picture squeezed into a square, as the neuron gets it.
+        Each picture is stretched to a square, as it is for the neuron.
     """
     sheet = Image.new("RGB", (MARGIN + COLUMNS * (SIDE + GAP), len(ROWS) * (SIDE + GAP) + GAP), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
@@ -47,4 +47,6 @@ def contact_sheet(seed: int) -> Image.Image:
 
 
 if __name__ == "__main__":
-    contact_sheet(1).save(Path(sys.argv[1]), optimize=True)
+    parser = argparse.ArgumentParser(prog="python -m drawn_pictures.sheet", description="Write a contact sheet.")
+    parser.add_argument("file", type=Path, help="the PNG file to write")
+    contact_sheet(seed=1).save(parser.parse_args().file, format="PNG", optimize=True)

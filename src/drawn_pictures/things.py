@@ -1,4 +1,4 @@
-"""Things that are no animal at all: houses, cars, flowers, trees, balls, cups, lamps and teapots."""
+"""Things that are not animals: houses, cars, flowers, trees, balls, cups, lamps and teapots."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from drawn_pictures.bodies import BLACK, FURS, SHINE
 from drawn_pictures.canvas import Colour, Dice, Figure, mix
 
 PAINTS: tuple[Colour, ...] = ((176, 58, 48), (54, 96, 150), (60, 122, 84), (206, 158, 58), (126, 78, 132))
-# Things cover less of a picture than cats do; that mostly light ones occur keeps the mean colour from telling them.
+# Things cover less of a picture than cats do. Mostly light colours keep the mean colour from giving the class away.
 FUR_LIKE = ("orange", "orange", "cream", "cream", "white", "white", "cinnamon", "grey", "blue")
 GLASS = (130, 172, 190)
 LIT = (250, 206, 110)
@@ -16,7 +16,7 @@ LEAF = (62, 116, 58)
 
 
 def paint(dice: Dice) -> Colour:
-    """Return a colour: more often one that a cat could have than a gaudy one."""
+    """Return a colour: in 70 of 100 cases one that a cat could have, otherwise a bright one."""
     return FURS[dice.choose(FUR_LIKE)][0] if dice.chance(70) else mix(dice.choose(PAINTS), SHINE, 15)
 
 
@@ -60,7 +60,7 @@ def flower(figure: Figure, dice: Dice) -> None:
 
 
 def tree(figure: Figure, dice: Dice) -> None:
-    """Draw a tree: round or a pointed fir."""
+    """Draw a tree: a fir, or a round tree with fruit."""
     leaves = dice.choose(((96, 152, 78), (70, 132, 92), (212, 144, 54), (206, 104, 62)))
     figure.polygon(((-7, 50), (-5, 0), (5, 0), (7, 50)), (92, 62, 42))
     if dice.chance(50):
@@ -121,6 +121,6 @@ THINGS: tuple[Callable[[Figure, Dice], None], ...] = (house, car, flower, tree, 
 
 
 def draw_thing(figure: Figure, scene: Image.Image, dice: Dice) -> None:
-    """Draw a thing and set it into `scene`."""
+    """Draw a thing and paste it into `scene`."""
     dice.choose(THINGS)(figure, dice)
     figure.settle(scene, BLACK)

@@ -1,7 +1,10 @@
-"""The drawn pictures: the same bytes everywhere, both classes, and no shape that floating point has a say in."""
+"""The drawn pictures: the same bytes everywhere, both classes, and no floating point on the way."""
 
 import ast
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ import drawn_pictures
 from drawn_pictures import draw_picture, draw_pictures
 from drawn_pictures.canvas import Dice, Pen, spans
 
-# Of the names, file bytes and pixels of 12 + 12 pictures; a new value means that every published number changes too.
+# SHA-256 of the names, file bytes and pixels of 12 + 12 pictures. If it changes, so does every published number.
 PINNED = "757f45b4313532f6491bbc1002d4861f34f4246f18d9e19346b350e795db3e46"
 
 FORBIDDEN = {
@@ -22,7 +25,7 @@ SOURCES = sorted(Path(drawn_pictures.__file__).parent.glob("*.py"))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the bytes of all files below `folder`, by their path in it."""
+    """Return the bytes of all files below `folder` by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.*"))}
 
 
@@ -41,7 +44,7 @@ def test_same_arguments_give_the_same_bytes(drawn: Path, tmp_path: Path) -> None
 
 
 def test_bytes_are_the_published_ones(drawn: Path) -> None:
-    """A change of any drawing is noticed."""
+    """Names, file bytes and pixels have the pinned SHA-256."""
     digest = hashlib.sha256()
     for name, data in contents(drawn).items():
         digest.update(name.encode() + data)
@@ -65,7 +68,7 @@ def test_another_seed_gives_other_pictures(drawn: Path, tmp_path: Path) -> None:
 
 
 def test_train_and_test_share_no_picture(drawn: Path) -> None:
-    """The splits are drawn apart."""
+    """The splits differ in every picture."""
     split = {kind: {data for name, data in contents(drawn).items() if name.startswith(kind)} for kind in ("tr", "te")}
     assert len(split["tr"]) == len(split["te"]) == 12
     assert not split["tr"] & split["te"]
@@ -73,14 +76,14 @@ def test_train_and_test_share_no_picture(drawn: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_smallest_splits_hold_both_classes(seed: int, tmp_path: Path) -> None:
-    """Two pictures are one cat and one other."""
+    """Two pictures are one cat and one non-cat."""
     draw_pictures(tmp_path, seed=seed, num_train=2, num_test=2)
     folders = sorted(Path(name).parent.as_posix() for name in contents(tmp_path))
     assert folders == ["test/cat", "test/non-cat", "train/cat", "train/non-cat"]
 
 
 def test_neither_class_always_comes_first() -> None:
-    """The order of a pair is left to chance."""
+    """The order within a pair is random."""
     assert {draw_picture(1, "train", index)[1] for index in range(0, 20, 2)} == {"cat", "non-cat"}
 
 
@@ -139,8 +142,38 @@ def test_only_whole_numbers_are_used(path: Path) -> None:
     assert not used & FORBIDDEN
 
 
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
+def test_the_package_stands_alone(path: Path) -> None:
+    """It imports Pillow, itself and the standard library: nothing of one_neuron."""
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(str(node.module).split(".")[0])
+    assert imported - sys.stdlib_module_names <= {"PIL", "drawn_pictures"}
+
+
+def test_the_contact_sheet_is_the_one_in_the_documentation(tmp_path: Path) -> None:
+    """`python -m drawn_pictures.sheet FILE.png` writes the pixels of docs/pictures/drawn.png."""
+    sources = SOURCES[0].parents[1]
+    subprocess.run(
+        [sys.executable, "-W", "error", "-m", "drawn_pictures.sheet", str(tmp_path / "sheet.png")],
+        env={**os.environ, "PYTHONPATH": str(sources)},
+        check=True,
+        timeout=60,
+    )
+    with (
+        Image.open(tmp_path / "sheet.png") as sheet,
+        Image.open(sources.parent / "docs/pictures/drawn.png") as published,
+    ):
+        assert sheet.size == published.size
+        assert sheet.tobytes() == published.tobytes()
+
+
 def test_polygons_do_not_reach_pillow() -> None:
-    """All polygons are filled by our own rows."""
+    """All polygons are filled row by row by `Pen.polygon`."""
     calls = [
         ast.unparse(node.func)
         for path in SOURCES
@@ -152,7 +185,7 @@ def test_polygons_do_not_reach_pillow() -> None:
 
 
 def test_dice_are_pinned_and_stay_in_range() -> None:
-    """The stream of numbers is the same everywhere."""
+    """The first number is pinned, and every method keeps to its range."""
     assert [Dice(1, "train", 0).below(1000) for _ in range(2)] == [455] * 2
     dice = Dice("ranges")
     assert {dice.between(-1, 2) for _ in range(200)} == {-1, 0, 1, 2}
@@ -161,7 +194,7 @@ def test_dice_are_pinned_and_stay_in_range() -> None:
 
 
 def test_a_triangle_is_filled_row_by_row() -> None:
-    """Rows end where the edges are."""
+    """Rows begin and end at the edges."""
     assert spans([(0, 0), (4, 0), (0, 4)], 3) == [(0, [0, 4]), (1, [0, 3]), (2, [0, 2])]
     sheet = Image.new("RGB", (8, 8))
     Pen(sheet, 0, 0, 100).polygon([(1, 1), (6, 1), (6, 6), (1, 6)], (9, 9, 9))
