@@ -8,15 +8,14 @@ from one_neuron.system.command import run_command
 def main() -> None:
     """Draw all pictures anew."""
     import shutil
-    from pathlib import Path
 
     from drawn_pictures import draw_pictures
+    from one_neuron.layout import DRAWN_FOLDER
     from one_neuron.settings.params import load_settings
 
     draw = load_settings().draw
-    drawn = Path("data/drawn")
-    shutil.rmtree(drawn, ignore_errors=True)
-    draw_pictures(drawn, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test)
+    shutil.rmtree(DRAWN_FOLDER, ignore_errors=True)
+    draw_pictures(DRAWN_FOLDER, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,19 @@ from one_neuron.system.command import run_command
 def main() -> None:
     """Compare predictions with labels on the training and the test set."""
     import os
-    from pathlib import Path
 
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     from one_neuron import neuron, plots
+    from one_neuron.layout import (
+        COSTS_FILE,
+        EVALUATE_METRICS,
+        MODEL_FILE,
+        PLOTS_FOLDER,
+        PREDICTIONS_FILE,
+        TEST_FILE,
+        TRAIN_FILE,
+    )
     from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.model import load_model
@@ -20,8 +28,8 @@ def main() -> None:
     from one_neuron.system.files import read_costs, write_csv, write_json
 
     num_mistakes = load_settings().evaluate.num_mistakes
-    model = load_model(Path("models/model.h5"))
-    train, test = load_prepared(Path("data/prepared/train.h5")), load_prepared(Path("data/prepared/test.h5"))
+    model = load_model(MODEL_FILE)
+    train, test = load_prepared(TRAIN_FILE), load_prepared(TEST_FILE)
     z_train, z_test = (neuron.compute_z(prepared.X, model.parameters) for prepared in (train, test))
     train_metrics = evaluate(z_train, train.Y, threshold=model.threshold)
     test_metrics = evaluate(z_test, test.Y, threshold=model.threshold)
@@ -30,9 +38,8 @@ def main() -> None:
         "test_accuracy": test_metrics.pop("accuracy"),
         "baseline_accuracy": baseline_accuracy(test.Y),
     }
-    write_json(Path("metrics/evaluate.json"), {**accuracies, "train": train_metrics, "test": test_metrics})
+    write_json(EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
-    folder = Path("plots")
     A = neuron.sigmoid(z_test)
     rows = zip(
         test.names,
@@ -41,14 +48,14 @@ def main() -> None:
         A.tolist(),
         strict=True,
     )
-    write_csv(folder / "predictions.csv", ["name", "actual", "predicted", "probability"], rows)
+    write_csv(PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     rate = float(model.trained_with["learning_rate"])
-    plots.plot_costs(folder / "costs.png", read_costs(folder / "costs.csv"), learning_rate=rate)
-    plots.plot_weights(folder / "weights.png", model)
-    plots.plot_classes(folder / "classes.png", train, test)
-    plots.plot_examples(folder / "examples.png", train)
+    plots.plot_costs(PLOTS_FOLDER / "costs.png", read_costs(COSTS_FILE), learning_rate=rate)
+    plots.plot_weights(PLOTS_FOLDER / "weights.png", model)
+    plots.plot_classes(PLOTS_FOLDER / "classes.png", train, test)
+    plots.plot_examples(PLOTS_FOLDER / "examples.png", train)
     mistakes = find_mistakes(A, test.Y, threshold=model.threshold)[:num_mistakes]
-    plots.plot_mistakes(folder / "mistakes.png", test, A, mistakes)
+    plots.plot_mistakes(PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from one_neuron.system.command import run_command
 
 def main() -> None:
     """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
-    from pathlib import Path
-
+    from one_neuron.layout import DRAWN_FOLDER, PREPARE_METRICS, TEST_FILE, TRAIN_FILE
     from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
@@ -17,13 +16,13 @@ def main() -> None:
     from one_neuron.system.files import write_json
 
     settings = load_settings()
-    loaded = load_source(settings.data, settings.hdf5, drawn=Path("data/drawn"))
-    save_prepared(Path("data/prepared/train.h5"), loaded.train)
-    save_prepared(Path("data/prepared/test.h5"), loaded.test)
+    loaded = load_source(settings.data, settings.hdf5, drawn=DRAWN_FOLDER)
+    save_prepared(TRAIN_FILE, loaded.train)
+    save_prepared(TEST_FILE, loaded.test)
     report = build_report(
         loaded.train, loaded.test, classes=loaded.classes, skipped=loaded.skipped, ignored=loaded.ignored
     )
-    write_json(Path("metrics/prepare.json"), report)
+    write_json(PREPARE_METRICS, report)
     trim_rows()
     warn(report)
 

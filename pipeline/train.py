@@ -7,8 +7,7 @@ from one_neuron.system.command import run_command
 
 def main() -> None:
     """Train the neuron."""
-    from pathlib import Path
-
+    from one_neuron.layout import COSTS_FILE, MODEL_FILE, TRAIN_FILE, TRAIN_METRICS
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.checkpoint import CheckpointFile
     from one_neuron.storage.model import save_model
@@ -18,19 +17,19 @@ def main() -> None:
     from one_neuron.training import train_model, training_inputs
 
     settings = load_settings().train
-    prepared = load_prepared(Path("data/prepared/train.h5"))
+    prepared = load_prepared(TRAIN_FILE)
     checkpoint = CheckpointFile(training_inputs(prepared, settings))
     with training_bar(settings.num_iterations) as bar:
         model, result = train_model(prepared, settings, on_progress=bar, checkpoint=checkpoint)
 
     costs, iterations = result.costs.tolist(), result.iterations.tolist()
-    save_model(Path("models/model.h5"), model)
-    write_csv(Path("plots/costs.csv"), ["iteration", "cost"], zip(iterations, costs, strict=True))
+    save_model(MODEL_FILE, model)
+    write_csv(COSTS_FILE, ["iteration", "cost"], zip(iterations, costs, strict=True))
     m, n_x = prepared.X.shape
     measured = {"iterations": iterations[-1], "first_cost": costs[0], "last_cost": costs[-1]}
     measured |= {"diverged": result.diverged, "stability_bound": result.stability_bound}
     write_json(
-        Path("metrics/train.json"),
+        TRAIN_METRICS,
         {"source": prepared.source, "form": result.form, "m": m, "n_x": n_x, **measured},
     )
     checkpoint.remove()

@@ -19,10 +19,9 @@ from one_neuron.errors import (
     quote_path,
     report_error,
 )
+from one_neuron.layout import MODEL_FILE, PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
-
-MODEL = Path("models/model.h5")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="say what is in pictures", allow_abbrev=False)
     predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
     predict.add_argument(
-        "--model", type=Path, default=MODEL, help="a trained model (default: %(default)s, in the root of the project)"
+        "--model",
+        type=Path,
+        default=MODEL_FILE,
+        help="a trained model (default: %(default)s, in the root of the project)",
     )
     predict.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
     predict.set_defaults(run=run_predict)
@@ -128,7 +130,6 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
 
 def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
-    from one_neuron.layout import PARAMS_FILE
     from one_neuron.tracking.find_run import find_run
     from one_neuron.tracking.promote import promote
 

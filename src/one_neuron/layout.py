@@ -2,24 +2,43 @@
 
 import ast
 import hashlib
+import os
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
 PARAMS_FILE = Path("params.yaml")
+LOCK_FILE = Path("dvc.lock")
 DRAWN_FOLDER = Path("data/drawn")
 TRAIN_FILE = Path("data/prepared/train.h5")
 TEST_FILE = Path("data/prepared/test.h5")
 MODEL_FILE = Path("models/model.h5")
-COSTS_FILE = Path("plots/costs.csv")
-PREDICTIONS_FILE = Path("plots/predictions.csv")
-PREPARE_METRICS = Path("metrics/prepare.json")
-TRAIN_METRICS = Path("metrics/train.json")
-EVALUATE_METRICS = Path("metrics/evaluate.json")
+PLOTS_FOLDER = Path("plots")
+COSTS_FILE = PLOTS_FOLDER / "costs.csv"
+PREDICTIONS_FILE = PLOTS_FOLDER / "predictions.csv"
+METRICS_FOLDER = Path("metrics")
+PREPARE_METRICS = METRICS_FOLDER / "prepare.json"
+TRAIN_METRICS = METRICS_FOLDER / "train.json"
+EVALUATE_METRICS = METRICS_FOLDER / "evaluate.json"
 TRACKED_FILE = Path("data/tracked.json")  # the receipt of the stage `track`
+MLFLOW_ARTIFACTS = Path("mlartifacts")
+WORK_FOLDER = Path(".one-neuron")  # caches, checkpoints and locks; ignored by git
 
 SOURCE_ROOT = Path(__file__).resolve().parents[1]  # the folder that holds one_neuron and drawn_pictures
 _PACKAGES = ("one_neuron", "drawn_pictures")
+
+
+def find_repository() -> Path:
+    """Return the repository; in a queued experiment, which runs in a temporary copy, the one that DVC copied.
+
+    DVC deletes the copy, so caches, checkpoints and the MLflow store lie in the repository.
+
+    Returns
+    -------
+    Path
+        The environment variable DVC_ROOT, which DVC sets for every stage; without it the current folder, as ".".
+    """
+    return Path(os.environ.get("DVC_ROOT") or ".")
 
 
 def find_code(*starts: str | Path, aside: Collection[str] = ()) -> list[Path]:

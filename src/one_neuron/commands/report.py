@@ -1,12 +1,10 @@
 """`one-neuron report`: the table of the last result."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import (
-    DataError,
-)
+from one_neuron.errors import DataError
+from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
 from one_neuron.system.files import read_json
 
 _SHOWN_CLASSES = 6
@@ -14,7 +12,7 @@ _SHOWN_CLASSES = 6
 
 def run_report(_: argparse.Namespace) -> None:
     """Print a short table of the last result."""
-    metrics = (read_json(Path("metrics", f"{stage}.json")) for stage in ("prepare", "train", "evaluate"))
+    metrics = map(read_json, (PREPARE_METRICS, TRAIN_METRICS, EVALUATE_METRICS))
     for name, value in _report_rows(*metrics):
         print(f"  {name:<18}{value}")
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line
+from one_neuron.layout import WORK_FOLDER, find_repository
 
-FOLDER = Path(".one-neuron/rows")
+FOLDER = WORK_FOLDER / "rows"
 SIZE_VARIABLE = "ONE_NEURON_CACHE_MB"
 DEFAULT_MB = 2000
 KEY_BYTES = 32  # SHA-256
@@ -34,7 +35,7 @@ _OPEN: "weakref.WeakSet[RowCache]" = weakref.WeakSet()
 
 def rows_folder() -> Path:
     """Return where the rows of all settings lie: as `checkpoints`, outside DVC's outputs and its queued copies."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / FOLDER
+    return find_repository() / FOLDER
 
 
 def cache_bound() -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, SettingsError, quote_path
+from one_neuron.layout import find_repository
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.pictures.reader import SUFFIXES
 from one_neuron.settings.params import DataSettings
@@ -256,7 +257,7 @@ def _list_folders(folder: Path) -> list[str]:
 
 def _remedy(folder: Path) -> str:
     """Say what to do about missing pictures; a queued experiment runs in a copy of what is tracked."""
-    if not folder.is_absolute() and not Path(os.environ.get("DVC_ROOT", ".")).samefile("."):
+    if not folder.is_absolute() and not find_repository().samefile("."):
         return f"a queued experiment has what Git or DVC tracks alone: `dvc add {folder}`, or write data.path from / on"
     return _LAYOUT
 

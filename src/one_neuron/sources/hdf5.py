@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem, quote_path
+from one_neuron.layout import WORK_FOLDER, find_repository
 from one_neuron.pictures.convert import CHANNELS, flatten_pictures, resize_pixels
 from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE
 from one_neuron.settings.params import DataSettings, Hdf5Settings
@@ -25,7 +26,6 @@ from one_neuron.system.machine import count_cores
 
 Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
 _DEFAULT_CLASSES = ("0", "1")
-_SPOOL_FOLDER = ".one-neuron"
 
 
 def load(path: Path, data: DataSettings, keys: Hdf5Settings, *, split: Split) -> tuple[PreparedSet, PreparedSet]:
@@ -189,7 +189,7 @@ def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | N
 
 def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> PixelFile:
     """Write rows to a file without a name, which the system removes when nobody reads it any more, or at a kill."""
-    folder = Path(os.environ.get("DVC_ROOT", "."), _SPOOL_FOLDER)
+    folder = find_repository() / WORK_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = 2 * math.prod(shape), shutil.disk_usage(folder).free  # the prepared set takes as much again
     if needed > free:

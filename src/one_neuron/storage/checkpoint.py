@@ -2,23 +2,21 @@
 
 import hashlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from one_neuron.errors import one_line
 from one_neuron.gradient_descent.recorder import TrainingState
-from one_neuron.layout import hash_code
+from one_neuron.layout import WORK_FOLDER, find_repository, hash_code
 from one_neuron.neuron import Parameters
 from one_neuron.system.files import atomic_write
 
-FOLDER = Path(".one-neuron/checkpoints")
+FOLDER = WORK_FOLDER / "checkpoints"
 EVERY_SECONDS = 10.0
 _ABANDONED_DAYS = 30
 
@@ -40,7 +38,7 @@ class CheckpointFile:
         # After an edit of this code the rest of the trajectory would be another one.
         code = hash_code("one_neuron/gradient_descent/blocks.py", aside=["one_neuron.system"])
         digest = hashlib.sha256(json.dumps({**content, "code": code}, sort_keys=True).encode("ascii"))
-        self.path = Path(os.environ.get("DVC_ROOT", ".")) / FOLDER / f"{digest.hexdigest()[:32]}.npz"
+        self.path = find_repository() / FOLDER / f"{digest.hexdigest()[:32]}.npz"
         self._kept, self._warned = time.monotonic(), False
 
     def load(self) -> TrainingState | None:

@@ -16,13 +16,13 @@ from typing import Any
 
 from one_neuron.dvc_guard import check_data_path, repair_rwlock
 from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, SettingsError, one_line
-from one_neuron.layout import PARAMS_FILE, TEST_FILE, TRAIN_FILE
+from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
 from one_neuron.settings.params import Settings, load_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.progress import announce
 
-CACHE = Path(".one-neuron/prepared")
-LOCK_FILE = Path(".one-neuron/prepare.lock")
+CACHE = WORK_FOLDER / "prepared"
+LOCK_FILE = WORK_FOLDER / "prepare.lock"
 _ERRORS: dict[str, type[OneNeuronError]] = {"2": SettingsError, "3": DataError, "4": EnvironmentProblem}
 
 
@@ -181,7 +181,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
             done = _run(command, making, {"PYTHONPATH": str(root / "src"), "DVC_ROOT": str(root)})
             if done.returncode:
                 _raise_what_it_said(done.stderr, str(done.returncode), f"the stage '{stage}' failed")
-        shutil.rmtree(making / "data/drawn", ignore_errors=True)
+        shutil.rmtree(making / DRAWN_FOLDER, ignore_errors=True)
         making.replace(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)

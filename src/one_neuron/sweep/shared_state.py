@@ -12,13 +12,13 @@ from functools import cache
 from pathlib import Path
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.layout import hash_code
+from one_neuron.layout import WORK_FOLDER, hash_code
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.prepared_data import DataFiles, name_data
 from one_neuron.tracking.parameters import run_parameters
 
-FOLDER = Path(".one-neuron/sweeps")
+FOLDER = WORK_FOLDER / "sweeps"
 VARIABLE = "ONE_NEURON_SWEEP"  # names the file to the jobs, which a launcher may run in other processes
 _ABANDONED_DAYS = 30
 # The code that a number or a kept model depends on; after an edit all is tried again. How files are read and written,

@@ -12,8 +12,11 @@ from one_neuron.errors import DataError
 from one_neuron.layout import (
     COSTS_FILE,
     EVALUATE_METRICS,
+    LOCK_FILE,
+    METRICS_FOLDER,
     MODEL_FILE,
     PARAMS_FILE,
+    PLOTS_FOLDER,
     PREPARE_METRICS,
     TEST_FILE,
     TRAIN_FILE,
@@ -122,9 +125,9 @@ class Result:
     @property
     def artifacts(self) -> list[tuple[Path, str]]:
         """The files worth a look in the run: pairs of a path and the artifact folder ("" for the top)."""
-        files = [(self.folder / name, "") for name in ("params.yaml", "dvc.lock")]
-        for kind, pattern in (("metrics", "*.json"), ("plots", "*")):
-            files += [(path, kind) for path in sorted((self.folder / kind).glob(pattern))]
+        files = [(self.folder / name, "") for name in (PARAMS_FILE, LOCK_FILE)]
+        for folder, pattern in ((METRICS_FOLDER, "*.json"), (PLOTS_FOLDER, "*")):
+            files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern))]
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
 
 

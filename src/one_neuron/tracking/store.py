@@ -15,13 +15,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
 
 EXPERIMENT = "one-neuron"
 DATABASE = "mlflow.db"
-ARTIFACTS = "mlartifacts"
-WORK_FOLDER = ".one-neuron"  # ignored by git
-LOCK_FILE = f"{WORK_FOLDER}/store.lock"
+LOCK_FILE = WORK_FOLDER / "store.lock"
 LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 LOCK_SECONDS = 300  # a record takes well under a second: whoever holds the lock longer than this hangs
 SERVERS = ("http", "https", "databricks")
@@ -112,9 +111,11 @@ def find_store(root: Path) -> Store:
     if uri.startswith("sqlite:///") and "?" not in uri:
         database = root / unquote(uri.removeprefix("sqlite:///"))
         folder = database.parent
-        return Store(_sqlite_uri(database), str(database), (folder / ARTIFACTS).as_uri(), database, folder / LOCK_FILE)
+        return Store(
+            _sqlite_uri(database), str(database), (folder / MLFLOW_ARTIFACTS).as_uri(), database, folder / LOCK_FILE
+        )
     # No database keeps artifacts, and MLflow would put them into the current folder, which may be temporary.
-    artifacts = (root / ARTIFACTS).as_uri() if scheme in DATABASES else None
+    artifacts = (root / MLFLOW_ARTIFACTS).as_uri() if scheme in DATABASES else None
     return Store(uri, _without_password(uri), artifacts, None, root / LOCK_FILE)
 
 
@@ -225,7 +226,7 @@ def _follow_move(store: Store, path: Path) -> None:
                 "SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]
             ).fetchone()
             old, new = str(row[0] if row else ""), store.artifact_location
-            if old == new or not (old.startswith("file:///") and old.endswith(f"/{ARTIFACTS}")):
+            if old == new or not (old.startswith("file:///") and old.endswith(f"/{MLFLOW_ARTIFACTS}")):
                 return
             for table, column in LOCATIONS:
                 connection.execute(
