@@ -158,13 +158,12 @@ def time_tall(options: argparse.Namespace) -> Table:
 
 def time_stream(options: argparse.Namespace) -> Table:
     """Time iterations over a prepared file larger than the memory bound, in a process of its own."""
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     X, Y = draw_pictures(4096, 12288)
     m = int(options.gigabytes * 1e9) // X.shape[1]
-    prepared = PreparedSet(
-        _Repeated(X, m), np.resize(Y, m), [""] * m, 64, ("other", "cat"), "folder", "stretch", "exact"
-    )
+    prepared = PreparedSet(_Repeated(X, m), np.resize(Y, m), [""] * m, Preprocessing(64), ("other", "cat"), "folder")
     with TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as process:
         path = Path(folder) / "train.h5"
         start = time.perf_counter()
@@ -187,6 +186,7 @@ def time_stream(options: argparse.Namespace) -> Table:
 
 def time_stage(options: argparse.Namespace) -> Table:
     """Time the train stage as a process of its own, against a process that only imports NumPy and h5py."""
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
@@ -201,7 +201,7 @@ def time_stage(options: argparse.Namespace) -> Table:
         params = asdict(load_settings(ROOT / "params.yaml"))
         params["train"] |= {"learning_rate": LEARNING_RATE, "num_iterations": NUM_ITERATIONS, "record_every": 100}
         (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML, too
-        prepared = PreparedSet(X, Y, [""] * len(Y), 64, ("non-cat", "cat"), "catvnoncat", "stretch", "exact")
+        prepared = PreparedSet(X, Y, [""] * len(Y), Preprocessing(64), ("non-cat", "cat"), "catvnoncat")
         (folder / "data" / "prepared").mkdir(parents=True)
         save_prepared(folder / "data" / "prepared" / "train.h5", prepared)
 

@@ -196,13 +196,15 @@ def _prepare_plainly(paths: list[Path]) -> None:
 def _prepare(paths: list[Path], decode: str, target: Path) -> None:
     """Decode and write a prepared set, as the stage does."""
     from one_neuron.pictures.decode import decode_pictures
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
-    decoded = decode_pictures(paths, num_px=NUM_PX, decode=decode)
+    preprocessing = Preprocessing(NUM_PX, decode=decode)
+    decoded = decode_pictures(paths, preprocessing)
     labels = (np.arange(len(paths)) % 2).astype(np.uint8)
     names = [path.name for path in paths]
-    save_prepared(target, PreparedSet(decoded.X, labels, names, NUM_PX, ("other", "cat"), "folder", "stretch", decode))
+    save_prepared(target, PreparedSet(decoded.X, labels, names, preprocessing, ("other", "cat"), "folder"))
     trim_rows()
 
 

@@ -121,6 +121,7 @@ def make_own_files(folder: Path) -> None:
     import numpy as np
 
     from one_neuron.neuron import Parameters
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.storage.model import Model, save_model
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
@@ -128,11 +129,11 @@ def make_own_files(folder: Path) -> None:
     (folder / "model").mkdir()
     (folder / "prepared").mkdir()
     (folder / "params").mkdir()
-    parameters, classes, treatment = Parameters(rng.normal(size=48), 0.5), ("non-cat", "cat"), ("stretch", "exact")
-    save_model(folder / "model/model.h5", Model(parameters, 4, classes, 0.5, *treatment))
+    parameters, classes, preprocessing = Parameters(rng.normal(size=48), 0.5), ("non-cat", "cat"), Preprocessing(4)
+    save_model(folder / "model/model.h5", Model(parameters, preprocessing, classes, 0.5))
     pixels, labels = rng.integers(0, 256, (6, 48), dtype=np.uint8), (np.arange(6) % 2).astype(np.uint8)
     names = tuple(f"cat/{i}.png" for i in range(6))
-    save_prepared(folder / "prepared/train.h5", PreparedSet(pixels, labels, names, 4, classes, "folder", *treatment))
+    save_prepared(folder / "prepared/train.h5", PreparedSet(pixels, labels, names, preprocessing, classes, "folder"))
     shutil.copy(Path(__file__).resolve().parent.parent / "params.yaml", folder / "params")
 
 
@@ -181,6 +182,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     """Return how each kind of file is read, by the name of its folder."""
     from dataclasses import replace
 
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.pictures.reader import load_picture
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
@@ -194,9 +196,9 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
         loaded = load_source(data, settings.hdf5, drawn=Path("unused"))
         return loaded.train.sha256, loaded.test.sha256
 
-    ways = (("stretch", "exact"), ("crop", "fast"), ("pad", "exact"))
+    ways = (Preprocessing(16), Preprocessing(16, "crop", "fast"), Preprocessing(16, "pad"))
     return {
-        "pictures": lambda path: [load_picture(path, 16, resize=resize, decode=decode) for resize, decode in ways],
+        "pictures": lambda path: [load_picture(path, way) for way in ways],
         "hdf5": load_hdf5,
         "params": load_settings,
         "model": load_model,

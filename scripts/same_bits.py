@@ -54,11 +54,11 @@ Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.cos
 # The drawn pictures are PNGs, square and of one size; these are what people bring.
 PICTURES = """
 from pathlib import Path
+from one_neuron.pictures.preprocessing import DECODES, RESIZES, Preprocessing
 from one_neuron.pictures.reader import load_picture
-ways = [(resize, decode) for resize in ("stretch", "crop", "pad") for decode in ("exact", "fast")]
+ways = [Preprocessing(64, resize, decode) for resize in RESIZES for decode in DECODES]
 Path("data/pictures.bin").write_bytes(b"".join(
-    load_picture(path, 64, resize=resize, decode=decode).tobytes()
-    for path in sorted(Path("pictures").iterdir()) for resize, decode in ways
+    load_picture(path, way).tobytes() for path in sorted(Path("pictures").iterdir()) for way in ways
 ))
 """
 

@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet
-from tests.values import TREATMENT
 
 ROOT = Path(__file__).resolve().parents[1]
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
@@ -51,16 +51,17 @@ def course(course_folder: Path) -> dict[str, NDArray[Any]]:
 def make_prepared() -> Callable[..., PreparedSet]:
     """Return a function that makes a small set of random pictures, the same at each call."""
 
-    def make(m: int = 6, num_px: int = 2, *, seed: int = 0, **changes: object) -> PreparedSet:
+    def make(
+        m: int = 6, num_px: int = 2, *, seed: int = 0, resize: str = "stretch", decode: str = "exact", **changes: object
+    ) -> PreparedSet:
         rng = np.random.default_rng(seed)
         values: dict[str, object] = {
             "X": rng.integers(0, 256, size=(m, num_px * num_px * 3), dtype=np.uint8),
             "Y": (np.arange(m) % 2).astype(np.uint8),
             "names": tuple(f"train/{i:03}.png" for i in range(m)),
-            "num_px": num_px,
+            "preprocessing": Preprocessing(num_px, resize, decode),
             "classes": ("non-cat", "cat"),
             "source": "drawn",
-            **TREATMENT,
         }
         return PreparedSet(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -71,14 +72,15 @@ def make_prepared() -> Callable[..., PreparedSet]:
 def make_model() -> Callable[..., Model]:
     """Return a function that makes a small model, the same at each call."""
 
-    def make(num_px: int = 2, *, seed: int = 0, **changes: object) -> Model:
+    def make(
+        num_px: int = 2, *, seed: int = 0, resize: str = "stretch", decode: str = "exact", **changes: object
+    ) -> Model:
         rng = np.random.default_rng(seed)
         values: dict[str, object] = {
             "parameters": Parameters(w=rng.normal(size=num_px * num_px * 3), b=-0.25),
-            "num_px": num_px,
+            "preprocessing": Preprocessing(num_px, resize, decode),
             "classes": ("non-cat", "cat"),
             "threshold": 0.5,
-            **TREATMENT,
             "trained_with": {"learning_rate": 0.005, "num_iterations": 2000, "form": "gram"},
         }
         return Model(**{**values, **changes})  # type: ignore[arg-type]

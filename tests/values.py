@@ -14,7 +14,6 @@ DATA: dict[str, Any] = {
     "on_error": "stop",
     "max_skipped": 10,
 }
-TREATMENT: dict[str, Any] = {"resize": "stretch", "decode": "exact"}  # of pictures, as most sets and models have it
 HDF5: dict[str, Any] = {
     "train_file": "train_catvnoncat.h5",
     "test_file": "test_catvnoncat.h5",

@@ -109,7 +109,7 @@ def run_predict(options: argparse.Namespace) -> int:
             code = report_error(problem)
         for path in paths:
             try:
-                picture = load_picture(path, model.num_px, resize=model.resize, decode=model.decode)
+                picture = load_picture(path, model.preprocessing)
             except DataError as error:
                 code = report_error(error)
                 continue

@@ -86,7 +86,7 @@ def plot_weights(path: Path, model: Model) -> None:
     model : Model
         w is unrolled in the order (row, column, channel).
     """
-    weights = model.parameters.w.reshape(model.num_px, model.num_px, -1)
+    weights = model.parameters.w.reshape(model.preprocessing.num_px, model.preprocessing.num_px, -1)
     with drawing_to(path, 7.6, 3.6) as figure:
         colours, total = figure.subplots(1, 2)
         largest = float(np.abs(weights).max()) or 1.0
@@ -112,7 +112,11 @@ def plot_examples(path: Path, prepared: PreparedSet) -> None:
     """
     chosen = np.concatenate([np.flatnonzero(label == prepared.Y)[: 2 * _EXAMPLES_IN_A_ROW] for label in (1, 0)])
     _plot_pictures(
-        path, prepared, chosen, lambda i: prepared.classes[prepared.Y[i]], f"{prepared.num_px} px training pictures"
+        path,
+        prepared,
+        chosen,
+        lambda i: prepared.classes[prepared.Y[i]],
+        f"{prepared.preprocessing.num_px} px training pictures",
     )
 
 
@@ -142,11 +146,11 @@ def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
                 axes.set_axis_off()
             count = min(_EXAMPLES_IN_A_ROW, len(rows))
             if count:
-                grid[0].imshow(_as_picture(means[label], train.num_px))
+                grid[0].imshow(_as_picture(means[label], train.preprocessing.num_px))
                 grid[0].set_title("mean", fontsize=8)
             chosen = rows[np.arange(count) * len(rows) // max(count, 1)]
             for axes, pixels in zip(grid[1:], train.X[chosen], strict=False):
-                axes.imshow(_as_picture(pixels, train.num_px))
+                axes.imshow(_as_picture(pixels, train.preprocessing.num_px))
 
 
 def plot_mistakes(path: Path, prepared: PreparedSet, A: NDArray[np.float64], mistakes: NDArray[np.int64]) -> None:
@@ -183,7 +187,7 @@ def _plot_pictures(
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
-            axes.imshow(_as_picture(prepared.X[i], prepared.num_px))
+            axes.imshow(_as_picture(prepared.X[i], prepared.preprocessing.num_px))
             # A picture's name is text, not matplotlib's mathematics.
             axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
 

@@ -53,11 +53,9 @@ def train_model(
     result = optimize(prepared.X, prepared.Y, **values, on_progress=on_progress, checkpoint=checkpoint)
     model = Model(
         parameters=result.parameters,
-        num_px=prepared.num_px,
+        preprocessing=prepared.preprocessing,
         classes=prepared.classes,
         threshold=threshold,
-        resize=prepared.resize,
-        decode=prepared.decode,
         trained_with={**training_inputs(prepared, settings), "form": result.form},
     )
     return model, result

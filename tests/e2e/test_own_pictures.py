@@ -39,7 +39,7 @@ def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
     assert report["train"]["m"] + report["test"]["m"] == 40
     assert [one["name"] for one in report["classes"]] == ["\u00f6ther \U0001f408", "my cat"]
     model = load_model(project.folder / "models/model.h5")
-    assert (model.resize, model.decode) == ("pad", "fast")
+    assert (model.preprocessing.resize, model.preprocessing.decode) == ("pad", "fast")
     make_pictures(tmp_path / "new", 2, seed=2)
     predicted = project.run("one-neuron", "predict", "--json", str(tmp_path / "new" / "my cat"))
     assert [json.loads(line)["class"] for line in predicted.splitlines()] == ["my cat", "my cat"]

@@ -419,8 +419,8 @@ def test_pictures_of_two_sizes_are_prepared_once_each(project: Project) -> None:
     assert len(sizes) == len({context for _, context in sizes}) == 2
     aside = project.folder / ".one-neuron" / "prepared"
     (folder,) = aside.iterdir()
-    assert load_prepared(folder / "data" / "prepared" / "train.h5").num_px == 8
-    assert load_prepared(project.folder / "data" / "prepared" / "train.h5").num_px == 16
+    assert load_prepared(folder / "data" / "prepared" / "train.h5").preprocessing.num_px == 8
+    assert load_prepared(project.folder / "data" / "prepared" / "train.h5").preprocessing.num_px == 16
     files = [*folder.rglob("*.h5"), *(project.folder / "data").rglob("*.*")]
     made = {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
     assert "4 configurations: 0 ran, 4 reused" in sweep(project, *grid)

@@ -22,6 +22,7 @@ from PIL import Image
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.convert import encode_picture
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.sources.report import ClassCount, build_report
 from one_neuron.storage.model import Model, load_model, save_model
@@ -31,7 +32,6 @@ from one_neuron.tracking.record import record_result
 from one_neuron.tracking.result import read_result
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
 from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY
-from tests.values import TREATMENT
 
 pytestmark = [
     pytest.mark.integration,
@@ -71,7 +71,7 @@ def _prepared(seed: int, m: int) -> PreparedSet:
     X = rng.integers(0, 256, (m, NUM_PX * NUM_PX * 3), dtype=np.uint8)
     Y = (np.arange(m) % 2).astype(np.uint8)
     names = tuple(f"{i}.png" for i in range(m))
-    return PreparedSet(X=X, Y=Y, names=names, num_px=NUM_PX, classes=CLASSES, source="drawn", **TREATMENT)
+    return PreparedSet(X, Y, names, Preprocessing(NUM_PX), CLASSES, "drawn")
 
 
 def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
@@ -81,7 +81,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     save_prepared(folder / "data/prepared/test.h5", test)
     w = np.random.default_rng(seed).normal(size=NUM_PX * NUM_PX * 3)
     trained_with: dict[str, str | float] = {"learning_rate": 0.005, "train_sha256": train.sha256}
-    model = Model(Parameters(w=w, b=0.1), NUM_PX, CLASSES, 0.5, **TREATMENT, trained_with={**trained_with})
+    model = Model(Parameters(w=w, b=0.1), Preprocessing(NUM_PX), CLASSES, 0.5, trained_with={**trained_with})
     save_model(folder / "models/model.h5", model)
     costs = [(100 * i, float(np.log(2) * np.exp(-i / 10))) for i in range(points)]
     write_csv(folder / "plots/costs.csv", ["iteration", "cost"], costs)
@@ -445,7 +445,7 @@ np.save("probability.npy", probability)
 def test_model_treats_pictures_as_the_command_does(root: Path, tmp_path: Path) -> None:
     """Of any size and mode, turned, deep, cropped, read fast: a file, its bytes and JSON give the same bits."""
     trained = load_model(root / "models/model.h5")
-    model = replace(trained, resize="crop", decode="fast")
+    model = replace(trained, preprocessing=Preprocessing(NUM_PX, "crop", "fast"))
     save_model(root / "models/model.h5", model)
     params = PARAMS.replace("resize: stretch, decode: exact", "resize: crop, decode: fast")
     (root / "params.yaml").write_text(params)
@@ -461,8 +461,8 @@ def test_model_treats_pictures_as_the_command_does(root: Path, tmp_path: Path) -
     colours.save(folder / "c.webp", exif=exif, lossless=True)
     Image.fromarray((40 * grey).astype(np.uint16)).save(folder / "d.tif")
     colours.convert("RGBA").rotate(30).save(folder / "e.png")
-    pixels = [load_picture(path, NUM_PX, resize="crop", decode="fast") for path in sorted(folder.iterdir())]
-    stretched = [load_picture(path, NUM_PX) for path in sorted(folder.iterdir())]
+    pixels = [load_picture(path, model.preprocessing) for path in sorted(folder.iterdir())]
+    stretched = [load_picture(path, Preprocessing(NUM_PX)) for path in sorted(folder.iterdir())]
     assert not any((one == other).all() for one, other in zip(pixels, stretched, strict=True))
     (logged,) = models_of(root)
     done = subprocess.run(

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.model import load_model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
-from tests.values import DATA, HDF5, TREATMENT
+from tests.values import DATA, HDF5
 
 pytestmark = pytest.mark.integration
 
@@ -119,7 +120,7 @@ def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
     X = rng.integers(0, 256, (m, 57 * 57 * 3), np.uint8)
     names = tuple(f"{i}.png" for i in range(m))
     Y = rng.integers(0, 2, m, np.uint8)
-    prepared = PreparedSet(X=X, Y=Y, names=names, num_px=57, classes=("a", "b"), source="folder", **TREATMENT)
+    prepared = PreparedSet(X=X, Y=Y, names=names, preprocessing=Preprocessing(57), classes=("a", "b"), source="folder")
     save_prepared(Path("data/prepared/train.h5"), prepared)
     finish(start(num_iterations=3, memory="1000"))
     expected = outputs()

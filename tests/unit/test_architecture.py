@@ -35,8 +35,8 @@ LAYERS = [
     "tracking",
     "plots sources training",
     "storage",
-    "pictures gradient_descent dvc_guard",
-    "settings system metrics neuron",
+    "gradient_descent dvc_guard",
+    "settings pictures system metrics neuron",
     "drawn_pictures layout exact errors",
 ]
 # Files above 300 lines, each with the reason.

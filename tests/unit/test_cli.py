@@ -15,11 +15,11 @@ from PIL import Image
 
 from one_neuron.cli import main
 from one_neuron.neuron import Parameters
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.storage.model import Model, save_model
 from one_neuron.system.files import write_json
 from one_neuron.tracking import store
-from tests.values import TREATMENT
 
 WHITE = (255, 255, 255)
 BLACK = (0, 0, 0)
@@ -31,7 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     # z = 24 mean - 12 over the 12 values of a 2 x 2 picture: 12 for white, -12 for black.
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("models/model.h5"), Model(parameters, 2, ("non-cat", "cat"), threshold=0.5, **TREATMENT))
+    save_model(Path("models/model.h5"), Model(parameters, Preprocessing(2), ("non-cat", "cat"), threshold=0.5))
     Path("pictures").mkdir()
     Image.new("RGB", (40, 30), WHITE).save("pictures/bright cat.png")
     Image.new("RGB", (5, 7), BLACK).save("pictures/dark.jpg")
@@ -86,7 +86,7 @@ def test_pictures_are_treated_as_in_training(
 ) -> None:
     """Black with a white square in the middle: cropped, it is white."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("cropping.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize=resize, decode="exact"))
+    save_model(Path("cropping.h5"), Model(parameters, Preprocessing(2, resize), ("non-cat", "cat"), 0.5))
     image = Image.new("RGB", (400, 20), BLACK)
     image.paste(WHITE, (190, 0, 210, 20))
     image.save("middle.png")
@@ -98,14 +98,14 @@ def test_pictures_are_treated_as_in_training(
 def test_pictures_are_read_as_in_training(folder: Path, capsys: pytest.CaptureFixture[str], decode: str) -> None:
     """Fast or exactly, as the model says."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
-    save_model(Path("fast.h5"), Model(parameters, 2, ("non-cat", "cat"), 0.5, resize="stretch", decode=decode))
+    save_model(Path("fast.h5"), Model(parameters, Preprocessing(2, decode=decode), ("non-cat", "cat"), 0.5))
     noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), dtype=np.uint8)
     Image.fromarray(noise).save("noise.jpg")
-    pixels = load_picture(Path("noise.jpg"), 2, decode=decode)
+    pixels = load_picture(Path("noise.jpg"), Preprocessing(2, decode=decode))
     assert main(["predict", "--json", "--model", "fast.h5", "noise.jpg"]) == 0
     printed = json.loads(capsys.readouterr().out)["probability"]
     assert printed == pytest.approx(1 / (1 + np.exp(12 - 2 * pixels.sum() / 255)), rel=1e-12)
-    other = load_picture(Path("noise.jpg"), 2, decode="exact" if decode == "fast" else "fast")
+    other = load_picture(Path("noise.jpg"), Preprocessing(2, decode="exact" if decode == "fast" else "fast"))
     assert other.sum() != pixels.sum()
 
 
@@ -154,7 +154,7 @@ def test_the_model_s_own_threshold_decides(
     folder: Path, capsys: pytest.CaptureFixture[str], threshold: float, expected: str
 ) -> None:
     """A probability of just one half is a cat only below."""
-    undecided = Model(Parameters(w=np.zeros(12), b=0.0), 2, ("non-cat", "cat"), threshold=threshold, **TREATMENT)
+    undecided = Model(Parameters(w=np.zeros(12), b=0.0), Preprocessing(2), ("non-cat", "cat"), threshold=threshold)
     save_model(Path("undecided.h5"), undecided)
     assert main(["predict", "--model", "undecided.h5", "pictures/dark.jpg"]) == 0
     assert capsys.readouterr().out == f"pictures/dark.jpg\t{expected}\tP(cat) = 0.5000\n"

@@ -33,7 +33,7 @@ def test_the_model_is_that_of_a_loop_by_hand(make_prepared: MakePrepared) -> Non
     assert model.parameters.b == pytest.approx(b, abs=1e-13)
     assert result.iterations.tolist() == [0, 8, 16, 24, 30]
     assert result.costs == pytest.approx(costs, abs=1e-12)
-    assert (model.num_px, model.classes, model.threshold) == (2, ("non-cat", "cat"), 0.75)
+    assert (model.preprocessing.num_px, model.classes, model.threshold) == (2, ("non-cat", "cat"), 0.75)
 
 
 @pytest.mark.parametrize(("resize", "decode"), [("crop", "exact"), ("pad", "fast"), ("stretch", "fast")])
@@ -42,7 +42,7 @@ def test_a_new_picture_is_treated_as_those_of_the_training_set(
 ) -> None:
     """The model says how."""
     model, _ = train_model(make_prepared(resize=resize, decode=decode), SETTINGS)
-    assert (model.resize, model.decode) == (resize, decode)
+    assert (model.preprocessing.resize, model.preprocessing.decode) == (resize, decode)
 
 
 def test_what_a_model_says_it_was_trained_with(make_prepared: MakePrepared) -> None:

@@ -10,11 +10,11 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from one_neuron.errors import DataError
 from one_neuron.pictures.geometry import Box, cut_strips, find_square, find_stored_box, fit, turn_size
+from one_neuron.pictures.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
 
 
-CHANNELS = 3  # RGB
 BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
 
 
@@ -35,30 +35,38 @@ _TURN_UPRIGHT = {
 }
 
 
-def resize_picture(image: Image.Image, num_px: int, resize: str = "stretch") -> Pixels:
-    """Bring an RGB picture to num_px x num_px; bicubic, every pixel of the original counts.
+def resize_picture(image: Image.Image, preprocessing: Preprocessing, *, orientation: int = 1) -> Pixels:
+    """Turn a picture upright, convert it to RGB and resize it; bicubic, every pixel of the original counts.
 
     Parameters
     ----------
     image : Image
-        Mode RGB.
-    num_px : int
-        Height and width of the result, at least 1.
-    resize : {"stretch", "crop", "pad"}
-        "stretch" distorts, as the course did. "crop" takes the largest square from the middle (an odd pixel is left
-        out at the right or at the bottom) and stretches that. "pad" keeps the whole picture and its aspect, in the
-        middle of a BACKGROUND (an odd pixel of which lies at the right or at the bottom); at least one pixel stays.
+        Loaded, of any mode and size.
+    preprocessing : Preprocessing
+        "crop" drops an odd pixel at the right or bottom. "pad" adds an odd pixel of BACKGROUND at the right or bottom;
+        at least one row and one column of the picture stay.
+    orientation : int
+        How the picture lies in its file, 1 (upright) to 8 (EXIF 2.32, 4.6.5).
 
     Returns
     -------
     ndarray of shape (num_px, num_px, 3), uint8
     """
-    return to_pixels(image, 1, num_px, resize)
+    num_px, resize = preprocessing.num_px, preprocessing.resize
+    size = turn_size(image.size, orientation)
+    box = find_square(size) if resize == "crop" else (0, 0, *size)
+    target = fit(size, num_px) if resize == "pad" else (num_px, num_px)
+    small = _shrink(image, orientation, box, target)
+    if resize == "pad":
+        square = Image.new("RGB", (num_px, num_px), BACKGROUND)
+        square.paste(small, ((num_px - target[0]) // 2, (num_px - target[1]) // 2))
+        small = square
+    return np.asarray(small, dtype=np.uint8)
 
 
-def resize_pixels(pixels: Pixels, num_px: int, *, resize: str = "stretch") -> Pixels:
+def resize_pixels(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     """Resize pixels of shape (height, width, 3), uint8, as `resize_picture`."""
-    return resize_picture(Image.fromarray(pixels), num_px, resize)
+    return resize_picture(Image.fromarray(pixels), preprocessing)
 
 
 def flatten_pictures(pictures: Pixels) -> Pixels:
@@ -71,19 +79,6 @@ def encode_picture(pixels: Pixels) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return stream.getvalue()
-
-
-def to_pixels(image: Image.Image, orientation: int, num_px: int, resize: str) -> Pixels:
-    """Turn upright, convert to RGB and bring to size."""
-    size = turn_size(image.size, orientation)
-    box = find_square(size) if resize == "crop" else (0, 0, *size)
-    target = fit(size, num_px) if resize == "pad" else (num_px, num_px)
-    small = _shrink(image, orientation, box, target)
-    if resize == "pad":
-        square = Image.new("RGB", (num_px, num_px), BACKGROUND)
-        square.paste(small, ((num_px - target[0]) // 2, (num_px - target[1]) // 2))
-        small = square
-    return np.asarray(small, dtype=np.uint8)
 
 
 def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, int]) -> Image.Image:

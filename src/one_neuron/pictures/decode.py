@@ -8,10 +8,10 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, one_line, quote_path
 from one_neuron.layout import hash_code
 from one_neuron.pictures import reader
-from one_neuron.pictures.convert import CHANNELS
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
 from one_neuron.system.machine import count_cores
 from one_neuron.system.progress import pictures_bar
@@ -56,10 +56,8 @@ class Decoded:
 
 def decode_pictures(
     paths: Sequence[Path],
+    preprocessing: Preprocessing,
     *,
-    num_px: int,
-    resize: str = "stretch",
-    decode: str = "exact",
     on_error: str = "stop",
     max_skipped: int = 0,
 ) -> Decoded:
@@ -71,10 +69,8 @@ def decode_pictures(
     Parameters
     ----------
     paths : sequence of Path
-    num_px : int
-        Height and width of the results, at least 1.
-    resize, decode : str
-        As in `images.read_picture`.
+    preprocessing : Preprocessing
+        Size of the results, and how they are made.
     on_error : {"stop", "skip"}
         What happens at a picture that cannot be read.
     max_skipped : int
@@ -95,9 +91,8 @@ def decode_pictures(
         As in `row_cache.cache_bound`.
     """
     cache_bound()  # a wrong value is not found out after an hour
-    way = {"num_px": num_px, "resize": resize, "decode": decode}
-    cache = RowCache(rows_folder() / _name_rows(way), num_px * num_px * CHANNELS)
-    work = _Work(paths, cache, way, allowed=max_skipped if on_error == "skip" else 0)
+    cache = RowCache(rows_folder() / _name_rows(preprocessing), preprocessing.n_x)
+    work = _Work(paths, cache, preprocessing, allowed=max_skipped if on_error == "skip" else 0)
     _run_on_all_cores(work)
     skipped = sorted(work.refused.items())
     if len(skipped) > work.allowed:
@@ -113,19 +108,18 @@ class _Work:
     ----------
     paths : sequence of Path
     cache : RowCache
-    way : dict
-        num_px, resize and decode.
+    preprocessing : Preprocessing
     allowed : int
         How many pictures may be unreadable.
     """
 
-    def __init__(self, paths: Sequence[Path], cache: RowCache, way: dict[str, Any], *, allowed: int) -> None:
+    def __init__(self, paths: Sequence[Path], cache: RowCache, preprocessing: Preprocessing, *, allowed: int) -> None:
         self.paths, self.allowed = paths, allowed
         self.places = np.full(len(paths), _NOT_DECODED, np.int64)
         self.digests = np.zeros((len(paths), KEY_BYTES), np.uint8)
         self.refused: dict[int, str] = {}
         self.done = 0
-        self._cache, self._way = cache, way
+        self._cache, self._preprocessing = cache, preprocessing
         self._gate = _Gate(reader.MAX_PIXELS)
         self._lock, self._finding = threading.Lock(), threading.Lock()
         self._found_in_a_row = 0  # small files; a count that is lost to another thread does no harm
@@ -185,7 +179,7 @@ class _Work:
             place = self._cache.find(key)
             self._found_in_a_row = self._found_in_a_row + 1 if place is not None and stamp[0] <= _SOON_BYTES else 0
             if place is None:
-                pixels = reader.read_picture(source, **self._way, reserve=self._gate.reserve)
+                pixels = reader.read_picture(source, self._preprocessing, reserve=self._gate.reserve)
                 if _read_stamp(stream) != stamp:  # the pixels may not be those of the key
                     raise DataError("was changed while it was being read; wait until it is whole")
                 place = self._cache.append(key, pixels.reshape(-1))
@@ -245,11 +239,11 @@ def _run_on_all_cores(work: _Work) -> None:
         future.result()
 
 
-def _name_rows(way: dict[str, Any]) -> str:
+def _name_rows(preprocessing: Preprocessing) -> str:
     """Return a name for all that a row follows from besides the content of its file."""
     # After an edit of the code that makes a row, the row would be another one.
     code = hash_code("one_neuron/pictures/reader.py", aside=["one_neuron.errors"])
-    content = {**way, "pillow": metadata.version("pillow"), "code": code}
+    content = {**asdict(preprocessing), "pillow": metadata.version("pillow"), "code": code}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()[:32]
 
 

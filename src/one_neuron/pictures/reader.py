@@ -24,9 +24,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from one_neuron.errors import DataError, one_line, quote_path
-from one_neuron.pictures.convert import Pixels, to_pixels
+from one_neuron.pictures.convert import Pixels, resize_picture
 from one_neuron.pictures.geometry import fit
 from one_neuron.pictures.limits import check_parts, check_passes, count_beside
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.refusals import damaged_message
 from one_neuron.pictures.tags import find_orientation
 
@@ -66,17 +67,15 @@ _GO = "replace or remove it"
 _SHALLOW_GREYS = {"L;2": 85, "L;4": 17}  # what one step becomes in eight bits
 
 
-def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: str = "exact") -> Pixels:
+def load_picture(path: Path, preprocessing: Preprocessing) -> Pixels:
     """Read a picture file, upright, as RGB pixels of the size that the neuron sees.
 
     Parameters
     ----------
     path : Path
         A picture of any size and mode in one of FORMATS; of an animation the first frame counts.
-    num_px : int
-        Height and width of the result, at least 1.
-    resize, decode : str
-        As for `read_picture`.
+    preprocessing : Preprocessing
+        Size of the result, and how it is made: that of the model which is to see the picture.
 
     Returns
     -------
@@ -89,7 +88,7 @@ def load_picture(path: Path, num_px: int, *, resize: str = "stretch", decode: st
     """
     with open_picture(path) as stream:
         try:
-            return read_picture(stream, num_px, resize=resize, decode=decode)
+            return read_picture(stream, preprocessing)
         except DataError as error:
             raise DataError(f"{quote_path(path)} {error}") from error
 
@@ -144,10 +143,8 @@ def _check_kind(status: os.stat_result) -> None:
 
 def read_picture(
     stream: BinaryIO,
-    num_px: int,
+    preprocessing: Preprocessing,
     *,
-    resize: str = "stretch",
-    decode: str = "exact",
     reserve: Callable[[int], AbstractContextManager[None]] | None = None,
 ) -> Pixels:
     """Read an open picture; as `load_picture`, for files and bytes alike. Many threads may do so at once.
@@ -156,12 +153,8 @@ def read_picture(
     ----------
     stream : BinaryIO
         A whole picture file, seekable; where it stands does not matter.
-    num_px : int
-        Height and width of the result, at least 1.
-    resize : {"stretch", "crop", "pad"}
-        What becomes of a picture that is not square; see `resize_picture`.
-    decode : {"exact", "fast"}
-        "fast" reads a large JPEG at a half, a quarter or an eighth of its size, never below what is needed.
+    preprocessing : Preprocessing
+        Size of the result, and how it is made.
     reserve : callable, optional
         Is told how many pixels the picture has, and gives what is held while they are in memory.
 
@@ -179,12 +172,13 @@ def read_picture(
             # Pillow itself turns a TIFF.
             orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info)
             beside = count_beside(image)  # at its full size, however small it is decoded
-            if decode == "fast":
+            if preprocessing.decode == "fast":
+                num_px = preprocessing.num_px
                 # The mode stays as it is; the size is that before the picture is turned, as is that of the target.
-                image.draft(None, fit(image.size, num_px) if resize == "pad" else (num_px, num_px))
+                image.draft(None, fit(image.size, num_px) if preprocessing.resize == "pad" else (num_px, num_px))
             with nullcontext() if reserve is None else reserve(image.width * image.height + beside):
                 image.load()
-                return to_pixels(image, orientation, num_px, resize)
+                return resize_picture(image, preprocessing, orientation=orientation)
     except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.layout import PARAMS_FILE
+from one_neuron.pictures.preprocessing import DECODES, MAX_NUM_PX, RESIZES, Preprocessing
 from one_neuron.settings.fields import check_value, choice_field, format_value, number_field, text_field
 
 if TYPE_CHECKING:
@@ -31,15 +32,20 @@ class DataSettings:
     """Section `data`: which pictures, and how many pixels of them the neuron sees."""
 
     source: str = choice_field("drawn", "catvnoncat", "folder", "hdf5")
-    num_px: int = number_field(1, 1024)
-    resize: str = choice_field("stretch", "crop", "pad")
-    decode: str = choice_field("exact", "fast")
+    num_px: int = number_field(1, MAX_NUM_PX)
+    resize: str = choice_field(*RESIZES)
+    decode: str = choice_field(*DECODES)
     path: str = text_field("a folder or a file")
     positive_class: str = text_field("the folder of a class")
     test_fraction: float = number_field(0, 1, open_ends=True)
     seed: int = number_field(0, 2**63 - 1)
     on_error: str = choice_field("stop", "skip")
     max_skipped: int = number_field(0, 1_000_000_000)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How each picture becomes num_px x num_px pixels."""
+        return Preprocessing(self.num_px, self.resize, self.decode)
 
 
 @dataclass(frozen=True)

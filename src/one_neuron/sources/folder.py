@@ -51,14 +51,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     """
     positive = positive_class or data.positive_class
     listing = list_folder(folder, positive)
-    decoded = decode_pictures(
-        listing.paths,
-        num_px=data.num_px,
-        resize=data.resize,
-        decode=data.decode,
-        on_error=data.on_error,
-        max_skipped=data.max_skipped,
-    )
+    decoded = decode_pictures(listing.paths, data.preprocessing, on_error=data.on_error, max_skipped=data.max_skipped)
     kept = np.asarray(decoded.kept, dtype=np.intp)
     groups, splits = listing.groups[kept], listing.splits[kept]
     names = [listing.names[index] for index in kept]
@@ -74,11 +67,9 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
             X=decoded.X.take(rows),
             Y=labels[groups[rows]],
             names=tuple(names[row] for row in rows),
-            num_px=data.num_px,
+            preprocessing=data.preprocessing,
             classes=_name_classes(listing.classes, positive),
             source=data.source,
-            resize=data.resize,
-            decode=data.decode,
         )
 
     counts = [

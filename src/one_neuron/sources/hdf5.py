@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, EnvironmentProblem, quote_path
 from one_neuron.layout import WORK_FOLDER, find_repository
-from one_neuron.pictures.convert import CHANNELS, flatten_pictures, resize_pixels
+from one_neuron.pictures.convert import flatten_pictures, resize_pixels
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures
@@ -158,11 +159,9 @@ def _make_set(
         X=X,
         Y=stream.labels if rows is None else stream.labels[rows],
         names=tuple(names) if in_memory else names,
-        num_px=data.num_px,
+        preprocessing=data.preprocessing,
         classes=stream.classes or _DEFAULT_CLASSES,
         source=data.source,
-        resize=data.resize,
-        decode=data.decode,
     )
 
 
@@ -175,8 +174,8 @@ def _names(key: str, rows: NDArray[np.intp]) -> StoredNames:
 
 def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | None = None) -> Pixels:
     """Return the rows of all pictures: an array, or where that takes too much memory, a file that goes by itself."""
-    m, n_x = stream.shape[0], data.num_px * data.num_px * CHANNELS
-    blocks = _resized(stream, data.num_px, data.resize, digests)
+    m, n_x = stream.shape[0], data.preprocessing.n_x
+    blocks = _resized(stream, data.preprocessing, digests)
     if m * n_x > memory_bound():
         return _spool(blocks, (m, n_x))
     X = np.empty((m, n_x), dtype=np.uint8)
@@ -207,7 +206,7 @@ def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> Pixel
 
 
 def _resized(
-    stream: PictureStream, num_px: int, resize: str, digests: list[bytes] | None
+    stream: PictureStream, preprocessing: Preprocessing, digests: list[bytes] | None
 ) -> Iterator[NDArray[np.uint8]]:
     """Give blocks of rows as the neuron sees them; note the SHA-256 of each picture as it was, where asked to."""
     _, height, width = stream.shape
@@ -216,21 +215,24 @@ def _resized(
             f"'{stream.path}' holds pictures of {height} x {width} pixels; at most {MAX_PIXELS:,} are read, and "
             f"{MAX_SIDE:,} a side: make the pictures smaller"
         )
-    most = max(1, BLOCK_BYTES // (num_px * num_px * CHANNELS))  # of rows: small pictures can become large ones
+    most = max(1, BLOCK_BYTES // preprocessing.n_x)  # of rows: small pictures can become large ones
     with ThreadPoolExecutor(count_cores()) as pool:  # Pillow lets other threads run
         for block in stream.blocks():
             if digests is not None:
                 digests.extend(hashlib.sha256(picture.data).digest() for picture in block)
-            if stream.shape[1:] == (num_px, num_px):
+            if height == width == preprocessing.num_px:
                 yield flatten_pictures(block)
                 continue
             for start in range(0, len(block), most):
-                yield _resize_all(block[start : start + most], num_px, resize, pool)
+                yield _resize_all(block[start : start + most], preprocessing, pool)
 
 
-def _resize_all(pictures: NDArray[np.uint8], num_px: int, resize: str, pool: ThreadPoolExecutor) -> NDArray[np.uint8]:
+def _resize_all(
+    pictures: NDArray[np.uint8], preprocessing: Preprocessing, pool: ThreadPoolExecutor
+) -> NDArray[np.uint8]:
     """Return a row of pixels for each picture."""
-    rows = np.empty((len(pictures), num_px, num_px, CHANNELS), dtype=np.uint8)
-    for row, pixels in zip(rows, pool.map(partial(resize_pixels, num_px=num_px, resize=resize), pictures), strict=True):
-        row[:] = pixels
-    return flatten_pictures(rows)
+    rows = np.empty((len(pictures), preprocessing.n_x), dtype=np.uint8)
+    resized = pool.map(partial(resize_pixels, preprocessing=preprocessing), pictures)
+    for row, pixels in zip(rows, resized, strict=True):
+        row[:] = pixels.reshape(-1)
+    return rows

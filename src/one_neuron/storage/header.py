@@ -13,12 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from one_neuron.errors import DataError
+from one_neuron.pictures.preprocessing import Preprocessing
 
 FORMAT_VERSION = 3
 REMEDY = "run `dvc repro` to make it again"
-MAX_NUM_PX = 1024
-RESIZES = ("stretch", "crop", "pad")  # how a picture is brought to num_px x num_px
-DECODES = ("exact", "fast")  # how it is read
 
 
 @dataclass(frozen=True)
@@ -27,20 +25,16 @@ class Header:
 
     Parameters
     ----------
-    num_px : int
-        Height and width of the pictures.
+    preprocessing : Preprocessing
+        How pictures become rows of pixels.
     classes : (str, str)
         The names of label 0 and label 1.
-    resize, decode : str
-        How pictures are treated: one of RESIZES, one of DECODES.
     sha256 : str
         Of the content, 64 hexadecimal digits.
     """
 
-    num_px: int
+    preprocessing: Preprocessing
     classes: tuple[str, str]
-    resize: str
-    decode: str
     sha256: str
 
 
@@ -85,10 +79,10 @@ def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header
     """
     attributes["format"] = np.bytes_(f"one-neuron {kind}")
     attributes["format_version"] = FORMAT_VERSION
-    attributes["num_px"] = header.num_px
+    attributes["num_px"] = header.preprocessing.num_px
     attributes["classes"] = np.bytes_(json.dumps(list(header.classes)))
-    attributes["resize"] = np.bytes_(header.resize)
-    attributes["decode"] = np.bytes_(header.decode)
+    attributes["resize"] = np.bytes_(header.preprocessing.resize)
+    attributes["decode"] = np.bytes_(header.preprocessing.decode)
     attributes["sha256"] = np.bytes_(header.sha256)
 
 
@@ -108,12 +102,12 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
         raise DataError(f"its format version is {version}; this program reads version {FORMAT_VERSION}")
     classes = read_json_attribute(attributes, "classes", list)
     check_classes(classes)
-    num_px = int(read_attribute(attributes, "num_px", int))
-    if not 1 <= num_px <= MAX_NUM_PX:
-        raise DataError(f"its num_px is {num_px}; expected 1 to {MAX_NUM_PX:,}")
-    resize, decode = (str(read_attribute(attributes, key, str)) for key in ("resize", "decode"))
-    check_treatment(resize, decode)
-    return Header(num_px, (classes[0], classes[1]), resize, decode, str(read_attribute(attributes, "sha256", str)))
+    preprocessing = Preprocessing(
+        num_px=int(read_attribute(attributes, "num_px", int)),
+        resize=str(read_attribute(attributes, "resize", str)),
+        decode=str(read_attribute(attributes, "decode", str)),
+    )
+    return Header(preprocessing, (classes[0], classes[1]), str(read_attribute(attributes, "sha256", str)))
 
 
 def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
@@ -134,19 +128,6 @@ def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
     fit = [name for name in classes if isinstance(name, str) and name and name.isprintable()]
     if len(classes) != 2 or len(set(fit)) != 2:
         raise DataError(f"{place} names the classes {list(classes)}; expected two different names that can be printed")
-
-
-def check_treatment(resize: str, decode: str) -> None:
-    """Check that both are known words.
-
-    Raises
-    ------
-    DataError
-        If one is not.
-    """
-    for key, value, known in (("resize", resize, RESIZES), ("decode", decode, DECODES)):
-        if value not in known:
-            raise DataError(f"its {key} is {value!r}; expected {' or '.join(known)}")
 
 
 def read_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:

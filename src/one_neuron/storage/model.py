@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import h5py
@@ -11,14 +11,13 @@ import numpy as np
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
-from one_neuron.pictures.convert import CHANNELS
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.hdf5 import open_hdf5, read_attributes, read_dataset
 from one_neuron.storage.header import (
     REMEDY,
     Header,
     check_classes,
     check_digest,
-    check_treatment,
     new_digest,
     read_attribute,
     read_header,
@@ -36,14 +35,12 @@ class Model:
     ----------
     parameters : Parameters
         w of shape (n_x,) and b.
-    num_px : int
-        Height and width that a picture is resized to.
+    preprocessing : Preprocessing
+        As in the training set: a new picture is treated the same.
     classes : (str, str)
         The names of label 0 and label 1.
     threshold : float
         A probability above it means label 1; in (0, 1).
-    resize, decode : str
-        As in the training set: a new picture is treated the same.
     trained_with : mapping of str to str, int or float
         The parameters that made it and the SHA-256 of the training set.
 
@@ -54,19 +51,16 @@ class Model:
     """
 
     parameters: Parameters
-    num_px: int
+    preprocessing: Preprocessing
     classes: tuple[str, str]
     threshold: float
-    resize: str
-    decode: str
     trained_with: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
-        check_treatment(self.resize, self.decode)
-        n_x = self.num_px * self.num_px * CHANNELS
+        num_px, n_x = self.preprocessing.num_px, self.preprocessing.n_x
         if self.parameters.w.shape != (n_x,):
-            raise DataError(f"w has shape {self.parameters.w.shape}; expected ({n_x},) for num_px = {self.num_px}")
+            raise DataError(f"w has shape {self.parameters.w.shape}; expected ({n_x},) for num_px = {num_px}")
         if not (np.isfinite(self.parameters.w).all() and np.isfinite(self.parameters.b)):
             raise DataError("w or b is not finite")
         if not 0 < self.threshold < 1:
@@ -76,12 +70,10 @@ class Model:
     def sha256(self) -> str:
         """SHA-256 of w, b and all other fields, as 64 hexadecimal digits."""
         header = {
-            "num_px": self.num_px,
+            **asdict(self.preprocessing),
             "classes": self.classes,
             "threshold": self.threshold,
             "trained_with": dict(self.trained_with),
-            "resize": self.resize,
-            "decode": self.decode,
         }
         arrays = [np.asarray(value, dtype=np.float64) for value in (self.parameters.w, self.parameters.b)]
         digest = new_digest("model", header, *arrays)
@@ -96,7 +88,7 @@ def save_model(path: Path, model: Model) -> None:
     with h5py.File(image, "w") as file:
         file["w"] = model.parameters.w
         file["b"] = np.float64(model.parameters.b)
-        write_header(file.attrs, "model", Header(model.num_px, model.classes, model.resize, model.decode, model.sha256))
+        write_header(file.attrs, "model", Header(model.preprocessing, model.classes, model.sha256))
         file.attrs["threshold"] = model.threshold
         file.attrs["trained_with"] = np.bytes_(json.dumps(dict(model.trained_with)))
     with atomic_write(path) as temporary:
@@ -115,17 +107,15 @@ def load_model(path: Path) -> Model:
     with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         header = read_header(attributes, "model")
-        n_x = header.num_px * header.num_px * CHANNELS
-        w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True, most_bytes=8 * n_x)
+        most = 8 * header.preprocessing.n_x
+        w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True, most_bytes=most)
         b = read_dataset(file, "b", dtype="float64", ndim=0, contiguous=True)
         model = Model(
             parameters=Parameters(w=w, b=float(b)),
-            num_px=header.num_px,
+            preprocessing=header.preprocessing,
             classes=header.classes,
             threshold=float(read_attribute(attributes, "threshold", float)),
             trained_with=read_json_attribute(attributes, "trained_with", dict),
-            resize=header.resize,
-            decode=header.decode,
         )
     check_digest(path, model.sha256, header.sha256)
     return model

@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
-from one_neuron.pictures.convert import CHANNELS
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
 from one_neuron.storage.header import (
     REMEDY,
     Header,
     check_classes,
     check_digest,
-    check_treatment,
     new_digest,
     read_header,
     read_json_attribute,
@@ -45,20 +44,18 @@ class PreparedSet:
     Parameters
     ----------
     X : Pixels of shape (m, n_x), uint8
-        One picture per row, n_x = num_px * num_px * 3 pixel values in [0, 255] (row, column, channel): an ndarray, or
+        One picture per row, n_x = preprocessing.n_x pixel values in [0, 255] (row, column, channel): an ndarray, or
         what gives blocks of rows, as a `PixelFile` does. Not to be changed afterwards.
     Y : ndarray of shape (m,), uint8
         Labels in {0, 1}.
     names : sequence of m str
         Where each picture came from; for people, never read as a path. None ends with a NUL character.
-    num_px : int
-        Height and width of the pictures.
+    preprocessing : Preprocessing
+        How the pictures became rows of X.
     classes : (str, str)
         The names of label 0 and label 1.
     source : str
         The value of `data.source`.
-    resize, decode : str
-        The values of `data.resize` and `data.decode`: how pictures are brought to num_px and read.
 
     Raises
     ------
@@ -69,20 +66,17 @@ class PreparedSet:
     X: Any  # Pixels; what else is asked of an ndarray, the type checker cannot know
     Y: NDArray[np.uint8]
     names: Sequence[str]
-    num_px: int
+    preprocessing: Preprocessing
     classes: tuple[str, str]
     source: str
-    resize: str
-    decode: str
 
     def __post_init__(self) -> None:
         check_classes(self.classes)
-        check_treatment(self.resize, self.decode)
-        n_x = self.num_px * self.num_px * CHANNELS
+        n_x = self.preprocessing.n_x
         if self.X.dtype != np.uint8 or len(self.X.shape) != 2 or self.X.shape[1] != n_x or self.X.shape[0] == 0:
             raise DataError(
                 f"X has shape {self.X.shape} and type {self.X.dtype}; expected (m, {n_x}) uint8 with m >= 1 "
-                f"for num_px = {self.num_px}"
+                f"for num_px = {self.preprocessing.num_px}"
             )
         if self.Y.dtype != np.uint8 or self.Y.shape != self.X.shape[:1]:
             raise DataError(
@@ -106,13 +100,7 @@ class PreparedSet:
 
         It is the same wherever X lies, and is worked out once, in one pass over X.
         """
-        header = {
-            "num_px": self.num_px,
-            "classes": self.classes,
-            "source": self.source,
-            "resize": self.resize,
-            "decode": self.decode,
-        }
+        header = {**asdict(self.preprocessing), "classes": self.classes, "source": self.source}
         digest = new_digest("prepared", header, self.X, self.Y)
         for block in row_blocks(self.X):
             digest.update(block.data)
@@ -146,11 +134,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
     with h5py.File(image, "w") as file:
         file["Y"] = prepared.Y
         file["names"] = store_names(prepared.names)
-        write_header(
-            file.attrs,
-            "prepared",
-            Header(prepared.num_px, prepared.classes, prepared.resize, prepared.decode, prepared.sha256),
-        )
+        write_header(file.attrs, "prepared", Header(prepared.preprocessing, prepared.classes, prepared.sha256))
         file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
         offset = _declare_pixels(file, prepared.X.shape)
     if image.getbuffer().nbytes > offset:
@@ -191,11 +175,9 @@ def load_prepared(path: Path) -> PreparedSet:
             X=X,
             Y=read_dataset(file, "Y", dtype="uint8", ndim=1, contiguous=True),
             names=stored if large else tuple(stored),
-            num_px=header.num_px,
+            preprocessing=header.preprocessing,
             classes=header.classes,
             source=read_json_attribute(attributes, "source", str),
-            resize=header.resize,
-            decode=header.decode,
         )
     check_digest(path, prepared.sha256, header.sha256)
     return prepared

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.layout import SOURCE_ROOT, find_code
-from one_neuron.pictures.convert import CHANNELS, encode_picture
+from one_neuron.pictures.convert import encode_picture
 from one_neuron.storage.model import Model as StoredModel
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.tracking.tags import MODEL_SHA256
@@ -54,7 +54,7 @@ def dataset_entry(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
     profile = {
         "num_rows": prepared.m,
         "num_elements": prepared.m * prepared.X.shape[1],
-        "num_px": prepared.num_px,
+        "num_px": prepared.preprocessing.num_px,
         "classes": prepared.classes,
     }
     return Dataset(
@@ -109,7 +109,8 @@ def log_model(
     logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
         model_folder = Path(temporary, "model")
-        picture = encode_picture(example.reshape(model.num_px, model.num_px, CHANNELS))
+        num_px = model.preprocessing.num_px
+        picture = encode_picture(example.reshape(num_px, num_px, -1))
         _save_model(model_folder, Path(temporary, "one_neuron"), path, picture, logged)
         client.log_model_artifacts(logged.model_id, str(model_folder))
     client.finalize_logged_model(logged.model_id, "READY")

@@ -19,7 +19,6 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import predict, predict_probability
-from one_neuron.pictures.convert import flatten_pictures
 from one_neuron.pictures.reader import read_picture
 from one_neuron.storage.model import load_model
 
@@ -66,17 +65,14 @@ class OneNeuronModel(PythonModel):
             If a picture cannot be read; the message names its row, counted from 0.
         """
         model = self._model
-        pictures = np.empty((len(model_input), model.num_px, model.num_px, 3), dtype=np.uint8)
+        pixels = np.empty((len(model_input), model.preprocessing.n_x), dtype=np.uint8)
         for row, content in enumerate(model_input["picture"]):
             if not isinstance(content, bytes | bytearray):  # MLflow lets text and None through
                 raise DataError(f"the picture in row {row} is {content!r:.40}; expected the bytes of a file")
             try:
-                pictures[row] = read_picture(
-                    io.BytesIO(content), model.num_px, resize=model.resize, decode=model.decode
-                )
+                pixels[row] = read_picture(io.BytesIO(content), model.preprocessing).reshape(-1)
             except DataError as error:
                 raise DataError(f"the picture in row {row} {error}") from error
-        pixels = flatten_pictures(pictures)
         probability = predict_probability(pixels, model.parameters)
         labels = predict(pixels, model.parameters, threshold=model.threshold)
         return pd.DataFrame({"probability": probability, "class": [model.classes[label] for label in labels]})

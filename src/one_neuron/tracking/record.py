@@ -179,10 +179,11 @@ def _write_note(result: Result, origin: Origin) -> str:
     accuracies = ", ".join(f"{key} {value}" for key, value in percent.items())
     if result.metrics.get("diverged"):
         accuracies += ". **Training diverged**: the last costs lie above the first"
+    num_px = result.model.preprocessing.num_px
     changed = " (there were other changes, too, which are in no commit)" if origin.dirty else ""
     checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""
     return (
-        f"One neuron, {result.model.num_px} x {result.model.num_px} pixels, trained on {result.train.m} pictures "
+        f"One neuron, {num_px} x {num_px} pixels, trained on {result.train.m} pictures "
         f"({result.settings.data.source}), tested on {result.test.m}: {accuracies}.\n\n"
         f"To make it again:\n\n```\n{checkout}cp <params.yaml among this run's artifacts> params.yaml\ndvc repro\n```\n"
     )

@@ -30,7 +30,6 @@ from one_neuron.system.files import read_costs, read_json
 from one_neuron.tracking.parameters import run_parameters, to_text
 
 SHAPES = ("m", "n_x")  # numbers, but no measure of quality
-_GEOMETRY = ("num_px", "resize", "decode")  # keys of `data` that a model keeps, to treat a new picture the same way
 
 
 @dataclass(frozen=True)
@@ -161,10 +160,11 @@ def read_result(folder: Path) -> Result:
             f"'{folder / MODEL_FILE}' was trained on other pictures than '{folder / TRAIN_FILE}' holds; run `dvc repro`"
         )
     _check_made_with(result, folder)
-    if result.model.num_px != result.test.num_px:
+    model_px, test_px = result.model.preprocessing.num_px, result.test.preprocessing.num_px
+    if model_px != test_px:
         raise DataError(
-            f"'{folder / MODEL_FILE}' is for num_px = {result.model.num_px}, but '{folder / TEST_FILE}' has "
-            f"{result.test.num_px}; run `dvc repro`"
+            f"'{folder / MODEL_FILE}' is for num_px = {model_px}, but '{folder / TEST_FILE}' has {test_px}; "
+            "run `dvc repro`"
         )
     if not result.costs or not all(math.isfinite(cost) for _, cost in result.costs):
         raise DataError(f"'{folder / COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
@@ -174,8 +174,8 @@ def read_result(folder: Path) -> Result:
 def _check_made_with(result: Result, folder: Path) -> None:
     """Refuse a model that was made with other parameters than params.yaml says now."""
     model, settings = result.model, result.settings
-    made_with = {key: getattr(model, key) for key in ("threshold", *_GEOMETRY)} | dict(model.trained_with)
-    asked = asdict(settings.train) | {key: getattr(settings.data, key) for key in ("source", *_GEOMETRY)}
+    made_with = {"threshold": model.threshold, **asdict(model.preprocessing), **model.trained_with}
+    asked = {"source": settings.data.source, **asdict(settings.data.preprocessing), **asdict(settings.train)}
     for key in asked.keys() & made_with.keys():
         if made_with[key] != asked[key]:
             raise DataError(

@@ -21,6 +21,7 @@ from PIL import Image
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
 from one_neuron.pictures import convert, decode, reader, row_cache
 from one_neuron.pictures.decode import Decoded, decode_pictures
+from one_neuron.pictures.preprocessing import Preprocessing
 
 NUM_PX = 4
 N_X = NUM_PX * NUM_PX * 3
@@ -60,9 +61,9 @@ def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with each picture that is really decoded."""
     read, seen = reader.read_picture, []
 
-    def count(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
-        seen.append(num_px)
-        return read(stream, num_px, **how)
+    def count(stream: BinaryIO, preprocessing: Preprocessing, **how: Any) -> Picture:
+        seen.append(preprocessing.num_px)
+        return read(stream, preprocessing, **how)
 
     monkeypatch.setattr(reader, "read_picture", count)
     return seen
@@ -75,12 +76,12 @@ def with_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 def one_by_one(paths: Sequence[Path]) -> NDArray[np.uint8]:
     """Return the rows as they would be without all this."""
-    return np.array([reader.load_picture(path, NUM_PX).reshape(-1) for path in paths])
+    return np.array([reader.load_picture(path, Preprocessing(NUM_PX)).reshape(-1) for path in paths])
 
 
 def run(paths: Sequence[Path], **options: object) -> Decoded:
     """Decode to the size of these tests."""
-    return decode_pictures(paths, num_px=NUM_PX, **options)  # type: ignore[arg-type]
+    return decode_pictures(paths, Preprocessing(NUM_PX), **options)  # type: ignore[arg-type]
 
 
 # --- the rows ------------------------------------------------------------------------
@@ -156,10 +157,10 @@ def test_each_way_to_decode_has_rows_of_its_own(tmp_path: Path, root: Path, monk
     path = tmp_path / "large.jpg"
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     Image.fromarray(pixels).save(path)
-    ways: list[dict[str, str]] = [{}, {"resize": "crop"}, {"resize": "pad"}, {"decode": "fast"}]
+    ways = [Preprocessing(5, *options) for options in ((), ("crop",), ("pad",), ("stretch", "fast"))]
     for way in [*ways, *ways]:
-        rows = decode_pictures([path], num_px=5, **way).X[:]  # type: ignore[arg-type]
-        np.testing.assert_array_equal(rows[0], reader.load_picture(path, 5, **way).reshape(-1))
+        rows = decode_pictures([path], way).X[:]
+        np.testing.assert_array_equal(rows[0], reader.load_picture(path, way).reshape(-1))
     assert len(list((root / ".one-neuron" / "rows").iterdir())) == 4
     run([path])
     monkeypatch.setattr("importlib.metadata.version", lambda _: "0.1")
@@ -198,18 +199,18 @@ def test_the_first_bad_picture_is_named(
     read = reader.read_picture
     slow = paths[5].read_bytes()
 
-    def read_slowly(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
+    def read_slowly(stream: BinaryIO, preprocessing: Preprocessing, **how: Any) -> Picture:
         stream.seek(0)
         if stream.read() == slow:
             time.sleep(0.05)
-        return read(stream, num_px, **how)
+        return read(stream, preprocessing, **how)
 
     monkeypatch.setattr(reader, "read_picture", read_slowly)
     with pytest.raises(DataError) as caught:
         run(paths)
     assert str(caught.value).startswith(f"'{paths[5]}' ")
     with pytest.raises(DataError) as alone:
-        reader.load_picture(paths[5], NUM_PX)
+        reader.load_picture(paths[5], Preprocessing(NUM_PX))
     assert str(caught.value) == str(alone.value)
 
 
@@ -226,7 +227,7 @@ def test_bad_pictures_are_skipped_and_told(make_pictures: Callable[..., list[Pat
     assert [number for number, _ in decoded.skipped] == [0, 3, 5, 9]
     for number, reason in decoded.skipped:
         with pytest.raises(DataError) as alone:
-            reader.load_picture(paths[number], NUM_PX)
+            reader.load_picture(paths[number], Preprocessing(NUM_PX))
         assert str(alone.value) == f"'{paths[number]}' {reason}"
 
 
@@ -253,8 +254,8 @@ def test_a_picture_that_changes_meanwhile_is_not_kept(
     read = reader.read_picture
     os.utime(paths[1], (1, 1))
 
-    def change(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
-        pixels = read(stream, num_px, **how)
+    def change(stream: BinaryIO, preprocessing: Preprocessing, **how: Any) -> Picture:
+        pixels = read(stream, preprocessing, **how)
         with paths[1].open("r+b") as other:
             other.seek(0, os.SEEK_END if grows else os.SEEK_SET)
             other.write(b"more")
@@ -315,12 +316,12 @@ def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], m
     with_threads(monkeypatch, 2)
     begun: list[int] = []
 
-    def fail(stream: BinaryIO, num_px: int, **how: Any) -> Picture:
-        begun.append(num_px)
+    def fail(stream: BinaryIO, preprocessing: Preprocessing, **how: Any) -> Picture:
+        begun.append(preprocessing.num_px)
         if len(begun) == 1:
             raise MemoryError
         time.sleep(0.02)
-        return np.zeros((num_px, num_px, 3), np.uint8)
+        return np.zeros((preprocessing.num_px, preprocessing.num_px, 3), np.uint8)
 
     monkeypatch.setattr(reader, "read_picture", fail)
     with pytest.raises(MemoryError):
@@ -414,16 +415,16 @@ def test_pixels_are_counted_before_they_are_decoded(
     """With room for one picture alone, eight threads decode one at a time."""
     with_threads(monkeypatch, 8)
     monkeypatch.setattr(reader, "MAX_PIXELS", 8 * 8)
-    paths, to_pixels, inside, most = make_pictures(16), convert.to_pixels, [0], [0]
+    paths, resize_picture, inside, most = make_pictures(16), convert.resize_picture, [0], [0]
 
-    def convert_alone(image: Image.Image, orientation: int, num_px: int, resize: str) -> Picture:
+    def convert_alone(image: Image.Image, preprocessing: Preprocessing, *, orientation: int) -> Picture:
         inside[0] += 1
         most[0] = max(most[0], inside[0])
         time.sleep(0.002)
         inside[0] -= 1
-        return to_pixels(image, orientation, num_px, resize)
+        return resize_picture(image, preprocessing, orientation=orientation)
 
-    monkeypatch.setattr(reader, "to_pixels", convert_alone)
+    monkeypatch.setattr(reader, "resize_picture", convert_alone)
     run(paths)
     assert most == [1]
 
@@ -434,6 +435,7 @@ _SLOW_RUN = """
 import signal, sys, time
 from pathlib import Path
 from one_neuron.pictures import decode, reader
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.system import command
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 read = reader.read_picture
@@ -444,7 +446,7 @@ reader.read_picture = read_slowly
 print("ready", flush=True)
 sys.stdin.read()
 def run():
-    decode.decode_pictures(sorted(Path(sys.argv[1]).iterdir()), num_px=4)
+    decode.decode_pictures(sorted(Path(sys.argv[1]).iterdir()), Preprocessing(4))
 sys.exit(command.run_command(run))
 """
 

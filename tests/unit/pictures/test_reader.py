@@ -27,6 +27,7 @@ from PIL.PngImagePlugin import PngImageFile
 from one_neuron.errors import DataError
 from one_neuron.pictures import convert, jpeg_limits, reader
 from one_neuron.pictures.convert import encode_picture, flatten_pictures, resize_picture, resize_pixels
+from one_neuron.pictures.preprocessing import RESIZES, Preprocessing
 from one_neuron.pictures.reader import (
     FORMATS,
     MAX_BYTES,
@@ -39,7 +40,6 @@ from one_neuron.pictures.reader import (
 )
 from one_neuron.pictures.tags import check_tags, find_orientation
 
-RESIZES = ("stretch", "crop", "pad")
 UPRIGHT = np.random.default_rng(0).integers(0, 256, size=(4, 4, 3), dtype=np.uint8)
 RAMP = np.array([[0, 21845], [43690, 65535]])  # in sixteen bits; 0, 85, 170, 255 in eight
 IN_EIGHT_BITS = [0, 85, 170, 255]
@@ -57,7 +57,7 @@ def photograph(height: int, width: int) -> Image.Image:
 def loaded(image: Image.Image, path: Path, **options: Any) -> list[list[int]]:
     """Save a picture, load it at its own size, and return its pixels row by row."""
     image.save(path, **options)
-    pixels = load_picture(path, image.height)
+    pixels = load_picture(path, Preprocessing(image.height))
     assert pixels.dtype == np.uint8
     assert pixels.shape == (image.height, image.height, 3)
     return pixels.reshape(-1, 3).tolist()
@@ -75,7 +75,7 @@ def palette_picture() -> Image.Image:
 def test_rgb_of_the_right_size_is_not_touched(tmp_path: Path) -> None:
     """The pixels of a lossless file are the pixels."""
     Image.fromarray(UPRIGHT).save(tmp_path / "a.png")
-    assert (load_picture(tmp_path / "a.png", 4) == UPRIGHT).all()
+    assert (load_picture(tmp_path / "a.png", Preprocessing(4)) == UPRIGHT).all()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_deep_grey_of_tiff(values: NDArray[Any], tmp_path: Path) -> None:
 )
 def test_odd_greys(content: Callable[[], bytes], expected: list[int]) -> None:
     """Neither clipped nor inverted, and what is transparent shows white: 80 + 255 - 160 is 175."""
-    row = read_picture(io.BytesIO(content()), 2)[0]
+    row = read_picture(io.BytesIO(content()), Preprocessing(2))[0]
     assert row.tolist() == [[value] * 3 for value in expected]
 
 
@@ -174,7 +174,7 @@ def test_deep_grey_out_of_range_is_refused(value: float, tmp_path: Path) -> None
     """The range that was found is named."""
     Image.fromarray(np.array([[value, 0.5]], dtype=np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(DataError, match=r"a.tif' has grey values from .*; scale them: 0 to 1"):
-        load_picture(tmp_path / "a.tif", 2)
+        load_picture(tmp_path / "a.tif", Preprocessing(2))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
@@ -207,7 +207,7 @@ def test_pictures_stand_upright(orientation: int, suffix: str, tmp_path: Path) -
     exif[0x0112] = orientation
     lossless = {"webp": {"lossless": True}, "jpg": {"quality": 98, "subsampling": 0}}.get(suffix, {})
     image.save(tmp_path / f"a.{suffix}", exif=exif, **lossless)  # type: ignore[arg-type]
-    pixels = load_picture(tmp_path / f"a.{suffix}", len(upright)).astype(int)
+    pixels = load_picture(tmp_path / f"a.{suffix}", Preprocessing(len(upright))).astype(int)
     assert np.abs(pixels - upright).max() <= (24 if suffix == "jpg" else 0)
 
 
@@ -217,14 +217,14 @@ def test_of_an_animation_the_first_frame_counts(suffix: str, tmp_path: Path) -> 
     frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
     options = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)  # type: ignore[arg-type]
-    assert load_picture(tmp_path / f"a.{suffix}", 3).reshape(-1, 3).tolist() == [RED] * 9
+    assert load_picture(tmp_path / f"a.{suffix}", Preprocessing(3)).reshape(-1, 3).tolist() == [RED] * 9
 
 
 @pytest.mark.parametrize("suffix", sorted(SUFFIXES))
 def test_every_suffix_is_a_format_that_is_read(suffix: str, tmp_path: Path) -> None:
     """What a folder's listing takes for a picture can be a picture."""
     Image.new("RGB", (16, 16), "white").save(tmp_path / f"a{suffix}")
-    assert (load_picture(tmp_path / f"a{suffix}", 2) >= 250).all()
+    assert (load_picture(tmp_path / f"a{suffix}", Preprocessing(2)) >= 250).all()
 
 
 @pytest.mark.parametrize("name", ["picture", "picture.txt", "picture.JPEG", "a b.c", "-rf", "猫.png", "caf\udce9.png"])
@@ -232,7 +232,7 @@ def test_the_content_decides_not_the_name(name: str, tmp_path: Path) -> None:
     """Any name goes, bytes that are no UTF-8 too."""
     with (tmp_path / name).open("wb") as stream:
         Image.fromarray(UPRIGHT).save(stream, format="PNG")
-    assert (load_picture(tmp_path / name, 4) == UPRIGHT).all()
+    assert (load_picture(tmp_path / name, Preprocessing(4)) == UPRIGHT).all()
 
 
 @pytest.mark.parametrize("size", [(64, 64), (200, 100), (30, 77), (1, 1), (1, 300)])
@@ -243,9 +243,9 @@ def test_resizing_is_pillow_s_bicubic(size: tuple[int, int], num_px: int, tmp_pa
     expected = np.asarray(image.resize((num_px, num_px), Image.Resampling.BICUBIC))
     image.save(tmp_path / "a.png")
     for pixels in (
-        load_picture(tmp_path / "a.png", num_px),
-        resize_picture(image, num_px),
-        resize_pixels(np.asarray(image), num_px),
+        load_picture(tmp_path / "a.png", Preprocessing(num_px)),
+        resize_picture(image, Preprocessing(num_px)),
+        resize_pixels(np.asarray(image), Preprocessing(num_px)),
     ):
         assert pixels.shape == (num_px, num_px, 3)
         assert pixels.dtype == np.uint8
@@ -255,7 +255,7 @@ def test_resizing_is_pillow_s_bicubic(size: tuple[int, int], num_px: int, tmp_pa
 def test_every_pixel_counts_when_shrinking() -> None:
     """A chessboard becomes even grey, where taking every tenth pixel would leave black or white."""
     board = np.kron((np.indices((40, 40)).sum(axis=0) % 2) * 255, np.ones((5, 5))).astype(np.uint8)
-    pixels = resize_pixels(np.stack([board] * 3, axis=-1), 10)
+    pixels = resize_pixels(np.stack([board] * 3, axis=-1), Preprocessing(10))
     assert np.abs(pixels.astype(int) - 127).max() <= 10
 
 
@@ -276,7 +276,7 @@ def test_a_truncated_picture_is_refused_by_name(suffix: str, part: float, tmp_pa
     photograph(60, 60).save(path)
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
     with pytest.raises(DataError, match=rf"a b.{suffix}' is (damaged|not a picture)") as caught:
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -336,7 +336,7 @@ def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     make(path)
     started = time.process_time()
     with pytest.raises(DataError, match=rf"^'{path}' {message}") as caught:
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
     assert time.process_time() - started < 0.5
     assert "\n" not in str(caught.value)
 
@@ -345,7 +345,7 @@ def test_a_bad_file_is_refused_by_name(kind: str, tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_is_refused(name: str) -> None:
     """Too long for the system, or with a NUL character."""
     with pytest.raises(DataError, match=r"(cannot be read \(File name too long\)|null byte.*replace or remove it)"):
-        load_picture(Path(name), 8)
+        load_picture(Path(name), Preprocessing(8))
 
 
 @pytest.mark.parametrize("kind", ["named pipe", "device", "socket"])
@@ -373,7 +373,7 @@ def test_an_open_picture_is_closed_in_the_end(tmp_path: Path) -> None:
     with open_picture(tmp_path / "a.png") as stream:
         assert stream.read(4) == b"\x89PNG"
         stream.read()
-        assert (read_picture(stream, 4) == UPRIGHT).all()  # wherever it stands
+        assert (read_picture(stream, Preprocessing(4)) == UPRIGHT).all()  # wherever it stands
     assert stream.closed
 
 
@@ -381,7 +381,7 @@ def test_without_a_path_the_name_is_left_to_the_caller() -> None:
     """The message goes on where the name ends."""
     for content, message in ((b"", "is empty"), (b"text", "is not a picture"), (b"GIF89a", "is damaged")):
         with pytest.raises(DataError, match=f"^{message}"):
-            read_picture(io.BytesIO(content), 4)
+            read_picture(io.BytesIO(content), Preprocessing(4))
 
 
 def png(width: int, height: int, rows: bytes, *chunks: tuple[bytes, bytes], bits: int = 8, colour: int = 2) -> bytes:
@@ -421,7 +421,7 @@ def test_too_many_pixels_are_refused_by_the_header(width: int, height: int, tmp_
     path.write_bytes(png_header(width, height))
     started = time.process_time()
     with pytest.raises(DataError, match=r"a.png' has .*64,000,000"):
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
     assert time.process_time() - started < 0.5
 
 
@@ -430,7 +430,7 @@ def test_the_largest_picture_is_not_refused_by_the_header(tmp_path: Path) -> Non
     path = tmp_path / "a.png"
     path.write_bytes(png_header(8000, MAX_PIXELS // 8000))
     with pytest.raises(DataError, match=r"a.png' is damaged"):
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
 
 
 @pytest.mark.parametrize(
@@ -450,13 +450,13 @@ def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
         Image.new("RGB", size).save(tmp_path / f"{size[0]}.{suffix}", **options)
     monkeypatch.setattr(reader, "MAX_PIXELS", 200)
     with (tmp_path / f"10.{suffix}").open("rb") as stream:
-        read_picture(stream, 4, reserve=reserve)
+        read_picture(stream, Preprocessing(4), reserve=reserve)
     assert told == [100 if fits else 200]
     if fits:
-        load_picture(tmp_path / f"20.{suffix}", 4)
+        load_picture(tmp_path / f"20.{suffix}", Preprocessing(4))
     else:
         with pytest.raises(DataError, match=r"has 20 x 10 pixels; at most 200 are read \(half of them in WebP, pro"):
-            load_picture(tmp_path / f"20.{suffix}", 4)
+            load_picture(tmp_path / f"20.{suffix}", Preprocessing(4))
 
 
 @pytest.mark.parametrize("place", ["stat", "open"])
@@ -470,7 +470,7 @@ def test_an_unreadable_file_is_named(place: str, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(Path if place == "stat" else os, place, deny)
     with pytest.raises(DataError, match=r"a.png' may not be read \(permission denied\)"):
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
 
 
 def test_memory_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -483,7 +483,7 @@ def test_memory_is_not_called_damage(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(PngImageFile, "load", run_out)
     with pytest.raises(MemoryError):
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
 
 
 def test_a_disk_that_fails_is_not_called_damage() -> None:
@@ -494,7 +494,7 @@ def test_a_disk_that_fails_is_not_called_damage() -> None:
             raise OSError(5, "Input/output error")
 
     with pytest.raises(DataError, match=r"^cannot be read \(Input/output error\)"):
-        read_picture(Failing(b"BM"), 4)
+        read_picture(Failing(b"BM"), Preprocessing(4))
 
 
 # --- small files that would be dear to read -----------------------------------------
@@ -727,7 +727,7 @@ def test_what_is_dear_to_read_is_refused(kind: str) -> None:
     content = make()
     started = time.process_time()
     with pytest.raises(DataError, match=f"^{message}"):
-        read_picture(io.BytesIO(content), 8)
+        read_picture(io.BytesIO(content), Preprocessing(8))
     assert time.process_time() - started < 0.5
 
 
@@ -735,10 +735,10 @@ def test_what_is_dear_to_read_is_refused(kind: str) -> None:
 def test_a_tiff_of_two_minds_is_refused(order: str) -> None:
     """MM, 0, 43 is a BigTIFF to libtiff and a TIFF to Pillow: what is checked must be what is read."""
     content = tiff(8, 8, bytes(64))
-    assert read_picture(io.BytesIO(content), 8).shape == (8, 8, 3)
+    assert read_picture(io.BytesIO(content), Preprocessing(8)).shape == (8, 8, 3)
     beginning = struct.pack(">IQ", 8, 16) if order == "classic first" else struct.pack(">HHQ", 8, 0, 16)
     with pytest.raises(DataError, match="is not a picture that can be read"):
-        read_picture(io.BytesIO(b"MM\0+" + beginning + content), 8)
+        read_picture(io.BytesIO(b"MM\0+" + beginning + content), Preprocessing(8))
     classic = b"MM\0+" + struct.pack(">IHHHIHH", 8, 1, 0x0112, 3, 1, 6, 0)
     assert find_orientation({"exif": classic}) == 6  # as Pillow reads it
 
@@ -756,7 +756,7 @@ def test_scans_are_counted_in_blocks_of_any_size(block: int, monkeypatch: pytest
     assert kinds.count(0xDA) == 26
     assert kinds[-1] == 0xD9
     with pytest.raises(DataError, match="it has more than 25 scans"):
-        read_picture(io.BytesIO(content), 8)
+        read_picture(io.BytesIO(content), Preprocessing(8))
 
 
 # --- sound files that look like those ------------------------------------------------
@@ -764,7 +764,7 @@ def test_scans_are_counted_in_blocks_of_any_size(block: int, monkeypatch: pytest
 
 def read(content: bytes, num_px: int = 64) -> NDArray[np.uint8]:
     """Return the pixels of a picture in memory."""
-    return read_picture(io.BytesIO(content), num_px)
+    return read_picture(io.BytesIO(content), Preprocessing(num_px))
 
 
 def test_a_baseline_jpeg_in_three_scans_is_the_plain_one() -> None:
@@ -789,7 +789,7 @@ def test_what_lies_behind_a_jpeg_does_not_count(progressive: bool, decode: str) 
     content = jpeg(size=(1600, 1600), progressive=progressive)
     video = np.random.default_rng(0).bytes(20_000_000)
     assert video.count(b"\xff\xda") > 250
-    assert not read_picture(io.BytesIO(content + video), 8, decode=decode).any()
+    assert not read_picture(io.BytesIO(content + video), Preprocessing(8, decode=decode)).any()
 
 
 def test_jpegs_with_large_metadata_are_read() -> None:
@@ -809,7 +809,7 @@ def test_an_mpo_gives_its_first_picture(tmp_path: Path) -> None:
     """A stereo camera's two, each of them in ten scans."""
     left, right = Image.new("RGB", (900, 900), "red"), Image.new("RGB", (900, 900), "blue")
     left.save(tmp_path / "a.mpo", save_all=True, append_images=[right] * 3, progressive=True)
-    assert np.abs(load_picture(tmp_path / "a.mpo", 2).astype(int) - RED).max() <= 3
+    assert np.abs(load_picture(tmp_path / "a.mpo", Preprocessing(2)).astype(int) - RED).max() <= 3
 
 
 def test_a_png_in_many_pieces_is_read() -> None:
@@ -847,7 +847,9 @@ def test_the_gate_is_told_of_all_scans_in_fast_mode() -> None:
         return nullcontext()
 
     for progressive in (False, True):
-        read_picture(io.BytesIO(jpeg(size=(800, 800), progressive=progressive)), 8, decode="fast", reserve=reserve)
+        read_picture(
+            io.BytesIO(jpeg(size=(800, 800), progressive=progressive)), Preprocessing(8, decode="fast"), reserve=reserve
+        )
     assert told == [100 * 100, 100 * 100 + 800 * 800]
 
 
@@ -862,7 +864,7 @@ def test_pillow_does_not_read_the_tags(suffix: str, tmp_path: Path, monkeypatch:
     image.save(tmp_path / f"b.{suffix}", exif=b"Exif\0\0" + many_tags()[:60_000], **options)  # type: ignore[arg-type]
     monkeypatch.setattr(Image.Image, "getexif", lambda _: pytest.fail("the tags were read"))
     monkeypatch.setattr(PngImageFile, "getexif", lambda _: pytest.fail("the tags were read"))
-    turned, plain = (load_picture(tmp_path / f"{name}.{suffix}", 240).astype(int) for name in "ab")
+    turned, plain = (load_picture(tmp_path / f"{name}.{suffix}", Preprocessing(240)).astype(int) for name in "ab")
     assert np.abs(turned[::-1, ::-1] - np.asarray(image)).max() <= 24
     assert np.abs(plain - np.asarray(image)).max() <= 24
 
@@ -905,9 +907,10 @@ from pathlib import Path
 from one_neuron.errors import DataError
 from one_neuron.pictures.reader import load_picture
 from one_neuron.pictures import jpeg_limits
+from one_neuron.pictures.preprocessing import Preprocessing
 started = time.process_time()
 try:
-    load_picture(Path(sys.argv[1]), 64)
+    load_picture(Path(sys.argv[1]), Preprocessing(64))
 except DataError as error:
     print(error)
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
@@ -967,18 +970,18 @@ def squeezed(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.u
 def test_the_three_ways_to_a_square(height: int, width: int, num_px: int) -> None:
     """Crop is a slice of the middle, pad a white square around the whole; both then as stretch."""
     pixels = noise(height, width)
-    assert (resize_pixels(pixels, num_px) == squeezed(pixels, num_px, num_px)).all()
+    assert (resize_pixels(pixels, Preprocessing(num_px)) == squeezed(pixels, num_px, num_px)).all()
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     middle = pixels[top : top + side, left : left + side]
-    assert (resize_pixels(pixels, num_px, resize="crop") == squeezed(middle, num_px, num_px)).all()
+    assert (resize_pixels(pixels, Preprocessing(num_px, resize="crop")) == squeezed(middle, num_px, num_px)).all()
     rows, columns = (
         max(1, int(Fraction(length * num_px, max(height, width)) + Fraction(1, 2))) for length in (height, width)
     )
     top, left = (num_px - rows) // 2, (num_px - columns) // 2
     padded = np.full((num_px, num_px, 3), 255, dtype=np.uint8)
     padded[top : top + rows, left : left + columns] = squeezed(pixels, rows, columns)
-    assert (resize_pixels(pixels, num_px, resize="pad") == padded).all()
+    assert (resize_pixels(pixels, Preprocessing(num_px, resize="pad")) == padded).all()
 
 
 @pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1)])
@@ -986,7 +989,7 @@ def test_the_three_ways_to_a_square(height: int, width: int, num_px: int) -> Non
 def test_the_longest_pictures_keep_a_pixel(size: tuple[int, int], resize: str) -> None:
     """A line of red, however it is squeezed."""
     pixels = np.zeros((*size, 3), dtype=np.uint8) + np.array(RED, dtype=np.uint8)
-    square = resize_pixels(pixels, 5, resize=resize)
+    square = resize_pixels(pixels, Preprocessing(5, resize=resize))
     expected = np.full((5, 5, 3), 255 if resize == "pad" else RED, dtype=np.uint8)
     if resize == "pad":
         expected[(2, slice(None)) if size[0] == 1 else (slice(None), 2)] = RED
@@ -1004,11 +1007,11 @@ def test_a_turned_picture_gives_the_same_square(
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(tmp_path / "a.png", exif=exif)
-    expected = resize_pixels(upright, 6, resize=resize)
-    assert (load_picture(tmp_path / "a.png", 6, resize=resize) == expected).all()
+    expected = resize_pixels(upright, Preprocessing(6, resize=resize))
+    assert (load_picture(tmp_path / "a.png", Preprocessing(6, resize=resize)) == expected).all()
     monkeypatch.setattr(convert, "_STRIP_PIXELS", 30)
-    in_strips = load_picture(tmp_path / "a.png", 6, resize=resize)
-    assert (in_strips == resize_pixels(upright, 6, resize=resize)).all()
+    in_strips = load_picture(tmp_path / "a.png", Preprocessing(6, resize=resize))
+    assert (in_strips == resize_pixels(upright, Preprocessing(6, resize=resize))).all()
     assert np.abs(in_strips.astype(int) - expected).max() <= 1  # Pillow may do columns first where we do rows
 
 
@@ -1023,10 +1026,10 @@ def test_strips_are_the_picture(mode: str, tmp_path: Path, monkeypatch: pytest.M
         image = Image.new(mode, (20, 30), "red") if mode == "LAB" else photograph(30, 20).convert(mode)
         eight_bits = image.convert("RGB")
     image.save(tmp_path / "a.tif")
-    assert (load_picture(tmp_path / "a.tif", 7) == resize_picture(eight_bits, 7)).all()
+    assert (load_picture(tmp_path / "a.tif", Preprocessing(7)) == resize_picture(eight_bits, Preprocessing(7))).all()
     monkeypatch.setattr(convert, "_STRIP_PIXELS", 41)
     columns_first = eight_bits.resize((20, 7), Image.Resampling.BICUBIC).resize((7, 7), Image.Resampling.BICUBIC)
-    assert (load_picture(tmp_path / "a.tif", 7) == np.asarray(columns_first)).all()
+    assert (load_picture(tmp_path / "a.tif", Preprocessing(7)) == np.asarray(columns_first)).all()
 
 
 # --- fast -----------------------------------------------------------------------------
@@ -1037,8 +1040,8 @@ def test_strips_are_the_picture(mode: str, tmp_path: Path, monkeypatch: pytest.M
 def test_fast_is_nearly_exact(mode: str, resize: str, tmp_path: Path) -> None:
     """A JPEG is read smaller than it is, in its own colours."""
     photograph(300, 400).convert(mode).save(tmp_path / "a.jpg")
-    exact = load_picture(tmp_path / "a.jpg", 40, resize=resize).astype(int)
-    fast = load_picture(tmp_path / "a.jpg", 40, resize=resize, decode="fast").astype(int)
+    exact = load_picture(tmp_path / "a.jpg", Preprocessing(40, resize=resize)).astype(int)
+    fast = load_picture(tmp_path / "a.jpg", Preprocessing(40, resize=resize, decode="fast")).astype(int)
     assert 0 < np.abs(exact - fast).mean() < 3
 
 
@@ -1046,7 +1049,9 @@ def test_fast_is_nearly_exact(mode: str, resize: str, tmp_path: Path) -> None:
 def test_fast_is_exact_for_other_formats(suffix: str, tmp_path: Path) -> None:
     """There is nothing to gain."""
     photograph(300, 400).save(tmp_path / f"a.{suffix}")
-    exact, fast = (load_picture(tmp_path / f"a.{suffix}", 40, decode=decode) for decode in ("exact", "fast"))
+    exact, fast = (
+        load_picture(tmp_path / f"a.{suffix}", Preprocessing(40, decode=decode)) for decode in ("exact", "fast")
+    )
     assert (exact == fast).all()
 
 
@@ -1085,7 +1090,7 @@ def test_fast_is_never_too_small(
     exif[0x0112] = orientation
     Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
     monkeypatch.setattr(JpegImageFile, "draft", note)
-    load_picture(tmp_path / "a.jpg", 64, resize=resize, decode="fast")
+    load_picture(tmp_path / "a.jpg", Preprocessing(64, resize=resize, decode="fast"))
     assert read == [expected]
 
 
@@ -1099,16 +1104,16 @@ def test_many_threads_read_at_once(tmp_path: Path) -> None:
         paths.append(tmp_path / f"{number}.{suffix}")
         how = {"compression": "tiff_lzw"} if suffix == "tiff" else {}
         photograph(40 + number, 60 - number).save(paths[-1], **how)
-    alone = [load_picture(path, 16) for path in paths]
+    alone = [load_picture(path, Preprocessing(16)) for path in paths]
     with ThreadPoolExecutor(8) as pool:
-        together = list(pool.map(lambda path: load_picture(path, 16), paths * 4))
-        bytes_alone = list(pool.map(lambda path: read_picture(io.BytesIO(path.read_bytes()), 16), paths))
+        together = list(pool.map(lambda path: load_picture(path, Preprocessing(16)), paths * 4))
+        bytes_alone = list(pool.map(lambda path: read_picture(io.BytesIO(path.read_bytes()), Preprocessing(16)), paths))
     assert all((one == other).all() for one, other in zip(alone * 5, together + bytes_alone, strict=True))
 
 
 def test_encoded_pixels_come_back() -> None:
     """Every one of them."""
-    assert (read_picture(io.BytesIO(encode_picture(UPRIGHT)), 4) == UPRIGHT).all()
+    assert (read_picture(io.BytesIO(encode_picture(UPRIGHT)), Preprocessing(4)) == UPRIGHT).all()
 
 
 def test_the_formats_are_few() -> None:
@@ -1124,5 +1129,5 @@ def test_libtiff_says_nothing_on_its_own(tmp_path: Path, capfd: pytest.CaptureFi
     content[12:60] = b"\xff" * 48
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"a.tif' is damaged"):
-        load_picture(path, 8)
+        load_picture(path, Preprocessing(8))
     assert capfd.readouterr() == ("", "")

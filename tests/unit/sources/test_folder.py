@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from one_neuron.errors import DataError, SettingsError
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.settings.params import DataSettings
 from one_neuron.sources import folder
@@ -71,7 +72,7 @@ def test_a_folder_is_read_in_order(make_folder: MakeFolder) -> None:
     assert train.Y.tolist() == [0, 0, 1, 1, 1, 1]
     assert (test.names, test.Y.tolist()) == (("test/non-cat/1.png", "test/cat/1.png"), [0, 1])
     assert train.X.shape == (6, 12)
-    assert (train.num_px, train.classes, train.source) == (2, CLASSES, "folder")
+    assert (train.preprocessing.num_px, train.classes, train.source) == (2, CLASSES, "folder")
     assert [(one.name, one.label, one.train, one.test) for one in loaded.classes] == [
         ("non-cat", 0, 2, 1),
         ("cat", 1, 4, 1),
@@ -108,9 +109,9 @@ def test_rows_are_the_pictures(make_folder: MakeFolder) -> None:
         Image.fromarray(rng.integers(0, 256, (9, 7, 3), dtype=np.uint8)).save(root / f"train/cat/{i:03}.png")
     for resize, decode in (("stretch", "exact"), ("crop", "exact"), ("pad", "fast")):
         train = load(root, num_px=4, resize=resize, decode=decode).train
-        assert (train.m, train.resize, train.decode) == (46, resize, decode)
+        assert (train.m, train.preprocessing) == (46, Preprocessing(4, resize, decode))
         for name, row in zip(train.names, train.X[0 : train.m], strict=True):
-            assert (row == load_picture(root / name, 4, resize=resize, decode=decode).reshape(-1)).all()
+            assert (row == load_picture(root / name, train.preprocessing).reshape(-1)).all()
 
 
 def test_without_a_test_set_a_part_is_held_out(make_folder: MakeFolder) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.layout import SOURCE_ROOT
 from one_neuron.pictures import convert
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5, hdf5_worker
 from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
@@ -260,7 +261,7 @@ def load(
 
 def resized(pictures: NDArray[np.uint8], num_px: int, resize: str = "stretch") -> NDArray[np.uint8]:
     """Return rows, one picture after the other."""
-    return np.stack([convert.resize_pixels(picture, num_px, resize=resize).reshape(-1) for picture in pictures])
+    return np.stack([convert.resize_pixels(picture, Preprocessing(num_px, resize)).reshape(-1) for picture in pictures])
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ def test_one_file_with_both_sets(resize: str, in_folder: Path) -> None:
     assert (test.X == resized(X[::-1], 2, resize)).all()
     assert (train.Y.tolist(), test.Y.tolist()) == ([0, 1, 1, 0, 1], [1, 0, 1, 1, 0])
     assert (train.names[4], test.names, train.classes) == ("x[4]", tuple(f"x2[{i}]" for i in range(5)), test.classes)
-    assert (test.classes, test.source, test.resize, test.decode) == (("non-cat", "cat"), "hdf5", resize, "exact")
+    assert (test.classes, test.source, test.preprocessing) == (("non-cat", "cat"), "hdf5", Preprocessing(2, resize))
 
 
 def test_two_files(in_folder: Path) -> None:
@@ -346,7 +347,7 @@ def test_small_pictures_that_become_large_do_not_fill_the_memory(
     monkeypatch.setattr(hdf5, "BLOCK_BYTES", 2 * 8 * 8 * 3)
     path = write(in_folder / "all.h5", x=pictures, y=np.arange(50) % 2)
     with open_pictures(path, x="x", y="y", classes="c") as stream:
-        blocks = list(hdf5._resized(stream, 8, "stretch", None))
+        blocks = list(hdf5._resized(stream, Preprocessing(8), None))
     assert [len(block) for block in blocks] == [2] * 25
     assert (np.concatenate(blocks) == np.tile(pictures.reshape(50, 3), 64)).all()
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError, EnvironmentProblem
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources import catvnoncat
 from one_neuron.sources.load import load_source
@@ -92,7 +93,7 @@ def test_the_course_s_format(course_like: Path) -> None:
     assert (test.names, test.classes) == (("test_set_x[0]", "test_set_x[1]"), CLASSES)
     resized, _ = load_course(2)
     assert resized.X.tolist() == [[value] * 12 for value in range(3)]
-    assert resized.num_px == 2
+    assert resized.preprocessing.num_px == 2
 
 
 def test_a_file_with_another_digest_is_refused(course_like: Path) -> None:
@@ -135,7 +136,7 @@ def test_each_source_is_asked_with_its_settings(tmp_path: Path, course_like: Pat
     own = load(make_settings(source="hdf5", num_px=2, resize="crop", decode="fast", path=str(course_like)))
     for source, loaded in {"catvnoncat": known, "hdf5": own}.items():
         for prepared in (loaded.train, loaded.test):
-            assert (prepared.source, prepared.resize, prepared.decode) == (source, "crop", "fast")
+            assert (prepared.source, prepared.preprocessing) == (source, Preprocessing(2, "crop", "fast"))
     assert (own.train.X == known.train.X).all()
     assert own.train.names == known.train.names
     assert (own.test.Y == known.test.Y).all()
@@ -144,7 +145,7 @@ def test_each_source_is_asked_with_its_settings(tmp_path: Path, course_like: Pat
         ("cat", 1, 2, 1),
     ]
     assert own.classes == known.classes
-    assert (own.train.source, known.train.source, own.train.resize) == ("hdf5", "catvnoncat", "crop")
+    assert (own.train.source, known.train.source, own.train.preprocessing.resize) == ("hdf5", "catvnoncat", "crop")
     with pytest.raises(DataError, match=r"nowhere' is missing|nowhere' does not exist"):
         load(make_settings(source="hdf5", path=str(tmp_path / "nowhere")))
 

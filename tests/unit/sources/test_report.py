@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.cli import main
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.sources.report import ClassCount, build_report, describe_copies, find_originals, row_digests, warn
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.files import read_json, write_json
-from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
 CLASSES = [ClassCount("non-cat", 0, 3, 2), ClassCount("cat", 1, 2, 2)]
@@ -27,7 +27,7 @@ def make_set(levels: list[int], labels: list[int], folder: str) -> PreparedSet:
     X = np.repeat(np.array(levels, np.uint8)[:, np.newaxis], 3, axis=1)
     names = tuple(f"{folder}/{i}.png" for i in range(len(levels)))
     Y = np.array(labels, np.uint8)
-    return PreparedSet(X, Y, names, num_px=1, classes=("non-cat", "cat"), source="folder", **TREATMENT)
+    return PreparedSet(X, Y, names, Preprocessing(1), classes=("non-cat", "cat"), source="folder")
 
 
 def report_on(train: PreparedSet, test: PreparedSet, **changes: Any) -> dict[str, Any]:

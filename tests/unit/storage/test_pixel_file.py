@@ -340,8 +340,8 @@ def test_no_memory_that_happens_to_lie_there_is_written(tmp_path: Path) -> None:
     """Whatever freed memory holds, the file is the same."""
     program = (
         "import sys; from pathlib import Path; import numpy as np; from one_neuron.storage.prepared_set import *\n"
-        "save_prepared(Path(sys.argv[1]), PreparedSet(np.ones((5, 12), 'u1'), np.ones(5, 'u1'), tuple('abcde'), 2, "
-        "('a', 'b'), '', 'stretch', 'exact'))\n"
+        "save_prepared(Path(sys.argv[1]), PreparedSet(np.ones((5, 12), 'u1'), np.ones(5, 'u1'), tuple('abcde'), "
+        "Preprocessing(2), ('a', 'b'), ''))\n"
     )
     digests = set()
     for filling in ("", "85", "170"):
@@ -465,6 +465,7 @@ MEMORY = """if True:
     import re, sys
     from pathlib import Path
     import numpy as np
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.storage.pixel_file import PixelFile
     from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 
@@ -478,7 +479,7 @@ MEMORY = """if True:
 
     path, before = Path(sys.argv[1]), peak()
     names = tuple(f"train/{i:07}.png" for i in range(25_000))
-    save_prepared(path, PreparedSet(Rows(), np.zeros(25_000, np.uint8), names, 64, ("a", "b"), "", "stretch", "exact"))
+    save_prepared(path, PreparedSet(Rows(), np.zeros(25_000, np.uint8), names, Preprocessing(64), ("a", "b"), ""))
     prepared = load_prepared(path)
     assert isinstance(prepared.X, PixelFile)
     assert prepared.X.nbytes == 307_200_000

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +17,10 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
-from one_neuron.settings.params import DataSettings
-from one_neuron.storage.header import DECODES, MAX_NUM_PX, RESIZES
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
-from tests.values import TREATMENT
 
 MakePrepared = Callable[..., PreparedSet]
 MakeModel = Callable[..., Model]
@@ -36,17 +34,14 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
         return (
             np.array_equal(one.X[:], other.X[:])
             and np.array_equal(one.Y, other.Y)
-            and (tuple(one.names), one.num_px, one.classes) == (tuple(other.names), other.num_px, other.classes)
-            and (one.source, one.resize, one.decode) == (other.source, other.resize, other.decode)
+            and (tuple(one.names), one.preprocessing) == (tuple(other.names), other.preprocessing)
+            and (one.source, one.classes) == (other.source, other.classes)
         )
     assert isinstance(one, Model)
     assert isinstance(other, Model)
     return one.parameters.w.tobytes() == other.parameters.w.tobytes() and (
-        (one.parameters.b, one.num_px, one.classes, one.threshold, dict(one.trained_with), one.resize, one.decode)
-        == (
-            *(other.parameters.b, other.num_px, other.classes, other.threshold, dict(other.trained_with)),
-            *(other.resize, other.decode),
-        )
+        (one.parameters.b, one.preprocessing, one.classes, one.threshold, dict(one.trained_with))
+        == (other.parameters.b, other.preprocessing, other.classes, other.threshold, dict(other.trained_with))
     )
 
 
@@ -119,7 +114,7 @@ def test_a_name_that_hdf5_would_cut_is_refused(make_prepared: MakePrepared, tmp_
 def test_models_come_back_to_the_bit(w: list[float], b: float, make_model: MakeModel, tmp_path: Path) -> None:
     """The smallest, the largest and the negative zero too."""
     model = make_model(parameters=Parameters(w=np.array(w), b=b), threshold=0.25, classes=("Hund", "Katze 猫"))
-    model = replace(model, resize="crop", decode="fast")
+    model = replace(model, preprocessing=replace(model.preprocessing, resize="crop", decode="fast"))
     save_model(tmp_path / "model.h5", model)
     loaded = load_model(tmp_path / "model.h5")
     assert same(loaded, model)
@@ -206,22 +201,12 @@ def test_the_digest_covers_all_of_a_model(change: dict[str, Any], make_model: Ma
     assert make_model(**change).sha256 != make_model().sha256
 
 
-@pytest.mark.parametrize(("key", "known"), [("resize", RESIZES), ("decode", DECODES)])
-def test_the_settings_know_the_same_words(key: str, known: tuple[str, ...]) -> None:
-    """What params.yaml may say is what a file may say."""
-    options = next(field.metadata["options"] for field in fields(DataSettings) if field.name == key)
-    assert options == known
-
-
-def test_the_settings_know_the_same_sizes() -> None:
-    """What params.yaml may say is what a file may say."""
-    assert next(field.metadata["most"] for field in fields(DataSettings) if field.name == "num_px") == MAX_NUM_PX
-
-
 def test_the_digest_is_fixed() -> None:
     """Worked out by hand from the description: a change of it makes all files of today unreadable."""
     X, Y = np.arange(6, dtype=np.uint8).reshape(2, 3), np.array([0, 1], dtype=np.uint8)
-    prepared = PreparedSet(X=X, Y=Y, names=("a\udcff", "bü"), num_px=1, classes=("n", "y"), source="", **TREATMENT)
+    prepared = PreparedSet(
+        X=X, Y=Y, names=("a\udcff", "bü"), preprocessing=Preprocessing(1), classes=("n", "y"), source=""
+    )
     values = '{"classes": ["n", "y"], "decode": "exact", "num_px": 1, "resize": "stretch", "source": ""}'
     header = f'["prepared", 3, {values}, [["uint8", [2, 3]], ["uint8", [2]]]]'
     lengths = (2).to_bytes(8, "little") + (3).to_bytes(8, "little")
@@ -343,16 +328,16 @@ BOTH = [
     (put_attribute("format", "something else"), "kind 'something else'; expected 'one-neuron "),
     (put_attribute("format_version", 2), "format version is 2; this program reads version 3"),
     (put_attribute("format_version", "1"), "the attribute 'format_version' is '1'; expected int"),
-    (put_attribute("num_px", 0), "its num_px is 0"),
+    (put_attribute("num_px", 0), "num_px is 0; expected a whole number from 1 to 1,024"),
     (put_attribute("num_px", 3), r"expected \(.*27"),
-    (put_attribute("num_px", 2**31), "its num_px is 2147483648; expected 1 to 1,024"),
+    (put_attribute("num_px", 2**31), "num_px is 2147483648; expected a whole number from 1 to 1,024"),
     (put_attribute("num_px", np.array([2, 2])), "the attribute 'num_px' is not a single value"),
     (put_attribute("num_px", np.array("2", dtype=object)), "'num_px' is neither a number nor text of a fixed length"),
     (put_attribute("num_px", np.array((1, 2), dtype="u1,u1")), "'num_px' is neither a number nor text"),
-    (put_attribute("resize", "bend"), "its resize is 'bend'; expected stretch or crop or pad"),
+    (put_attribute("resize", "bend"), "resize is 'bend'; expected stretch or crop or pad"),
     (put_attribute("resize", "crop"), "does not fit its SHA-256"),
     (put_attribute("resize", None), "the attribute 'resize' is None"),
-    (put_attribute("decode", "slow"), "its decode is 'slow'; expected exact or fast"),
+    (put_attribute("decode", "slow"), "decode is 'slow'; expected exact or fast"),
     (put_attribute("decode", "fast"), "does not fit its SHA-256"),
     (put_attribute("classes", '["cat"]'), r"it names the classes \['cat'\]; expected two different names"),
     (put_attribute("classes", "[1, 2]"), "expected two different names"),
@@ -496,8 +481,8 @@ def test_a_small_file_that_claims_terabytes_is_refused_at_once(
         ({"Y": np.zeros(6)}, "type float64"),
         ({"Y": np.full(6, 255, dtype=np.uint8)}, r"Y\[0\] is 255"),
         ({"names": ("a",)}, "there are 1 names for 6 pictures"),
-        ({"resize": "Stretch"}, "its resize is 'Stretch'; expected stretch or crop or pad"),
-        ({"decode": ""}, "its decode is ''; expected exact or fast"),
+        ({"resize": "Stretch"}, "resize is 'Stretch'; expected stretch or crop or pad"),
+        ({"decode": ""}, "decode is ''; expected exact or fast"),
     ],
 )
 def test_a_prepared_set_cannot_be_made_wrong(
@@ -519,8 +504,8 @@ def test_a_prepared_set_cannot_be_made_wrong(
         ({"threshold": 0.0}, "threshold is 0.0"),
         ({"threshold": 1.0}, "threshold is 1.0"),
         ({"threshold": np.nan}, "threshold is nan"),
-        ({"resize": ""}, "its resize is ''"),
-        ({"decode": "exactly"}, "its decode is 'exactly'"),
+        ({"resize": ""}, "resize is ''"),
+        ({"decode": "exactly"}, "decode is 'exactly'"),
     ],
 )
 def test_a_model_cannot_be_made_wrong(changes: dict[str, Any], message: str, make_model: MakeModel) -> None:
@@ -550,6 +535,7 @@ FULL_DISK = """if True:
     from pathlib import Path
     import numpy as np
     from one_neuron.neuron import Parameters
+    from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.storage.model import Model, save_model
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
     path, limit = Path(sys.argv[1]), int(sys.argv[2])
@@ -557,10 +543,10 @@ FULL_DISK = """if True:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         if path.name == "model.h5":
-            save_model(path, Model(Parameters(np.zeros(3 * 64 * 64), 0.0), 64, ("a", "b"), 0.5, "stretch", "exact"))
+            save_model(path, Model(Parameters(np.zeros(3 * 64 * 64), 0.0), Preprocessing(64), ("a", "b"), 0.5))
         else:
             X, Y = np.zeros((800, 3 * 64 * 64), np.uint8), np.zeros(800, np.uint8)
-            save_prepared(path, PreparedSet(X, Y, ("name",) * 800, 64, ("a", "b"), "", "stretch", "exact"))
+            save_prepared(path, PreparedSet(X, Y, ("name",) * 800, Preprocessing(64), ("a", "b"), ""))
     except OSError as error:
         sys.exit(f"refused: {error.strerror}")
 """

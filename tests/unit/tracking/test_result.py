@@ -9,20 +9,21 @@ import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
+from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import check_settings
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.git import find_origin
 from one_neuron.tracking.parameters import data_location, run_parameters
 from one_neuron.tracking.result import Result
-from tests.values import DATA, HDF5, TREATMENT, VALUES
+from tests.values import DATA, HDF5, VALUES
 
 
 def _prepared(m: int) -> PreparedSet:
     X = np.arange(m * 12, dtype=np.uint8).reshape(m, 12)
     Y = np.arange(m, dtype=np.uint8) % 2
     names, classes = tuple(map(str, range(m))), ("non-cat", "cat")
-    return PreparedSet(X=X, Y=Y, names=names, num_px=2, classes=classes, source="drawn", **TREATMENT)
+    return PreparedSet(X=X, Y=Y, names=names, preprocessing=Preprocessing(2), classes=classes, source="drawn")
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def result(tmp_path: Path) -> Result:
         settings=check_settings(VALUES, origin="the test"),
         train=_prepared(8),
         test=_prepared(4),
-        model=Model(Parameters(w=np.zeros(12), b=0.0), 2, ("non-cat", "cat"), threshold=0.5, **TREATMENT),
+        model=Model(Parameters(w=np.zeros(12), b=0.0), Preprocessing(2), ("non-cat", "cat"), threshold=0.5),
         costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
         prepare_metrics={
             "train": {"m": 8, "num_positive": 3, "num_negative": 5},
