@@ -87,7 +87,7 @@ def time_train(options: argparse.Namespace) -> Table:
     def last_cost(name: str) -> str:
         return "" if "scaled" in name else f"{cases[name].result:.6f}"
 
-    note = f"{origin} Learning rate {LEARNING_RATE}, cost at every 100 iterations where nothing else is said."
+    note = f"{origin} Learning rate {LEARNING_RATE}, cost at every 100 iterations unless the case says otherwise."
     return comparison(seconds, threads_of(cases), note, {"last cost": last_cost})
 
 
@@ -177,8 +177,8 @@ def time_stream(options: argparse.Namespace) -> Table:
     reading, iterating = (duration(statistics.median(values)) for values in cold.values())
     note = (
         f"{m:,} pictures of 12,288 values, {size(nbytes)}, written in {duration(written)}; memory bound 500 MB. The "
-        f"process took {size(before)} before it opened the file and {size(peak)} at most. From the disk, the page "
-        f"cache emptied of the file before each turn: reading {reading}, an iteration {iterating}, "
+        f"process took {size(before)} before it opened the file and {size(peak)} at most. With the file "
+        f"dropped from the page cache before each turn: reading {reading}, an iteration {iterating}, "
         f"{median_ratio(*cold.values()):.0%} of the speed of reading."
     )
     return comparison(times, threads, note, rates)
@@ -243,7 +243,7 @@ def time_growth(options: argparse.Namespace) -> Table:
     if options.write:
         draw_growth(curves)
     table.notes.append(
-        f"Long trainings are shortened and their last iterations scaled to 2,000. Medians of {rounds} rounds."
+        f"Long trainings do fewer iterations, and their time is scaled up to 2,000. Medians of {rounds} rounds."
     )
     return table
 

@@ -76,7 +76,8 @@ def time_pictures(options: argparse.Namespace) -> Table:
         f"{options.pictures:,} generated JPEGs of {WIDTH} x {HEIGHT}, quality {QUALITY}, median "
         f"{np.median(sizes) / 1000:.0f} KB, to {NUM_PX} x {NUM_PX}, in the page cache. Ours reads, decodes, checks and "
         f"writes an HDF5 file, on all {CORES} cores; the plain loop writes nothing. A kill -9 at {KILLED_AT:.0%} costs "
-        f"so much of a run: {shares} (both tries together, beside one that was not killed). Medians of {rounds} rounds."
+        f"this share of a run: {shares} (both attempts together, compared with one that was not killed). "
+        f"Medians of {rounds} rounds."
     )
     return table
 

@@ -167,13 +167,13 @@ def size(count: float) -> str:
 
 
 def describe_machine() -> str:
-    """Return CPU, cores, versions, and the threads that were found when so many were asked for."""
+    """Return CPU, cores, versions, and how many threads the libraries use of those requested."""
     versions = [f"Python {platform.python_version()}"]
     for name in ("numpy", "numba", "scikit-learn", "torch"):
         with suppress(metadata.PackageNotFoundError):
             versions.append(f"{name} {metadata.version(name)}")
     blas = {f"{pool['internal_api']} {pool['version']} ({pool.get('architecture')})" for pool in _pools("blas")}
-    asked = "; ".join(f"{number} asked for: {_found_threads(number)}" for number in sorted({1, CORES}))
+    asked = "; ".join(f"{number} requested: {_found_threads(number)}" for number in sorted({1, CORES}))
     return f"{_name_of_cpu()}, {CORES} cores. {', '.join(versions)}; {', '.join(sorted(blas))}. Threads, {asked}."
 
 

@@ -219,7 +219,7 @@ def time_sweeps(options: argparse.Namespace) -> Table:
         _add_row(table, kind, values)
     which = "The course's pictures." if copy.is_course else "The project's own pictures."
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("dvc", "hydra-core", "mlflow"))
-    how = f"Each command is a process of its own that may use all {CORES} cores. Medians of {rounds} rounds."
+    how = f"Each command is a separate process that may use all {CORES} cores. Medians of {rounds} rounds."
     table.notes += [f"{which} {how} {versions}.", _describe_growth(timings, curves), _describe_plain(timings)]
     return table
 
@@ -319,10 +319,10 @@ def _describe_growth(timings: Timings, curves: Mapping[int, Mapping[int, float]]
     for folds, curve in curves.items():
         seconds = [[timing.each for timing in timings[Kind(OURS, folds, number)]] for number in (many, few)]
         line = _describe_line(*_fit_line(curve))
-        said.append(f"folds {folds}: {line}, and {factor(median_ratio(*seconds))} times as long")
+        said.append(f"folds {folds}: {line}, {factor(median_ratio(*seconds))} times as long")
     return (
-        f"A straight line through the whole commands, and how long a configuration beyond the start takes among "
-        f"{many:,}, beside one among {few:,}: {'; '.join(said)}."
+        f"The straight line through the times of whole commands, and how long a configuration takes beyond the start "
+        f"among {many:,}, compared with one among {few:,}: {'; '.join(said)}."
     )
 
 
@@ -336,6 +336,6 @@ def _describe_plain(timings: Timings) -> str:
     measured = " / ".join(str(number) for number in sorted({timing.number for timing in plain}))
     return (
         f"For {many:,} configurations the plain script would take {duration(statistics.median(long))}, extrapolated "
-        f"from {measured}: {factor(faster)} times as long as ours without folds. Beyond the start, a configuration "
-        f"takes it {factor(few)} times as long as one of our 20."
+        f"from {measured}: {factor(faster)} times as long as ours without folds. Beyond the start, one of its "
+        f"configurations takes {factor(few)} times as long as one of our 20."
     )
