@@ -6,7 +6,6 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from one_neuron.commands.report import run_report
@@ -148,7 +147,7 @@ def run_promote(options: argparse.Namespace) -> None:
 def run_settings(options: argparse.Namespace) -> None:
     """Print the composed settings as they would be used."""
     from one_neuron.dvc_guard import check_data_path, repair_rwlock
-    from one_neuron.settings.params import load_settings
+    from one_neuron.settings.params import flatten_settings, load_settings
     from one_neuron.storage.pixel_file import memory_bound
     from one_neuron.sweep.compose import compose_settings
 
@@ -160,9 +159,8 @@ def run_settings(options: argparse.Namespace) -> None:
         from one_neuron.sources.folder import list_folder
 
         list_folder(Path(settings.data.path), settings.data.positive_class)  # no picture is opened
-    for section, values in asdict(settings).items():
-        for key, value in values.items():
-            print(f"{section}.{key} = {value}")
+    for name, value in flatten_settings(settings).items():
+        print(f"{name} = {value}")
 
 
 def run_ui(options: argparse.Namespace) -> None:

@@ -603,7 +603,8 @@ def test_four_with_the_same_result_give_one_run(tmp_path: Path) -> None:
 KILL = """
 import os, signal, sys, time
 from pathlib import Path
-from one_neuron.tracking.store import _remove_database, ensure_store, prepare_mlflow
+from one_neuron.tracking.sqlite_file import remove_database
+from one_neuron.tracking.store import ensure_store, prepare_mlflow
 prepare_mlflow()
 import alembic.command, mlflow.store.tracking.sqlalchemy_store
 root, killed = Path(sys.argv[1]), 0
@@ -618,7 +619,7 @@ for delay in map(float, sys.argv[2:]):
     print(sorted(path.name for path in (root / ".one-neuron").iterdir()) if (root / ".one-neuron").exists() else [])
     if (root / "mlflow.db").exists():
         ensure_store(root)
-        _remove_database(root / "mlflow.db")
+        remove_database(root / "mlflow.db")
 assert killed >= 3, killed
 """
 

@@ -18,7 +18,6 @@ from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.storage.model import Model, save_model
-from one_neuron.system.files import write_json
 from one_neuron.tracking import store
 
 WHITE = (255, 255, 255)
@@ -167,51 +166,6 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == "one-neuron: 'models/model.h5' is missing; run `dvc repro` to make it again\n"
 
 
-def write_result(**more: object) -> None:
-    """Write the metrics that `report` reads."""
-    more = {"diverged": False, "stability_bound": 0.0036} | more
-    counts = {"num_skipped": 0, "num_copies": 2, "num_contradictions": 0}
-    classes = [
-        {"name": "rest", "label": 0, "train": 137, "test": 17},
-        {"name": "cat", "label": 1, "train": 72, "test": 33},
-    ]
-    write_json(Path("metrics/prepare.json"), {"classes": classes, **counts})
-    write_json(
-        Path("metrics/train.json"),
-        {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608, **more},
-    )
-    write_json(
-        Path("metrics/evaluate.json"),
-        {"train_accuracy": 207 / 209, "test_accuracy": 0.7, "baseline_accuracy": 0.66, "test": {"m": 50}},
-    )
-
-
-def test_report_shows_the_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Source, shapes, costs, accuracies beside the baseline, plots and the way to the UI."""
-    write_result()
-    assert main(["report"]) == 0
-    printed = capsys.readouterr().out
-    for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
-        assert text in printed
-    assert "  classes           cat 72 + 33, rest 137 + 17\n" in printed
-    assert (
-        "  copies            2  (test pictures that are in the training set, too; metrics/prepare.json names them)\n"
-        in printed
-    )
-    assert "skipped" not in printed
-    assert "diverged" not in printed
-
-
-def test_report_says_that_training_went_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Also when the result came out of DVC's cache, where nothing was trained."""
-    write_result(diverged=True)
-    assert main(["report"]) == 0
-    printed = capsys.readouterr().out
-    assert (
-        "diverged          yes: the last costs lie above the first; lower train.learning_rate; up to 0.0036" in printed
-    )
-
-
 def test_settings_refuse_a_wrong_memory_bound(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,17 +174,6 @@ def test_settings_refuse_a_wrong_memory_bound(
     monkeypatch.setenv("ONE_NEURON_MEMORY_MB", "abc")
     assert main(["settings"]) == 2
     assert "ONE_NEURON_MEMORY_MB = 'abc'" in capsys.readouterr().err
-
-
-def test_report_without_a_result(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The missing file is named, and so is a number that is not there."""
-    write_result()
-    write_json(Path("metrics/train.json"), {"source": "drawn", "m": 209})
-    assert main(["report"]) == 3
-    assert "'n_x'" in capsys.readouterr().err
-    Path("metrics/train.json").unlink()
-    assert main(["report"]) == 3
-    assert "'metrics/train.json' is missing; run `dvc repro`" in capsys.readouterr().err
 
 
 def test_settings_prints_what_would_be_used(

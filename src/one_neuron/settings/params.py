@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,6 +88,16 @@ class Settings:
     hdf5: Hdf5Settings
     train: TrainSettings
     evaluate: EvaluateSettings
+
+
+def flatten_settings(settings: Settings) -> dict[str, Any]:
+    """Return all values by their keys in params.yaml: "draw.seed": 1, ...
+
+    Parameters
+    ----------
+    settings : Settings
+    """
+    return {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
 
 
 SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}

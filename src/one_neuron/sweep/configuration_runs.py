@@ -15,8 +15,7 @@ from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking.connection import ABANDONED_SECONDS, Connection, mlflow_errors
-from one_neuron.tracking.parameters import data_location, run_parameters
-from one_neuron.tracking.record import tag_data_location
+from one_neuron.tracking.parameters import data_location, data_location_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import (
     CONTENT_KEY,
@@ -157,7 +156,7 @@ class ConfigurationRuns:
             self._doubles.setdefault(key, []).append(run)
             return
         tags = run.data.tags
-        if (ways := tag_data_location(self._wanted[key])).items() - tags.items():
+        if (ways := data_location_tags(self._wanted[key])).items() - tags.items():
             self.moved[run.info.run_id] = ways
         entry = Entry(
             run_id=run.info.run_id,
@@ -261,7 +260,7 @@ class ConfigurationRuns:
             CONTEXT: self._contexts[key],
             "mlflow.user": origin.user,
             **SOURCE,
-            **tag_data_location(self._wanted[key]),
+            **data_location_tags(self._wanted[key]),
         }
         if origin.commit:
             tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}

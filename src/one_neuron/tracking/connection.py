@@ -1,41 +1,88 @@
-"""The open MLflow store: the client, the experiment, and errors as one line."""
+"""The open MLflow store: the client, the experiment, and errors as one line. No other module opens the store."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.git import Origin, find_origin
-from one_neuron.tracking.store import (
-    EXPERIMENT,
-    SAFE_IN_FILES,
-    Store,
-    check_schema,
-    ensure_store,
-    prepare_mlflow,
-    short_reason,
-)
+from one_neuron.tracking.sqlite_file import EXPERIMENT, SAFE_IN_FILES
+from one_neuron.tracking.store import Store, check_schema, ensure_store, prepare_mlflow, short_reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+REMEDY = f"{SAFE_IN_FILES}, run `make track` when it is back"
+ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than this was interrupted
 
-ABANDONED_SECONDS = 600  # after that long an unfinished run on a server was broken off
+
+@dataclass(frozen=True)
+class Connection:
+    """The open store.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    store : Store
+    client : MlflowClient
+    experiment_id : str
+    """
+
+    root: Path
+    store: Store
+    client: "MlflowClient"
+    experiment_id: str
+
+    @cached_property
+    def origin(self) -> Origin:
+        """The commit and the user of the repository; Git is asked once."""
+        return find_origin(self.root)
+
+
+def connect(root: Path, remedy: str = REMEDY) -> Connection:
+    """Open the store of a repository; create it if it does not exist.
+
+    Parameters
+    ----------
+    root : Path
+        The repository.
+    remedy : str
+        What the user can do if the store fails.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the store cannot be used.
+    """
+    prepare_mlflow()
+    store = ensure_store(root)
+    check_schema(store)
+    from mlflow import MlflowClient
+
+    with mlflow_errors(store, remedy):
+        client = MlflowClient(store.uri, registry_uri=store.uri)
+        return Connection(root, store, client, find_experiment(client, store))
 
 
 @contextmanager
-def mlflow_errors(store: Store, remedy: str = f"{SAFE_IN_FILES}, run `make track` when it is back") -> Iterator[None]:
-    """Turn what MLflow raises into one line.
+def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
+    """Raise the errors of MLflow again, as one line.
 
     Parameters
     ----------
     store : Store
-        The one in use.
+        The store in use.
     remedy : str
-        What the user can do about it.
+        What the user can do about an error.
 
     Raises
     ------
@@ -50,7 +97,7 @@ def mlflow_errors(store: Store, remedy: str = f"{SAFE_IN_FILES}, run `make track
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = short_reason(error, hide=(store.uri, store.place))
         if store.artifact_location is None:
-            # MLflow wraps what `requests` raises, an OSError, in a text of half a page.
+            # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
             reason = "it does not answer" if isinstance(error.__context__, OSError) else reason
             problem = f"the tracking server '{store.place}' cannot be used ({reason})"
         else:
@@ -59,7 +106,18 @@ def mlflow_errors(store: Store, remedy: str = f"{SAFE_IN_FILES}, run `make track
 
 
 def find_experiment(client: "MlflowClient", store: Store) -> str:
-    """Return the id of our experiment; make it if it is not there."""
+    """Return the id of this project's experiment; create the experiment if it does not exist.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    store : Store
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the experiment was deleted: MLflow does not allow another one of the same name.
+    """
     from mlflow.exceptions import MlflowException
 
     experiment = client.get_experiment_by_name(EXPERIMENT)
@@ -67,11 +125,11 @@ def find_experiment(client: "MlflowClient", store: Store) -> str:
         try:
             return client.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
         except MlflowException as error:
-            experiment = client.get_experiment_by_name(EXPERIMENT)  # another machine may have been quicker
+            experiment = client.get_experiment_by_name(EXPERIMENT)  # another machine may have created it meanwhile
             if experiment is None:
                 raise error
     if experiment.lifecycle_stage != "active":
-        where = f"MLFLOW_TRACKING_URI='{store.uri}' " if store.database else ""  # else it is set already
+        where = f"MLFLOW_TRACKING_URI='{store.uri}' " if store.database else ""  # otherwise it is set already
         raise EnvironmentProblem(
             f"the experiment '{EXPERIMENT}' in '{store.place}' is deleted; restore it with "
             f"`{where}mlflow experiments restore --experiment-id {experiment.experiment_id}`"
@@ -80,53 +138,13 @@ def find_experiment(client: "MlflowClient", store: Store) -> str:
 
 
 def delete_run(client: "MlflowClient", run: "Run") -> None:
-    """Delete a run that shows what another one shows, and its model."""
+    """Delete a run that shows the same result as another one, and its model.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    run : Run
+    """
     for output in run.outputs.model_outputs if run.outputs else []:
         client.delete_logged_model(output.model_id)
     client.delete_run(run.info.run_id)
-
-
-@dataclass(frozen=True)
-class Connection:
-    """The store, ready to be used.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    store : Store
-    client : MlflowClient
-    experiment_id : str
-    origin : Origin
-        Who runs the sweep, with which code.
-    """
-
-    root: Path
-    store: Store
-    client: "MlflowClient"
-    experiment_id: str
-    origin: Origin
-
-
-def connect(root: Path, remedy: str) -> Connection:
-    """Open the store of a repository; make it if it is not there yet.
-
-    Parameters
-    ----------
-    root : Path
-    remedy : str
-        What the user can do when the store fails.
-
-    Raises
-    ------
-    EnvironmentProblem
-        If it cannot be used.
-    """
-    prepare_mlflow()
-    store = ensure_store(root)
-    check_schema(store)
-    from mlflow import MlflowClient
-
-    with mlflow_errors(store, remedy):
-        client = MlflowClient(store.uri, registry_uri=store.uri)
-        return Connection(root, store, client, find_experiment(client, store), find_origin(root))

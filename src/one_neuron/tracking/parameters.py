@@ -1,52 +1,72 @@
-"""The parameters of a result, as MLflow shows them."""
+"""The parameters of an MLflow run, and where the user's own pictures lie, as texts by their keys in params.yaml."""
 
 import json
-from dataclasses import asdict
 
-from one_neuron.settings.params import Settings
+from one_neuron.settings.params import Settings, flatten_settings
+from one_neuron.tracking.tags import DATA_LOCATION
 
-# Keys of `data` that say where and how pictures are read; what came of it is in the SHA-256 of the data.
-_WAYS = ("path", "on_error", "max_skipped")
-
-
-_OWN_PICTURES = ("positive_class", "test_fraction", "seed")  # keys of `data` that other sources do not ask for
+# Where and how the user's own pictures are read. The SHA-256 of the data covers what came out.
+_LOCATION = ("data.path", "data.on_error", "data.max_skipped")
+# Used for the user's own pictures only.
+_SELECTION = ("data.positive_class", "data.test_fraction", "data.seed")
 
 
 def run_parameters(settings: Settings) -> dict[str, str]:
-    """Return the parameters of a run: "train.learning_rate" ..., as params.yaml writes them.
-
-    Only those that can change the result: neither where pictures lie, nor what another source would ask for.
+    """Return the parameters of a run: those that can change its result.
 
     Parameters
     ----------
     settings : Settings
+
+    Returns
+    -------
+    dict of str to str
+        "train.learning_rate": "0.005" ... Left out are the location of pictures and what another source would use.
     """
-    sections = asdict(settings)
     source = settings.data.source
-    del sections["hdf5"]  # names of files and data sets
+    left_out: tuple[str, ...] = ("hdf5.", *_LOCATION)
     if source != "drawn":
-        del sections["draw"]  # drawn pictures are always there, but none of them reached this result
-    left_out = _WAYS if source in ("folder", "hdf5") else (*_WAYS, *_OWN_PICTURES)
-    sections["data"] = {key: value for key, value in sections["data"].items() if key not in left_out}
-    return {f"{section}.{key}": to_text(value) for section, keys in sections.items() for key, value in keys.items()}
+        left_out += ("draw.",)
+    if source not in ("folder", "hdf5"):
+        left_out += _SELECTION
+    values = flatten_settings(settings)
+    return {name: to_text(value) for name, value in values.items() if not name.startswith(left_out)}
 
 
 def data_location(settings: Settings) -> dict[str, str]:
-    """Return where the user's own pictures lie and how they are read: "data.path" ..., as params.yaml writes it.
+    """Return where the user's own pictures lie and how they are read.
 
-    No parameters of a result: the SHA-256 of the data says what came of them. But without them it cannot be repeated.
+    These are not parameters of a result, which depends on the pictures alone, but without them it cannot be repeated.
+
+    Parameters
+    ----------
+    settings : Settings
+
+    Returns
+    -------
+    dict of str to str
+        "data.path": "pictures" ...; empty for the other sources.
+    """
+    included = {"folder": _LOCATION, "hdf5": (*_LOCATION, "hdf5.")}.get(settings.data.source, ())
+    return {name: to_text(value) for name, value in flatten_settings(settings).items() if name.startswith(included)}
+
+
+def data_location_tags(settings: Settings) -> dict[str, str]:
+    """Return `data_location` as a tag of a run; empty for sources without one.
 
     Parameters
     ----------
     settings : Settings
     """
-    sections = asdict(settings)
-    ways = {f"data.{key}": sections["data"][key] for key in _WAYS}
-    hdf5 = {f"hdf5.{key}": value for key, value in sections["hdf5"].items()}
-    of_source = {"folder": ways, "hdf5": ways | hdf5}.get(settings.data.source, {})
-    return {key: to_text(value) for key, value in of_source.items()}
+    location = data_location(settings)
+    return {DATA_LOCATION: json.dumps(location)} if location else {}
 
 
 def to_text(value: object) -> str:
-    """Return a value as params.yaml writes it."""
+    """Return a value as params.yaml writes it.
+
+    Parameters
+    ----------
+    value : str, int or float
+    """
     return value if isinstance(value, str) else json.dumps(value)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings.params import Settings, check_settings, load_settings
+from one_neuron.settings.params import Settings, check_settings, flatten_settings, load_settings
 from one_neuron.system.files import atomic_write
 from one_neuron.system.git import ask_git
+from one_neuron.tracking.parameters import to_text
 
 
 def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> str:
@@ -43,8 +44,8 @@ def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> st
     """
     present = load_settings(path)
     meant = _settings_of(params, present)
-    before = _flatten(present)
-    changes = {name: value for name, value in _flatten(meant).items() if value != before[name]}
+    before = flatten_settings(present)
+    changes = {name: value for name, value in flatten_settings(meant).items() if value != before[name]}
     if not changes:
         return ""
     if not force:
@@ -58,14 +59,9 @@ def promote(path: Path, params: Mapping[str, str], *, force: bool = False) -> st
     return _unified_diff(old, new, path.name)
 
 
-def _flatten(settings: Settings) -> dict[str, Any]:
-    """Return the values by `section.key`."""
-    return {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
-
-
 def _settings_of(params: Mapping[str, str], present: Settings) -> Settings:
     """Return the present settings with the values of the run in their place."""
-    before = _flatten(present)
+    before = flatten_settings(present)
     if not params.keys() & before.keys():
         raise SettingsError(f"the run has none of the parameters {', '.join(before)}; choose another run")
     values: dict[str, dict[str, Any]] = asdict(present)
@@ -111,7 +107,7 @@ def _replace_values(text: str, changes: Mapping[str, Any], path: Path) -> str:
         place = _find_place(document, name)
         if place is None:
             raise _not_alone(path, {name: value})
-        places.append((*place, value if isinstance(value, str) else json.dumps(value)))
+        places.append((*place, to_text(value)))
     for start, end, new in sorted(places, reverse=True):  # from the end: the places before stay where they are
         text = text[:start] + new + text[end:]
     return text

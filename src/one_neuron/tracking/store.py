@@ -1,15 +1,14 @@
-"""Where the runs are kept: an MLflow store made once and whole, or the server that MLFLOW_TRACKING_URI names.
+"""Where the MLflow runs are stored: a SQLite file of the repository, or the server that MLFLOW_TRACKING_URI names.
 
-MLflow is imported only when a store has to be made. A fresh SQLite store takes a second of migrations, fails for all
-but one of the processes that start on it together, and is broken for ever if the first one is killed in the middle. So
-the migrations run on a file aside, under a lock, and the name `mlflow.db` appears only when all of it is on the disk.
+MLflow is imported only to create a store. Creating a SQLite store takes a second of migrations; of several processes
+that start on a new one together all but one fail, and a kill in the middle leaves it broken for ever. So the
+migrations run on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
 """
 
 import logging
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -17,16 +16,21 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
+from one_neuron.tracking.sqlite_file import (
+    AGAIN,
+    EXPERIMENT,
+    SAFE_IN_FILES,
+    check_database,
+    follow_move,
+    remove_database,
+    sqlite_uri,
+)
 
-EXPERIMENT = "one-neuron"
 DATABASE = "mlflow.db"
 LOCK_FILE = WORK_FOLDER / "store.lock"
-LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
-LOCK_SECONDS = 300  # a record takes well under a second: whoever holds the lock longer than this hangs
+LOCK_SECONDS = 300  # recording takes well under a second, so a process that holds the lock longer hangs
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-SAFE_IN_FILES = "the results are safe in the files"
-AGAIN = "run `make track`, or the same sweep again"
 
 # MLflow's own defaults let a call to a dead server hang for 4 to 20 minutes.
 DEFAULTS = {
@@ -41,20 +45,20 @@ NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs go.
+    """Where runs are stored.
 
     Parameters
     ----------
     uri : str
         For MLflow: a database or a server.
     place : str
-        For people: the file or the address, without a password.
+        For messages: the file or the address, without a password.
     artifact_location : str or None
-        Where the artifacts of a new experiment go; None leaves it to the server.
+        Where the artifacts of a new experiment are stored; None leaves the choice to the server.
     database : Path or None
         The SQLite file, if the store is one.
     lock_file : Path
-        Held by whoever writes.
+        Held by the process that writes.
     """
 
     uri: str
@@ -65,11 +69,11 @@ class Store:
 
 
 def ensure_store(root: Path) -> Store:
-    """Find the store, and make it if it is a SQLite file that is not there yet.
+    """Find the store; create it if it is a SQLite file that does not exist.
 
-    By default that is `mlflow.db` beside `mlartifacts/` in `root`; the environment variable MLFLOW_TRACKING_URI names
-    another one (a relative SQLite file counts from `root`). Safe when many processes start at once and when one is
-    killed.
+    By default the store is `mlflow.db` beside `mlartifacts/` in `root`; the environment variable MLFLOW_TRACKING_URI
+    names another one (a relative SQLite file counts from `root`). Many processes may start at once, and any of them may
+    be killed.
 
     Parameters
     ----------
@@ -83,44 +87,47 @@ def ensure_store(root: Path) -> Store:
     Raises
     ------
     EnvironmentProblem
-        If the file is no MLflow store, or cannot be made.
+        If the file is not an MLflow store, or cannot be created.
     """
     store = find_store(root)
-    if store.database is None:
+    if store.database is None or store.artifact_location is None:
         return store
     if not os.path.lexists(store.database):
         with store_lock(store):
-            if not os.path.lexists(store.database):  # another process may have made it meanwhile
-                _make_database(store, store.database)
+            if not os.path.lexists(store.database):  # another process may have created it meanwhile
+                _create_database(store, store.database)
     check_database(store.database)
-    _follow_move(store, store.database)
+    follow_move(store.database, store.artifact_location)
     return store
 
 
 def find_store(root: Path) -> Store:
-    """Say where the runs go, without touching it.
+    """Return where the runs are stored, without opening it.
 
     Parameters
     ----------
     root : Path
         The repository.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If MLFLOW_TRACKING_URI is not the address of a database or a server.
     """
     root = root.resolve()
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{DATABASE}"
     scheme = _check_scheme(uri)
     if uri.startswith("sqlite:///") and "?" not in uri:
         database = root / unquote(uri.removeprefix("sqlite:///"))
-        folder = database.parent
-        return Store(
-            _sqlite_uri(database), str(database), (folder / MLFLOW_ARTIFACTS).as_uri(), database, folder / LOCK_FILE
-        )
-    # No database keeps artifacts, and MLflow would put them into the current folder, which may be temporary.
-    artifacts = (root / MLFLOW_ARTIFACTS).as_uri() if scheme in DATABASES else None
-    return Store(uri, _without_password(uri), artifacts, None, root / LOCK_FILE)
+        artifacts = (database.parent / MLFLOW_ARTIFACTS).as_uri()
+        return Store(sqlite_uri(database), str(database), artifacts, database, database.parent / LOCK_FILE)
+    # A database stores no artifacts, and MLflow would write them into the current folder, which may be temporary.
+    location = (root / MLFLOW_ARTIFACTS).as_uri() if scheme in DATABASES else None
+    return Store(uri, _without_password(uri), location, None, root / LOCK_FILE)
 
 
 def _check_scheme(uri: str) -> str:
-    """Return what the address begins with, after checking that MLflow keeps runs there."""
+    """Return the scheme of an address, after checking that MLflow can store runs there."""
     try:
         scheme = urlsplit(uri).scheme.split("+")[0]
     except ValueError:
@@ -133,14 +140,24 @@ def _check_scheme(uri: str) -> str:
     return scheme
 
 
+def _without_password(uri: str) -> str:
+    """Return an address for messages: without user name, password and query."""
+    parts = urlsplit(uri)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
 @contextmanager
 def store_lock(store: Store) -> Iterator[None]:
-    """Let one process of this machine at a time write to the store of this repository.
+    """Hold the lock under which one process of this machine at a time writes to the store.
+
+    Parameters
+    ----------
+    store : Store
 
     Raises
     ------
     EnvironmentProblem
-        If the lock file cannot be made, or is held for more than five minutes.
+        If the lock file cannot be created, or another process holds it for more than five minutes.
     """
     from filelock import FileLock, Timeout
 
@@ -165,88 +182,29 @@ def store_lock(store: Store) -> Iterator[None]:
 
 
 def hold_signals(store: Store) -> AbstractContextManager[None]:
-    """Let Ctrl-C and SIGTERM wait while MLflow works on our own file.
+    """Defer Ctrl-C and SIGTERM while MLflow writes to a SQLite file.
 
-    Where one breaks into a transaction, SQLAlchemy may keep it open, and this process then waits for itself. A server
-    looks after its own database, and may take minutes to answer.
+    A signal inside a transaction can make SQLAlchemy keep it open, and this process would wait for itself. A server
+    handles its own transactions and may take minutes to answer, so nothing is deferred for one.
+
+    Parameters
+    ----------
+    store : Store
     """
     return defer_signals() if store.database is not None else nullcontext()
-
-
-def check_database(path: Path) -> str:
-    """Check that `path` is a SQLite file with MLflow's tables, and change nothing in it.
-
-    Returns
-    -------
-    str
-        The revision of its schema.
-
-    Raises
-    ------
-    EnvironmentProblem
-        If it is something else.
-    """
-    remedy = f"move it away and {AGAIN} ({SAFE_IN_FILES})"
-    if not path.is_file():
-        raise EnvironmentProblem(f"'{path}' is not a file, so it cannot be the MLflow store; {remedy}")
-    if path.stat().st_size == 0:
-        raise EnvironmentProblem(f"'{path}' is empty, so it is no MLflow store; {remedy}")
-    try:
-        with closing(_connect(path)) as connection:
-            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if not {"alembic_version", "experiments", "runs"} <= tables:
-                raise EnvironmentProblem(f"'{path}' is a database of something else than MLflow; {remedy}")
-            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.Error as error:
-        raise EnvironmentProblem(
-            f"'{path}' is not readable as the MLflow store ({one_line(error)}); {remedy}"
-        ) from error
-    if len(revisions) != 1:
-        raise EnvironmentProblem(f"'{path}' is an MLflow store that was not made to its end; {remedy}")
-    return str(revisions[0][0])
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a SQLite file that must exist.
-
-    Not read-only: a writer that was killed leaves a journal, which SQLite must be allowed to roll back.
-    """
-    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)
-
-
-def _follow_move(store: Store, path: Path) -> None:
-    """Let the store find its artifacts after the repository was moved or copied.
-
-    MLflow fixes absolute locations when an experiment is made and never changes them: it would make the old folder
-    anew. Locations that somebody else chose stay.
-    """
-    try:
-        with closing(_connect(path)) as connection, connection:
-            row = connection.execute(
-                "SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]
-            ).fetchone()
-            old, new = str(row[0] if row else ""), store.artifact_location
-            if old == new or not (old.startswith("file:///") and old.endswith(f"/{MLFLOW_ARTIFACTS}")):
-                return
-            for table, column in LOCATIONS:
-                connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",  # noqa: S608
-                    [new, len(old) + 1, len(old) + 1, f"{old}/"],
-                )
-    except sqlite3.Error as error:
-        raise EnvironmentProblem(
-            f"'{path}' was moved here and cannot be brought up to date ({one_line(error)}); {SAFE_IN_FILES}, "
-            f"move it away and {AGAIN}"
-        ) from error
 
 
 def check_schema(store: Store) -> None:
     """Check that the store has the schema of the installed MLflow, which would migrate some older ones unasked.
 
+    Parameters
+    ----------
+    store : Store
+
     Raises
     ------
     EnvironmentProblem
-        If another version of MLflow made it.
+        If another version of MLflow created it.
     """
     if store.database is None:
         return
@@ -263,9 +221,9 @@ def check_schema(store: Store) -> None:
 
 
 def prepare_mlflow() -> None:
-    """Silence MLflow and shorten its waits; to be called before MLflow is imported or used.
+    """Silence MLflow and shorten its timeouts; call this before MLflow is imported or used.
 
-    What the user has set stays, except that nothing ever phones home.
+    Variables that the user has set stay, but telemetry is always off.
     """
     os.environ.update(NO_TELEMETRY)
     for key, value in DEFAULTS.items():
@@ -273,48 +231,18 @@ def prepare_mlflow() -> None:
     import mlflow  # noqa: F401  (its import sets up the loggers that are silenced here)
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what goes wrong is said by us, in one line
-
-
-def _make_database(store: Store, path: Path) -> None:
-    """Make a store with the experiment in it, under the lock, and give it its name when it is whole."""
-    prepare_mlflow()
-    from mlflow.exceptions import MlflowException
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-    from sqlalchemy.exc import SQLAlchemyError
-
-    new = store.lock_file.with_name("new-store.db")
-    try:
-        _remove_database(new)  # of a process that was killed while it had the lock
-        made = SqlAlchemyStore(_sqlite_uri(new), store.artifact_location)
-        made.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
-        made.engine.dispose()
-        with new.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        new.replace(path)
-        _remove_database(new)
-    except (OSError, SQLAlchemyError, MlflowException) as error:
-        raise EnvironmentProblem(
-            f"the MLflow store '{path}' cannot be made ({short_reason(error)}); "
-            f"{SAFE_IN_FILES}, make room or give permission and {AGAIN}"
-        ) from error
-
-
-def _remove_database(path: Path) -> None:
-    """Remove a SQLite file and what SQLite keeps beside it."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # this project reports errors itself, in one line
 
 
 def short_reason(error: Exception, *, hide: tuple[str, str] = ("", "")) -> str:
-    """Return what an error of MLflow or SQLAlchemy says, without the SQL and the links.
+    """Return the message of an error of MLflow or SQLAlchemy, without its SQL and links, in at most 200 characters.
 
     Parameters
     ----------
     error : Exception
         Its text can be a page long.
     hide : (str, str)
-        An address with a password, and what to show instead.
+        An address with a password, and the text to show instead.
     """
     text = one_line(error).replace(*hide) if hide[0] else one_line(error)
     for rest in ("[SQL:", "(Background on this error"):
@@ -322,14 +250,25 @@ def short_reason(error: Exception, *, hide: tuple[str, str] = ("", "")) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def _sqlite_uri(path: Path) -> str:
-    """Return the URI of a SQLite file. SQLAlchemy takes `?` for the start of a query and unquotes `%`."""
-    quoted = str(path).replace("%", "%25").replace("?", "%3F")
-    # MLflow makes the parent folder of what follows `sqlite:///`, quoted as it is; with the driver named it does not.
-    return f"sqlite:///{quoted}" if quoted == str(path) else f"sqlite+pysqlite:///{quoted}"
+def _create_database(store: Store, path: Path) -> None:
+    """Create a store with the experiment in it, and rename it to `path` when it is complete. The lock must be held."""
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from sqlalchemy.exc import SQLAlchemyError
 
-
-def _without_password(uri: str) -> str:
-    """Return `uri` without user name, password and query, fit to be printed."""
-    parts = urlsplit(uri)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    new = store.lock_file.with_name("new-store.db")
+    try:
+        remove_database(new)  # left by a process that was killed while it held the lock
+        created = SqlAlchemyStore(sqlite_uri(new), store.artifact_location)
+        created.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
+        created.engine.dispose()
+        with new.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        new.replace(path)
+        remove_database(new)
+    except (OSError, SQLAlchemyError, MlflowException) as error:
+        raise EnvironmentProblem(
+            f"the MLflow store '{path}' cannot be created ({short_reason(error)}); {SAFE_IN_FILES}, free disk space or "
+            f"allow writing there, and {AGAIN}"
+        ) from error

@@ -1,6 +1,5 @@
 """The content key and what a run shows, from results made in memory."""
 
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import check_settings
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.system.git import find_origin
-from one_neuron.tracking.parameters import data_location, run_parameters
 from one_neuron.tracking.result import Result
 from tests.values import DATA, HDF5, VALUES
 
@@ -70,19 +67,6 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "m": "8",
         "n_x": "12",
     }
-
-
-def test_where_pictures_lie_is_no_parameter_but_can_be_told(result: Result) -> None:
-    """Of the user's own; of the others nothing would be read."""
-    ways = {"data.path": "mine", "data.on_error": "stop", "data.max_skipped": "10"}
-    own, hdf5 = (
-        check_settings({**VALUES, "data": {**DATA, "source": source, "path": "mine"}}, origin="the test")
-        for source in ("folder", "hdf5")
-    )
-    assert data_location(own) == ways
-    assert data_location(hdf5) == ways | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
-    assert data_location(result.settings) == {}
-    assert not run_parameters(hdf5).keys() & data_location(hdf5).keys()
 
 
 def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:
@@ -215,60 +199,3 @@ def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
         ("plots/costs.csv", "plots"),
         ("plots/costs.png", "plots"),
     ]
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
-    command = ["git", *identity, *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def test_origin_without_git_or_commit_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No repository, no commit, no program `git`."""
-    for name in ("DVC_EXP_BASELINE_REV", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "params.yaml").write_text("draw:\n")
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert find_origin(tmp_path).commit is None
-    _git(tmp_path, "init")
-    assert find_origin(tmp_path).commit is None
-    _git(tmp_path, "add", "params.yaml")
-    assert find_origin(tmp_path).commit is None  # staged, but there is no commit yet
-    monkeypatch.setenv("PATH", "")
-    assert find_origin(tmp_path).commit is None
-
-
-def test_origin_names_commit_and_dirtiness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Changes of code count; params.yaml and dvc.lock do not."""
-    for name in ("DVC_EXP_BASELINE_REV", "DVC_EXP_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("params.yaml", "dvc.lock", "code.py"):
-        (tmp_path / name).write_text("1\n")
-    _git(tmp_path, "init")
-    _git(tmp_path, "add", ".")
-    _git(tmp_path, "commit", "-m", "first")
-    head = _git(tmp_path, "rev-parse", "HEAD")
-    (tmp_path / "untracked.txt").touch()
-    (tmp_path / "params.yaml").write_text("2\n")  # the run holds both
-    (tmp_path / "dvc.lock").write_text("2\n")
-    origin = find_origin(tmp_path)
-    assert (origin.commit, origin.dirty, origin.commit_label) == (head, False, head)
-    (tmp_path / "code.py").write_text("2\n")
-    assert find_origin(tmp_path).commit_label == f"{head}-dirty"
-    monkeypatch.setenv("DVC_EXP_BASELINE_REV", "f" * 40)
-    monkeypatch.setenv("DVC_EXP_NAME", "brave-cat")
-    origin = find_origin(tmp_path)
-    assert (origin.commit, origin.exp_name) == ("f" * 40, "brave-cat")
-
-
-def test_a_repository_around_ours_is_not_our_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unpacked archive inside somebody's repository has no commit."""
-    monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
-    (tmp_path / "other.txt").touch()
-    _git(tmp_path, "init")
-    _git(tmp_path, "add", ".")
-    _git(tmp_path, "commit", "-m", "first")
-    inner = tmp_path / "inner"
-    inner.mkdir()
-    (inner / "params.yaml").touch()
-    assert find_origin(inner).commit is None

@@ -1,0 +1,1 @@
+"""Commands of `one-neuron` that are more than a few lines, a module each."""

@@ -1,0 +1,123 @@
+"""The SQLite file that holds the MLflow store: what can be checked and repaired in it without importing MLflow."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.layout import MLFLOW_ARTIFACTS
+
+EXPERIMENT = "one-neuron"
+# Parts of messages: what the user need not fear, and what to do when the store is back.
+SAFE_IN_FILES = "the results are safe in the files"
+AGAIN = "run `make track`, or the same sweep again"
+# The columns in which MLflow keeps absolute addresses of artifacts.
+LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
+
+
+def sqlite_uri(path: Path) -> str:
+    """Return the URI of a SQLite file for SQLAlchemy, which ends the path at `?` and unquotes `%`.
+
+    Parameters
+    ----------
+    path : Path
+        An absolute path.
+    """
+    quoted = str(path).replace("%", "%25").replace("?", "%3F")
+    # After `sqlite:///` MLflow would make the folder of the quoted path; where the driver is named, it makes none.
+    return f"sqlite:///{quoted}" if quoted == str(path) else f"sqlite+pysqlite:///{quoted}"
+
+
+def remove_database(path: Path) -> None:
+    """Delete a SQLite file and its journals.
+
+    Parameters
+    ----------
+    path : Path
+        May be missing.
+    """
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def check_database(path: Path) -> str:
+    """Check that a file is a SQLite database with MLflow's tables; the file is not changed.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        The revision of its schema.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the file is not an MLflow store.
+    """
+    remedy = f"move it away and {AGAIN} ({SAFE_IN_FILES})"
+    if not path.is_file():
+        raise EnvironmentProblem(f"'{path}' is not a file, so it cannot be the MLflow store; {remedy}")
+    if path.stat().st_size == 0:
+        raise EnvironmentProblem(f"'{path}' is empty, so it is not an MLflow store; {remedy}")
+    try:
+        with closing(_connect(path)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not {"alembic_version", "experiments", "runs"} <= tables:
+                raise EnvironmentProblem(f"'{path}' is a database without MLflow's tables; {remedy}")
+            revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.Error as error:
+        raise EnvironmentProblem(
+            f"'{path}' is not readable as the MLflow store ({one_line(error)}); {remedy}"
+        ) from error
+    if len(revisions) != 1:
+        raise EnvironmentProblem(f"'{path}' is an incomplete MLflow store; {remedy}")
+    return str(revisions[0][0])
+
+
+def follow_move(path: Path, artifact_location: str) -> None:
+    """Update the addresses of artifacts in a store after its folder was moved or copied.
+
+    MLflow fixes absolute addresses when it creates an experiment, and would create the old folder again. Addresses
+    that do not end in the default folder were chosen by the user and stay.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+    artifact_location : str
+        Where the artifacts lie now, as a URI.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If the database cannot be written.
+    """
+    try:
+        with closing(_connect(path)) as connection, connection:
+            row = connection.execute(
+                "SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]
+            ).fetchone()
+            old = str(row[0] if row else "")
+            if old == artifact_location or not (old.startswith("file:///") and old.endswith(f"/{MLFLOW_ARTIFACTS}")):
+                return
+            for table, column in LOCATIONS:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column} || '/', 1, ?) = ?",  # noqa: S608
+                    [artifact_location, len(old) + 1, len(old) + 1, f"{old}/"],
+                )
+    except sqlite3.Error as error:
+        raise EnvironmentProblem(
+            f"'{path}' was moved here and cannot be updated ({one_line(error)}); {SAFE_IN_FILES}, move it away and "
+            f"{AGAIN}"
+        ) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open a SQLite file that must exist.
+
+    Not read-only: a writer that was killed leaves a journal, which SQLite must be allowed to roll back.
+    """
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)

@@ -1,0 +1,71 @@
+"""The table of the last result."""
+
+from pathlib import Path
+
+import pytest
+
+from one_neuron.cli import main
+from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
+from one_neuron.system.files import write_json
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def write_result(**more: object) -> None:
+    """Write the metrics that `report` reads."""
+    more = {"diverged": False, "stability_bound": 0.0036} | more
+    counts = {"num_skipped": 0, "num_copies": 2, "num_contradictions": 0}
+    classes = [
+        {"name": "rest", "label": 0, "train": 137, "test": 17},
+        {"name": "cat", "label": 1, "train": 72, "test": 33},
+    ]
+    write_json(PREPARE_METRICS, {"classes": classes, **counts})
+    write_json(
+        TRAIN_METRICS,
+        {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608, **more},
+    )
+    write_json(
+        EVALUATE_METRICS,
+        {"train_accuracy": 207 / 209, "test_accuracy": 0.7, "baseline_accuracy": 0.66, "test": {"m": 50}},
+    )
+
+
+def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """Source, shapes, costs, accuracies beside the baseline, plots and the way to the UI."""
+    write_result()
+    assert main(["report"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
+        assert text in printed
+    assert "  classes           cat 72 + 33, rest 137 + 17\n" in printed
+    assert (
+        "  copies            2  (test pictures that are in the training set, too; metrics/prepare.json names them)\n"
+        in printed
+    )
+    assert "skipped" not in printed
+    assert "diverged" not in printed
+
+
+def test_report_says_that_training_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also when the result came out of DVC's cache, where nothing was trained."""
+    write_result(diverged=True)
+    assert main(["report"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "diverged          yes: the last costs lie above the first; lower train.learning_rate; up to 0.0036" in printed
+    )
+
+
+def test_report_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
+    """The missing file is named, and so is a number that is not there."""
+    write_result()
+    write_json(TRAIN_METRICS, {"source": "drawn", "m": 209})
+    assert main(["report"]) == 3
+    assert "'n_x'" in capsys.readouterr().err
+    TRAIN_METRICS.unlink()
+    assert main(["report"]) == 3
+    assert "'metrics/train.json' is missing; run `dvc repro`" in capsys.readouterr().err
