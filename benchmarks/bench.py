@@ -43,7 +43,8 @@ from report import (
 )
 from sweeps import time_sweeps
 
-from one_neuron.gradient_descent.many import optimize_many, split_columns
+from one_neuron.gradient_descent.many import optimize_many
+from one_neuron.gradient_descent.many_forms import split_columns
 from one_neuron.gradient_descent.optimize import GRAM_LIMIT, choose_form, optimize
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,17 +8,22 @@ comparison, and sums of integers below 2**53 are exact in any order. Everything 
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from one_neuron.errors import EnvironmentProblem
+
 Array = NDArray[np.float64]
 
 PIXEL_MAX = 255  # a uint8 pixel p stands for p / 255 in [0, 1]
-FLOAT32_TERMS = 256  # so many products of two pixels stay below 2**24, up to where float32 holds every whole number
+FLOAT32_TERMS = 256  # the sum of 256 products of two pixels stays below 2**24; float32 holds all whole numbers up to it
 EXACT = 53  # float64 holds every whole number up to 2**53
 STATE_BITS = 50  # of a number in fixed point, without its sign
-_PRODUCT_BITS = 40  # at least so many, with its sign, in a product that is done at each iteration
+_PRODUCT_BITS = 40  # the least number of bits, sign included, in a product that is computed at each iteration
+_BLOCK_ROWS = 256  # of the Gram matrix: enough for BLAS, and few enough to save half of the products
+_CROSS_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -151,23 +156,93 @@ class SymmetricProduct:
 def gram_matrix(X: NDArray[np.uint8]) -> Array:
     """Return X X^T of raw pixels: an exact integer matrix.
 
-    In float32, twice as fast as float64: see FLOAT32_TERMS.
+    In float32, twice as fast as float64: see FLOAT32_TERMS. The blocks on and above the diagonal are computed; those
+    below it are their mirror image.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
-        n_x below 2**37, so that no entry reaches 2**53.
+        m n_x below 2**37, so that no sum of a row reaches 2**53.
 
     Returns
     -------
     ndarray of shape (m, m), float64, whole numbers
+
+    Raises
+    ------
+    EnvironmentProblem
+        If BLAS computed a wrong row.
     """
     m, n_x = X.shape
-    total = np.zeros((m, m))
+    total, row_sums = np.zeros((m, m)), np.zeros(m, np.int64)
     for start in range(0, n_x, FLOAT32_TERMS):
-        columns = X[:, start : start + FLOAT32_TERMS].astype(np.float32)
-        total += columns @ columns.T
+        pixels = X[:, start : start + FLOAT32_TERMS]
+        columns = pixels.astype(np.float32)
+        for i in range(0, m, _BLOCK_ROWS):
+            # For A @ A.T of one array NumPy calls ssyrk, which is wrong on some CPUs; the copy makes it call sgemm.
+            total[i : i + _BLOCK_ROWS, i:] += columns[i : i + _BLOCK_ROWS].copy() @ columns[i:].T
+        row_sums += pixels @ pixels.sum(axis=0, dtype=np.int64)
+    for i in range(0, m, _BLOCK_ROWS):
+        rest = slice(i + _BLOCK_ROWS, None)
+        total[rest, i : i + _BLOCK_ROWS] = total[i : i + _BLOCK_ROWS, rest].T
+    check_row_sums(total, row_sums)
     return total
+
+
+def cross_products(X: Any, other: Any) -> Array:
+    """Return X other^T of raw pixels: an exact integer matrix.
+
+    Parameters
+    ----------
+    X, other : uint8 pixels of shape (m, n_x) and (k, n_x)
+        ndarrays or a `pixel_file.PixelFile`. X is read _CROSS_ROWS rows at a time. k n_x is below 2**37.
+
+    Returns
+    -------
+    ndarray of shape (m, k), float64, whole numbers
+
+    Raises
+    ------
+    EnvironmentProblem
+        If BLAS computed a wrong row.
+    """
+    m, n_x = X.shape
+    total, row_sums = np.zeros((m, other.shape[0])), np.zeros(m, np.int64)
+    for start in range(0, n_x, FLOAT32_TERMS):
+        columns = slice(start, start + FLOAT32_TERMS)
+        right = other[:, columns]
+        sums, right = right.sum(axis=0, dtype=np.int64), right.astype(np.float32).T
+        for i in range(0, m, _CROSS_ROWS):
+            rows = slice(i, min(i + _CROSS_ROWS, m))
+            left = X[rows, columns]
+            total[rows] += left.astype(np.float32) @ right
+            row_sums[rows] += left @ sums
+    check_row_sums(total, row_sums)
+    return total
+
+
+def check_row_sums(matrix: Array, expected: NDArray[np.int64]) -> None:
+    """Check a matrix that BLAS computed by the sums of its rows, which NumPy adds up without BLAS.
+
+    A sum is exact, so a single wrong entry shows, nan included.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (m, k), float64, whole numbers
+    expected : ndarray of shape (m,), int64
+        The sums of the rows.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If a row has another sum.
+    """
+    wrong = np.flatnonzero(matrix.sum(axis=1) != expected)
+    if wrong.size:
+        raise EnvironmentProblem(
+            f"BLAS computed a wrong product of pixels ({wrong.size} of {len(matrix)} rows, the first is {wrong[0]}); "
+            "choose another BLAS kernel: OPENBLAS_CORETYPE=NEOVERSEN1 on Arm, OPENBLAS_CORETYPE=Haswell on x86-64"
+        )
 
 
 def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:

@@ -55,7 +55,7 @@ def descend(
         for iteration in range(done, num_iterations + 1):
             last = iteration == num_iterations
             z, dw, db = passes.run(parameters, None if last else lambda z, rows: sigmoid(z) - Y[rows])
-            if (recorder.due(iteration) and recorder.keep(iteration, z)) or last:
+            if (recorder.is_due(iteration) and recorder.record(iteration, z)) or last:
                 break
             recorder.show(iteration)
             parameters = Parameters(

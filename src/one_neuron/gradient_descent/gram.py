@@ -43,7 +43,7 @@ def descend(
         if iteration % _RANGE_EVERY == 0:
             multiply.set_range(float(beta.max()) + _RANGE_EVERY * step)
         multiply(beta, u)
-        if recorder.due(iteration) and recorder.keep(iteration, s * u / update_of.STEPS):
+        if recorder.is_due(iteration) and recorder.record(iteration, s * u / update_of.STEPS):
             break
         recorder.show(iteration)
         if iteration == num_iterations:

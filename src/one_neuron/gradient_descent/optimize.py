@@ -1,18 +1,17 @@
-"""Batch gradient descent from a zero start: the one door to training is `optimize`.
+"""Batch gradient descent from a zero start: `optimize` trains one neuron. `textbook` is the loop to read first.
 
 The update of the course, with X of shape (m, n_x) and one example per row:
 
-    w := w - learning_rate * dw,    b := b - learning_rate * db
+    w := w - learning_rate dw,    b := b - learning_rate db
 
-is done in one of three forms that follow the same trajectory. Which one runs depends on type and shape of X alone.
+is computed in one of three forms that follow the same trajectory. The type and shape of X alone choose the form.
 
 gram
-    Few rows of raw pixels, through their scalar products: 2 m^2 operations an iteration (`gram_descent`).
+    Few rows of pixels, through their scalar products: 2 m^2 operations per iteration (`gram`).
 blocks
-    Many rows of raw pixels, in memory or on disk: one pass over them an iteration, 4 m n_x operations
-    (`block_descent`).
+    Many rows of pixels, in memory or in a file: one pass over them per iteration, 4 m n_x operations (`blocks`).
 features
-    Any X but raw pixels, just as it stands above and in the course.
+    Anything else: the course's loop as it is (`textbook`).
 
 For uint8 pixels each form gives the same bits on every machine, at any learning rate: see `docs/exact-arithmetic.md`.
 """
@@ -22,21 +21,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from one_neuron.gradient_descent import gram
-from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, has_diverged
+from one_neuron.gradient_descent import arguments, gram, textbook
+from one_neuron.gradient_descent.recorder import Checkpoint, Recorder
 from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
-from one_neuron.neuron import Array, Parameters, compute_z, gradient, initialize_with_zeros
+from one_neuron.gradient_descent.stop_rule import has_diverged
+from one_neuron.neuron import Array, Parameters
 from one_neuron.system.machine import one_blas_thread
 
 GRAM_LIMIT = 6000  # examples; their m * m Gram matrix takes 288 MB of float64
-_GRAM_ALWAYS = 1000  # examples; so few are done sooner than numba is ready
+_GRAM_ALWAYS = 1000  # examples; up to here training takes less time than importing numba
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training gives.
+    """The trained parameters and the cost on the way to them.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class TrainingResult:
         The recorded iterations: 0, record_every, 2 record_every, ... and the last one, which is num_iterations unless
         training stopped early.
     costs : ndarray of shape (k,), float64
-        The cost after so many updates.
+        The cost at each of them.
     form : str
         "gram", "blocks" or "features".
     stability_bound : float
@@ -61,30 +61,30 @@ class TrainingResult:
 
     @property
     def diverged(self) -> bool:
-        """Whether training went wrong; see `recording.has_diverged`."""
+        """Whether training diverged; see `stop_rule.has_diverged`."""
         return bool(has_diverged(self.costs))
 
 
-def choose_form(X: Any, *, most_per_feature: float = 1 / 3) -> str:
-    """Return "gram" for few rows of raw pixels, "blocks" for many, "features" for anything else.
+def choose_form(X: Any, *, rows_per_feature: float = 1 / 3) -> str:
+    """Return "gram" for few rows of pixels, "blocks" for many, "features" for anything else.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), or a `pixel_file.PixelFile`
-    most_per_feature : float
-        Rows are few up to _GRAM_ALWAYS, and up to so many times n_x, but never above GRAM_LIMIT. With a third of n_x
-        an iteration takes as long in the one form as in the other (measured for n_x = 3,072 and 12,288).
+    rows_per_feature : float
+        Up to rows_per_feature * n_x rows are few, and always up to _GRAM_ALWAYS, but never more than GRAM_LIMIT. At a
+        third of n_x an iteration takes the same time in both forms (measured for n_x = 3,072 and 12,288).
     """
     if X.dtype != np.uint8:
         return "features"
     m, n_x = X.shape
-    few = min(GRAM_LIMIT, max(_GRAM_ALWAYS, int(most_per_feature * n_x)))
+    few = min(GRAM_LIMIT, max(_GRAM_ALWAYS, int(rows_per_feature * n_x)))
     return "gram" if m <= few else "blocks"
 
 
-def optimize(  # noqa: PLR0913 - one door, and each has a name
+def optimize(  # noqa: PLR0913 - the options are keywords
     X: Any,
-    Y: NDArray[Any],
+    Y: ArrayLike,
     *,
     learning_rate: float,
     num_iterations: int,
@@ -95,23 +95,27 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
 ) -> TrainingResult:
     """Train the neuron by batch gradient descent on the cross-entropy cost, starting at zero.
 
+    Only a uint8 ndarray (or a `pixel_file.PixelFile`) holds pixels, where p stands for p / 255. Lists and arrays of any
+    other type hold features: they are converted to float64 and used as they are.
+
     Parameters
     ----------
-    X : ndarray of shape (m, n_x), uint8 pixels (p stands for p / 255) or float64; or a `pixel_file.PixelFile`
+    X : ndarray of shape (m, n_x), uint8 pixels; or array_like of shape (m, n_x), features
         One example per row. It is not changed.
-    Y : ndarray of shape (m,), values in {0, 1}
+    Y : array_like of shape (m,), values in {0, 1}
+        Labels as integers, booleans or floats.
     learning_rate : float
         Length of a step along the gradient; from 1e-100 to 1e100.
     num_iterations : int
         Number of updates, at least 1.
     record_every : int
-        The cost is kept at every so many iterations and at the last one; at least 1.
+        The cost is recorded at iteration 0, at every multiple of this number, and at the last one; at least 1.
     tolerance : float
-        Stop as soon as the cost changes by less than this from one record to the next; at least 0, which never stops.
+        Stop when the cost changes by less than this from one record to the next. At least 0, which never stops.
     on_progress : callable, optional
-        Called after each iteration with the number of updates and the last cost known.
+        on_progress(updates, cost) is called at each iteration with the last cost known.
     checkpoint : Checkpoint, optional
-        Where a training by blocks keeps its state, and finds it after a kill. The other forms take no notice.
+        Where training in the form "blocks" keeps its state, to resume after a kill. The other forms ignore it.
 
     Returns
     -------
@@ -121,82 +125,54 @@ def optimize(  # noqa: PLR0913 - one door, and each has a name
     ------
     ValueError
         If a shape, a label or a parameter is not as above.
+    EnvironmentProblem
+        If BLAS, the library that multiplies NumPy's matrices, computes wrong products on this CPU.
 
     References
     ----------
     Andrew Ng, Neural Networks and Deep Learning, week 2, "Logistic Regression with a Neural Network mindset",
     `optimize`.
+
+    Examples
+    --------
+    >>> X = np.array([[255, 0], [0, 255]], dtype=np.uint8)  # two pictures of two pixels
+    >>> result = optimize(X, [0, 1], learning_rate=0.1, num_iterations=100)
+    >>> result.costs.round(6).tolist(), result.parameters.w.round(3).tolist(), result.form
+    ([0.693147, 0.126928], [-1.999, 1.999], 'gram')
     """
-    learning_rate = float(learning_rate)  # a float32 would spoil what it is multiplied with
-    _check(X, Y, learning_rate, num_iterations, record_every, tolerance)
+    X = arguments.read_features(X)
+    labels = arguments.read_labels(Y, X.shape[0])
+    learning_rate, tolerance = arguments.read_learning_rate(learning_rate), arguments.read_tolerance(tolerance)
+    num_iterations = arguments.read_count("num_iterations", num_iterations)
+    record_every = arguments.read_count("record_every", record_every)
+    options: dict[str, Any] = {
+        "num_iterations": num_iterations,
+        "record_every": record_every,
+        "tolerance": tolerance,
+        "on_progress": on_progress,
+    }
     form = choose_form(X)
-    recorder = Recorder(
-        Y, num_iterations=num_iterations, record_every=record_every, tolerance=tolerance, on_progress=on_progress
-    )
-    # The products of one iteration are so small that handing them to several threads takes longer than doing them.
+    # The products of one iteration are so small that several threads take longer than one.
     with one_blas_thread():
-        if form == "gram":
-            parameters, eigenvalue = gram.descend(X, Y, learning_rate, num_iterations, recorder)
-        elif form == "blocks":
-            blocks = _import_blocks()
-            parameters, eigenvalue = blocks.descend(X, Y, learning_rate, num_iterations, recorder, checkpoint)
+        if form == "features":
+            parameters, iterations, costs = textbook.descend(X, labels, learning_rate=learning_rate, **options)
+            eigenvalue = largest_eigenvalue(lambda v: X @ (X.T @ v) + v.sum(), len(X))
         else:
-            parameters, eigenvalue = _descend_features(X, Y, learning_rate, num_iterations, recorder)
-    return TrainingResult(
-        parameters,
-        np.array(recorder.iterations),
-        np.array(recorder.costs),
-        form,
-        stability_bound(eigenvalue, len(Y)),
-    )
+            recorder = Recorder(labels, **options)
+            if form == "gram":
+                parameters, eigenvalue = gram.descend(X, labels, learning_rate, num_iterations, recorder)
+            else:
+                blocks = _import_blocks()
+                parameters, eigenvalue = blocks.descend(X, labels, learning_rate, num_iterations, recorder, checkpoint)
+            iterations, costs = recorder.recorded()
+    bound = stability_bound(eigenvalue, len(labels))
+    return TrainingResult(parameters, np.array(iterations), np.array(costs), form, bound)
 
 
 def _import_blocks() -> Any:
-    """Return the module whose loops are compiled: too slow to import for a small set."""
+    """Import and return the module `blocks`, whose loops numba compiles; this takes longer than a small training."""
     try:
         from one_neuron.gradient_descent import blocks
-    except OSError as error:  # a shared library of numba's is missing
+    except OSError as error:  # a shared library of numba is missing
         raise ImportError(str(error)) from error
     return blocks
-
-
-def _descend_features(
-    X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int, recorder: Recorder
-) -> tuple[Parameters, float]:
-    """Train as the course does: a pass for z, one for the gradient. Return also the largest eigenvalue of X X^T + 1."""
-    parameters = initialize_with_zeros(X.shape[1])
-    for iteration in range(num_iterations + 1):
-        z = compute_z(X, parameters)  # forward
-        if recorder.due(iteration) and recorder.keep(iteration, z):
-            break
-        recorder.show(iteration)
-        if iteration == num_iterations:
-            break
-        dw, db = gradient(X, Y, z)  # backward
-        parameters = Parameters(w=parameters.w - learning_rate * dw, b=parameters.b - learning_rate * db)  # update
-    return parameters, largest_eigenvalue(lambda v: X @ (X.T @ v) + v.sum(), len(X))
-
-
-def _check(
-    X: Any, Y: NDArray[Any], learning_rate: float, num_iterations: int, record_every: int, tolerance: float
-) -> None:
-    """Refuse what would train to nonsense in silence."""
-    if len(X.shape) != 2 or 0 in X.shape:
-        raise ValueError(f"X has shape {X.shape}; expected (m, n_x) with at least one example and one feature")
-    if Y.shape != X.shape[:1]:
-        raise ValueError(f"Y has shape {Y.shape}; expected ({X.shape[0]},), one label for each row of X")
-    wrong = np.flatnonzero((Y != 0) & (Y != 1))
-    if wrong.size:
-        raise ValueError(f"Y[{wrong[0]}] is {Y[wrong[0]]}; labels are 0 or 1")
-    if X.dtype.kind not in "biuf":
-        raise ValueError(f"X has type {X.dtype}; expected uint8 or floats")
-    if X.dtype != np.uint8 and not np.isfinite(X).all():
-        raise ValueError("X holds nan or infinity")
-    if not 1e-100 <= learning_rate <= 1e100:
-        raise ValueError(f"learning_rate is {learning_rate}; expected a number from 1e-100 to 1e100")
-    if not 0 <= tolerance < np.inf:
-        raise ValueError(f"tolerance is {tolerance}; expected a number of at least 0")
-    numbers: dict[str, Any] = {"num_iterations": num_iterations, "record_every": record_every}
-    for name, value in numbers.items():
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} is {value}; expected a whole number of at least 1")

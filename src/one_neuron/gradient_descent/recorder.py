@@ -1,4 +1,4 @@
-"""What training keeps of its course: costs, when to stop, and what it needs to go on after a kill."""
+"""What training records as it goes: costs, whether to stop, and the state from which it can resume after a kill."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import functions
+from one_neuron.gradient_descent.stop_rule import find_stops
 from one_neuron.neuron import Array, Parameters, losses
 
-# So many iterations, and so many numbers, wait at most for their costs to be worked out at once.
-_PENDING, _PENDING_NUMBERS = 256, 2**17
+# The costs of at most this many iterations, and of at most this many numbers, are computed together.
+_PENDING_RECORDS, _PENDING_NUMBERS = 256, 2**17
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """All that training needs to go on from where it was.
+    """All that training needs to resume.
 
     Parameters
     ----------
     iteration : int
-        Updates done.
+        Number of updates done.
     parameters : Parameters
-        w and b after so many updates.
+        w and b after these updates.
     iterations, costs : list
-        What is recorded so far.
+        The records up to here.
     """
 
     iteration: int
@@ -35,46 +36,26 @@ class TrainingState:
 
 
 class Checkpoint(Protocol):
-    """Where the state is kept between a kill and the next start."""
+    """Keeps the state of a training between a kill and the next start."""
 
     def load(self) -> TrainingState | None:
-        """Return the newest state that was kept."""
+        """Return the newest state, or None if there is none."""
 
     def offer(self, state: Callable[[], TrainingState]) -> None:
         """Keep the state if the last one was kept long enough ago."""
 
 
-def has_diverged(costs: NDArray[Any]) -> NDArray[np.bool_]:
-    """Say whether training went wrong: the last costs lie above the first, or one is not finite.
-
-    The last costs are the last tenth of them, at least one, and their mean counts.
-
-    Parameters
-    ----------
-    costs : ndarray of shape (k,) or (k, c), float64
-        Recorded costs, the first one before any update; a column each where there are many trainings.
-
-    Returns
-    -------
-    ndarray of shape () or (c,), bool
-    """
-    last = costs[-max(1, len(costs) // 10) :]
-    with np.errstate(invalid="ignore"):
-        above = np.mean(last - costs[0], axis=0) > 0  # the mean of equal numbers may lie a bit above them
-        return np.asarray(above | ~np.isfinite(costs).all(axis=0))
-
-
 class Recorder:
-    """Keeps the costs at every `record_every` iterations and the last, and says when to stop early.
+    """Records the cost at every `record_every` iterations and at the last one, and stops training early.
 
     Parameters
     ----------
     Y : ndarray of shape (m,), values in {0, 1}
     num_iterations, record_every : int
     tolerance : float
-        Stop when the cost changes by less than this from one record to the next; 0 never stops.
+        Stop when the cost changes by less than this from one record to the next; see `stop_rule.find_stops`.
     on_progress : callable, optional
-        Is told the number of updates done and the last cost known.
+        on_progress(updates, cost) takes the last cost known, nan before the first.
     """
 
     def __init__(
@@ -91,45 +72,42 @@ class Recorder:
         self.stopped = False
         self._Y, self._num_iterations, self._record_every = Y, num_iterations, record_every
         self._tolerance, self._on_progress = tolerance, on_progress
-        # Costs that are seldom wanted are worked out at once, so that progress shows them.
-        self._most = 1 if tolerance else max(1, min(_PENDING // record_every, _PENDING_NUMBERS // len(Y)))
+        # Rare records are computed one at a time, so that progress shows the newest cost.
+        self._batch = 1 if tolerance else max(1, min(_PENDING_RECORDS // record_every, _PENDING_NUMBERS // len(Y)))
         self._pending: list[Array] = []
         self._next = 0
 
-    def due(self, iteration: int) -> bool:
-        """Say whether the cost of this iteration is to be kept."""
+    def is_due(self, iteration: int) -> bool:
+        """Return whether the cost of this iteration is to be recorded."""
         return iteration == self._next
 
-    def keep(self, iteration: int, z: Array) -> bool:
-        """Keep the cost that belongs to z, soon; say whether training should stop here."""
+    def record(self, iteration: int, z: Array) -> bool:
+        """Record the cost that follows from z, perhaps with later ones; return whether training stops here."""
         self.iterations.append(iteration)
         self._pending.append(z)
         self._next = min(iteration + self._record_every, self._num_iterations)
-        if len(self._pending) >= self._most or iteration == self._num_iterations:
-            self._work_out()
+        if len(self._pending) >= self._batch or iteration == self._num_iterations:
+            self._flush()
         return self.stopped
 
     def recorded(self) -> tuple[list[int], list[float]]:
         """Return iterations and costs up to now."""
-        self._work_out()
+        self._flush()
         return self.iterations, self.costs
 
     def resume(self, iterations: list[int], costs: list[float]) -> None:
-        """Go on from what another process had recorded."""
+        """Continue after the records of another process."""
         self.iterations, self.costs = list(iterations), list(costs)
         self._next = min(self.iterations[-1] + self._record_every, self._num_iterations)
 
     def show(self, iteration: int) -> None:
-        """Tell the user how far training is."""
+        """Report progress to the caller."""
         if self._on_progress is not None:
             self._on_progress(iteration, self.costs[-1] if self.costs else float("nan"))
 
-    def _work_out(self) -> None:
-        """Turn the waiting z into costs."""
-        if not self._pending:
-            return
-        for row in losses(np.array(self._pending), self._Y):
-            self.costs.append(functions.mean(row))
-        self._pending.clear()
-        settled = len(self.costs) > 1 and abs(self.costs[-1] - self.costs[-2]) < self._tolerance
-        self.stopped = settled or not np.isfinite(self.costs[-1])
+    def _flush(self) -> None:
+        """Compute the costs that are pending."""
+        if self._pending:
+            self.costs += (functions.mean(row) for row in losses(np.array(self._pending), self._Y))
+            self._pending.clear()
+            self.stopped = bool(find_stops(self.costs[-2:], self._tolerance)[-1])

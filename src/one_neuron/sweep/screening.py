@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.gradient_descent.many import MOST_PER_FEATURE, BatchResult, optimize_many
+from one_neuron.gradient_descent.many import ROWS_PER_FEATURE, BatchResult, optimize_many
 from one_neuron.gradient_descent.optimize import choose_form
-from one_neuron.gradient_descent.recorder import has_diverged
+from one_neuron.gradient_descent.stop_rule import find_stops, has_diverged
 from one_neuron.metrics import baseline_accuracy
 from one_neuron.neuron import Array
 from one_neuron.settings.params import TrainSettings
@@ -167,7 +167,7 @@ def plan_batches(configurations: Sequence[TrainSettings], *, m: int, n_x: int, f
 def _count_multiply_adds(m: int, n_x: int) -> int:
     """Return how many multiply-adds an iteration of one column takes in the form that `optimize_many` chooses."""
     shape_alone = np.broadcast_to(np.uint8(0), (m, n_x))  # takes no memory
-    return m * m if choose_form(shape_alone, most_per_feature=MOST_PER_FEATURE) == "gram" else 2 * m * n_x
+    return m * m if choose_form(shape_alone, rows_per_feature=ROWS_PER_FEATURE) == "gram" else 2 * m * n_x
 
 
 def _pair(configuration: TrainSettings) -> tuple[float, float]:
@@ -220,11 +220,9 @@ def _read_off(
 
 
 def _find_end(costs: Array, tolerance: float) -> int:
-    """Return the index of the record at which a training stops; `recording.Recorder` decides alike."""
-    with np.errstate(invalid="ignore"):  # inf - inf
-        settled = np.abs(np.diff(costs)) < tolerance
-    stops = np.flatnonzero(settled | ~np.isfinite(costs[1:]))
-    return int(stops[0]) + 1 if stops.size else len(costs) - 1
+    """Return the index of the record at which a training stops."""
+    stops = np.flatnonzero(find_stops(costs, tolerance))
+    return int(stops[0]) if stops.size else len(costs) - 1
 
 
 def _read_scores(result: BatchResult, row: int, column: int) -> dict[str, float]:

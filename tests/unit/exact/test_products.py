@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from one_neuron.errors import EnvironmentProblem
 from one_neuron.exact import functions, products
 from one_neuron.exact.products import Array, FixedPoint
+from one_neuron.gradient_descent.optimize import optimize
 
 LN2 = math.log(2)
 int50 = st.integers(-(2**50), 2**50)
@@ -236,6 +238,94 @@ def test_gram_matrix_is_exact(m: int, n_x: int, kind: str) -> None:
     X = pictures(m, n_x, kind)
     wide = X.astype(np.int64)
     assert (products.gram_matrix(X) == wide @ wide.T).all()
+
+
+@pytest.mark.parametrize("kind", ["random", "white"])
+@pytest.mark.parametrize("m", [255, 256, 257, 600])
+def test_gram_matrix_of_several_blocks(m: int, kind: str) -> None:
+    """The blocks below the diagonal are the mirror image of those above it."""
+    X = pictures(m, 300, kind)
+    wide = X.astype(np.float64)  # sums below 2**53 are exact
+    assert (products.gram_matrix(X) == wide @ wide.T).all()
+
+
+@pytest.mark.parametrize(("m", "k", "n_x"), [(1, 1, 1), (5, 3, 300), (1500, 2, 513)])
+def test_cross_products_are_exact(m: int, k: int, n_x: int) -> None:
+    """Every entry is the integer that int64 arithmetic gives, in one block of rows and in two."""
+    X, other = pictures(m, n_x, "random"), pictures(k, n_x, "white")
+    assert (products.cross_products(X, other) == X.astype(np.int64) @ other.astype(np.int64).T).all()
+
+
+class SpoiltArray(np.ndarray[Any, np.dtype[np.float32]]):
+    """float32 numbers whose matrix product has one wrong entry, as from a defect kernel of BLAS."""
+
+    wrong: float = 0.0
+
+    def __matmul__(self, other: Any) -> Any:
+        """Return the product of BLAS, one entry spoilt."""
+        product = np.asarray(self) @ np.asarray(other)
+        product[-1, -1] = self.wrong
+        return product
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.0, -1.0])
+@pytest.mark.parametrize("function", [products.gram_matrix, lambda X: products.cross_products(X, X[:3])])
+def test_a_wrong_entry_of_blas_is_found(
+    wrong: float, function: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One entry in one strip of columns is enough; the message names the workaround."""
+    X = pictures(300, 600, "random")
+    assert np.isfinite(function(X)).all()
+    monkeypatch.setattr(SpoiltArray, "wrong", wrong)
+
+    class Pixels(np.ndarray[Any, np.dtype[np.uint8]]):
+        """Pixels that become a SpoiltArray."""
+
+        def astype(self, dtype: Any, *_: Any, **__: Any) -> Any:
+            """Return float32 numbers as a SpoiltArray."""
+            return np.asarray(self).astype(dtype).view(SpoiltArray)
+
+    with pytest.raises(
+        EnvironmentProblem, match=r"BLAS computed a wrong product .*OPENBLAS_CORETYPE=NEOVERSEN1 on Arm"
+    ):
+        function(X.view(Pixels))
+
+
+def test_a_wrong_product_ends_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the exit code of the environment, before a single update."""
+
+    def fail(matrix: Array, expected: NDArray[np.int64]) -> None:
+        check(matrix, expected + 1)
+
+    check = products.check_row_sums
+    monkeypatch.setattr(products, "check_row_sums", fail)
+    with pytest.raises(EnvironmentProblem, match="3 of 3 rows, the first is 0") as caught:
+        optimize(pictures(3, 4, "random"), [0, 1, 1], learning_rate=0.1, num_iterations=1)
+    assert caught.value.exit_code == 4
+
+
+def test_no_product_of_an_array_with_its_own_transpose(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy would call ssyrk for it, whose kernel for Arm CPUs with SME keeps NaN from memory used before."""
+    shared: list[bool] = []
+
+    class Watched(np.ndarray[Any, np.dtype[np.float32]]):
+        """float32 numbers that watch what they are multiplied with."""
+
+        def __matmul__(self, other: Any) -> Any:
+            """Return the product, and record whether the factors share memory."""
+            shared.append(np.shares_memory(self, other))
+            return np.asarray(self) @ np.asarray(other)
+
+    class Pixels(np.ndarray[Any, np.dtype[np.uint8]]):
+        """Pixels that become Watched."""
+
+        def astype(self, dtype: Any, *_: Any, **__: Any) -> Any:
+            """Return float32 numbers as Watched."""
+            return np.asarray(self).astype(dtype).view(Watched)
+
+    products.gram_matrix(pictures(300, 600, "random").view(Pixels))
+    assert shared
+    assert not any(shared)
 
 
 def exact_product(rows: NDArray[Any], values: list[Fraction]) -> list[Fraction]:

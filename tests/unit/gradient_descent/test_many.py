@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from one_neuron.gradient_descent import many
+from one_neuron.exact import products
+from one_neuron.gradient_descent import many, many_forms, threads
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
 from one_neuron.gradient_descent.optimize import optimize
@@ -248,8 +249,8 @@ def test_an_absurd_rate_diverges_alone(form: str) -> None:
 
 def test_rows_on_disk_are_read_block_by_block(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything with a shape and slices serves as X and X_test; the blocks form never holds all of it."""
-    monkeypatch.setattr(many, "_BLOCK_VALUES", 0)  # 64 rows
-    monkeypatch.setattr(many, "_PRODUCT_ROWS", 64)
+    monkeypatch.setattr(many_forms, "_BLOCK_VALUES", 0)  # 64 rows
+    monkeypatch.setattr(products, "_CROSS_ROWS", 64)
     (X, Y), (X_test, Y_test) = make_problem(300, 600), make_problem(150, 600, seed=1)
     stored, stored_test = OnDisk(X), OnDisk(X_test)
     one, other = (
@@ -293,7 +294,7 @@ def test_progress_counts_all_updates(
 ) -> None:
     """Rising numbers, one call at a time, the last one says that all is done."""
     set_cores(cores)
-    monkeypatch.setattr(many, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0)
     X, Y = make_problem(12, 6)
     calls: list[tuple[int, int]] = []
     busy = threading.Lock()
@@ -395,8 +396,9 @@ FOLDS = {"folds": [0, 1, 1], "held_out": [0, -1]}
         ({"X": np.zeros((0, 2), np.uint8)}, r"X has shape \(0, 2\)"),
         ({"X": np.zeros((3, 0), np.uint8)}, r"X has shape \(3, 0\)"),
         ({"X": np.zeros((3, 2, 2), np.uint8)}, r"X has shape \(3, 2, 2\)"),
-        ({"X": np.zeros((3, 2))}, "X has type float64; expected uint8"),
+        ({"X": np.zeros((3, 2))}, "X has type float64; expected an ndarray of uint8"),
         ({"X": np.zeros((3, 2), np.int64)}, "X has type int64"),
+        ({"X": [[1, 2], [3, 4], [5, 6]]}, "X has type list; expected an ndarray of uint8 pixels"),
         ({"Y": np.zeros((3, 1))}, r"Y has shape \(3, 1\); expected \(3,\)"),
         ({"Y": np.zeros(2)}, r"Y has shape \(2,\)"),
         ({"Y": np.array([0, 1, 2])}, r"Y\[2\] is 2; expected 0 or 1"),

@@ -327,7 +327,7 @@ GOOD: dict[str, Any] = {
         ({"Y": np.zeros((3, 1))}, r"Y has shape \(3, 1\); expected \(3,\)"),
         ({"Y": np.zeros((1, 3))}, r"Y has shape \(1, 3\)"),
         ({"Y": np.zeros(2)}, r"Y has shape \(2,\)"),
-        ({"Y": np.array([0, 1, 2])}, r"Y\[2\] is 2; labels are 0 or 1"),
+        ({"Y": np.array([0, 1, 2])}, r"Y\[2\] is 2; expected 0 or 1"),
         ({"Y": np.array([-1, 1, 1])}, r"Y\[0\] is -1"),
         ({"Y": np.array([0, 0.5, 1])}, r"Y\[1\] is 0.5"),
         ({"Y": np.array([0, np.nan, 1])}, r"Y\[1\] is nan"),
