@@ -64,7 +64,7 @@ def test_truth_values_are_features() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.int16])
 def test_any_memory_layout(dtype: type) -> None:
     """Columns first, every second row, backwards, read-only: the same costs, and the array is not changed."""
-    X = np.array(FEATURES, dtype)
+    X: NDArray[Any] = np.array(FEATURES, dtype)
     frozen = X.copy()
     frozen.flags.writeable = False
     layouts: list[NDArray[Any]] = [np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2], X[::-1].copy()[::-1], frozen]
