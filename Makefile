@@ -1,11 +1,11 @@
-# one-neuron: `make repro` does the whole job, `make test` proves it, `make help` lists the rest.
+# one-neuron: `make repro` does the main job, `make test` runs all tests, `make help` lists the rest.
 
 PYTHON ?= python3
 BIN := .venv/bin
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# Bytecode is cached (without it every process starts three times slower) and nothing phones home.
+# Bytecode is cached: without it every process starts three times slower. No tool reports usage statistics.
 unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -13,56 +13,78 @@ export DVC_NO_ANALYTICS := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 
-.PHONY: help repro test test-fast setup check format fuzz sweep track ui bench lock clean
+# Programs are called by their path: GNU Make 3.81 (macOS) looks up simple commands in the PATH that it was started with.
+PY := $(BIN)/python
+ONE_NEURON := $(BIN)/one-neuron
+DVC := $(BIN)/dvc
+COMPILE := $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command 'make lock' --quiet
+
+.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz deps sweep track ui bench lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: setup ## Do the main job: draw or load the pictures, train, evaluate, track; print the result
-	@one-neuron settings >/dev/null # DVC puts the old outputs away before a stage can refuse a wrong value
-	@dvc repro
-	@one-neuron report
+	@$(ONE_NEURON) settings >/dev/null # DVC removes the old outputs before a stage can refuse a wrong value
+	@$(DVC) repro
+	@$(ONE_NEURON) report
 
-test: setup ## Run all tests, on all cores
-	@python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+test: setup-dev ## Run all tests, on all cores
+	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-test-fast: setup ## Run the unit tests alone
-	@python -m pytest -n auto --dist loadfile tests/unit
+test-fast: setup-dev ## Run the unit tests without the slow ones
+	@$(PY) -m pytest -n auto --dist worksteal -m 'not slow' tests/unit
 
-setup: ## Make .venv and install the locked requirements (does nothing when that is done)
+coverage: setup-dev ## Run the unit and integration tests and print which lines they miss
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q -n auto --dist loadfile --no-loadscope-reorder tests/unit tests/integration
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+setup: ## Make .venv and install the locked requirements (does nothing if that is done)
 	@PYTHON="$(PYTHON)" sh scripts/setup.sh
 
-check: setup ## Format, lint and type checks, and the import rules
-	@ruff format --check .
-	@ruff check .
-	@mypy
-	@python -m pytest -q tests/unit/test_architecture.py
+setup-dev: ## The same, and add the development tools
+	@PYTHON="$(PYTHON)" sh scripts/setup.sh dev
 
-format: setup ## Format the sources and mend what the linter can mend
-	@ruff format .
-	@ruff check --fix .
+check: setup-dev ## Check format, lint, types, import rules and the deps in dvc.yaml
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@PYTHONPATH=src $(PY) scripts/update_deps.py --check
+	@$(PY) -m pytest -q tests/unit/test_architecture.py
+
+format: setup-dev ## Format the sources and fix what the linter can fix
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
 
 fuzz: setup ## Read files damaged at random for two minutes (SECONDS=120, SEED=1): none may do harm
-	@PYTHONPATH=src python scripts/fuzz.py --seconds "$(or $(SECONDS),120)" --seed "$(or $(SEED),1)"
+	@PYTHONPATH=src $(PY) scripts/fuzz.py --seconds "$(or $(SECONDS),120)" --seed "$(or $(SEED),1)"
+
+deps: setup ## Write the source files that each stage imports into dvc.yaml
+	@PYTHONPATH=src $(PY) scripts/update_deps.py
 
 sweep: setup ## Try the configurations of conf/sweep/grid.yaml, or SWEEP=course, SWEEP=fine
-	@python pipeline/sweep.py -m sweep="$(or $(SWEEP),grid)"
+	@$(PY) pipeline/sweep.py -m sweep="$(or $(SWEEP),grid)"
 
-track: setup ## Show the newest result in MLflow again (after its store was deleted or unreachable)
-	@one-neuron settings >/dev/null
-	@dvc repro evaluate
-	@dvc repro --single-item --force track
+track: setup ## Record the newest result in MLflow again (after its store was deleted or unreachable)
+	@$(ONE_NEURON) settings >/dev/null
+	@$(DVC) repro evaluate
+	@$(DVC) repro --single-item --force track
 
 ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
-	@exec one-neuron ui --port "$(or $(PORT),5000)"
+	@exec $(ONE_NEURON) ui --port "$(or $(PORT),5000)"
 
-bench: setup ## Measure training beside what people would use instead (minutes; BENCH="train tall" for some of it)
-	@python benchmarks/bench.py $(BENCH)
+bench: setup-dev ## Compare training with the usual alternatives (minutes; BENCH="train tall" for some of it)
+	@$(PY) benchmarks/bench.py $(BENCH)
 
-lock: setup ## Resolve requirements.txt again from the ranges in pyproject.toml
-	@uv pip compile pyproject.toml --extra dev --universal --fork-strategy fewest --python-version 3.11 \
-		--generate-hashes --no-annotate --custom-compile-command 'make lock' --quiet --output-file requirements.txt
+lock: setup ## Resolve the requirements*.txt again from the ranges in pyproject.toml
+	@$(COMPILE) pyproject.toml --extra pipeline --group setup --output-file requirements.txt
+	@$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) pyproject.toml --extra optuna --extra postgres --extra ray --extra s3 --constraint requirements.txt \
+		--output-file requirements-extras.txt
 
-clean: ## Remove what the stages made and the caches (the MLflow store and .venv stay)
-	rm -rf data models metrics plots dvc_plots .mypy_cache .ruff_cache .pytest_cache .hypothesis
+clean: ## Remove what the stages made, and the caches (the MLflow store and .venv stay)
+	rm -rf data models metrics plots dvc_plots dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src pipeline benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv and installs the locked requirements into it; does nothing when they are there already.
-# Called by make from the root of the project. PYTHON names the interpreter (default: python3).
+# Make .venv and install the locked requirements into it; do nothing if that is done. `setup.sh dev` adds the
+# development tools. Called by make from the root of the project; PYTHON names the interpreter (default: python3).
 set -eu
 
 PYTHON=${PYTHON:-python3}
@@ -11,52 +11,65 @@ stop() {
 }
 
 command -v git >/dev/null 2>&1 || stop "git is not installed; install it (for example: apt install git)"
-command -v "$PYTHON" >/dev/null 2>&1 || stop "no '$PYTHON' found; install Python 3.11 to 3.13 or name one: make PYTHON=/path/to/python3.12"
+command -v "$PYTHON" >/dev/null 2>&1 ||
+    stop "'$PYTHON' was not found; install Python 3.11 to 3.13 or name one: make PYTHON=/path/to/python3.12"
 "$PYTHON" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' ||
-    stop "$("$PYTHON" --version 2>&1 | head -n 1) does not fit; Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.12"
+    stop "$("$PYTHON" --version 2>&1 | head -n 1) is not supported; use Python 3.11 to 3.13: make PYTHON=/path/to/python3.12"
 reason=$(git rev-parse --git-dir 2>&1 >/dev/null) ||
-    stop "'$PWD' is no git checkout that git accepts; DVC needs one: use git clone, or run git init here ($reason)"
+    stop "'$PWD' is not a git checkout that git accepts; DVC needs one: use git clone, or run git init here ($reason)"
 
-# One set-up at a time; the second finds the work done.
+# One set-up at a time: a second one waits and finds the work done.
 if command -v flock >/dev/null 2>&1; then
     exec 9>"$(git rev-parse --git-dir)/one-neuron-setup.lock" && flock 9
 fi
 
-# What the environment was made for. A changed lock, another interpreter or a moved folder make it anew; a changed
-# pyproject.toml (the commands that it installs) takes a second.
-environment="$PWD $("$PYTHON" --version 2>&1) $(git hash-object requirements.txt)"
-project=$(git hash-object pyproject.toml)
-stamp=.venv/one-neuron-stamp
-[ "$(cat "$stamp" 2>/dev/null || true)" = "$environment $project" ] && exit 0
+install_locked() {
+    # uv reads no pip configuration: if it cannot reach the user's package index, pip installs.
+    .venv/bin/uv pip install --quiet --python .venv --require-hashes -r "$1" || {
+        echo "uv could not install $1; trying pip (slower) ..."
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$1" ||
+            stop "pip could not install $1; is the package index reachable, are there 2 GB of free disk?"
+    }
+}
+
+make_environment() {
+    "$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
+        stop "$PYTHON has no venv module; install it (for example: apt install python3-venv)"
+    echo "Setting up .venv (once, a minute or two) ..."
+    "$PYTHON" -m venv --clear .venv || stop "'$PWD/.venv' could not be made; is the disk full or the folder read-only?"
+    # uv itself comes by pip, held to its hash.
+    awk '/^[a-z]/ {found = /^uv==/} found' requirements.txt >.venv/uv.txt
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.txt ||
+        stop "pip could not install uv; is the package index reachable?"
+    install_locked requirements.txt
+}
 
 install_project() {
-    # No index and no build isolation: the locked build backend does it.
+    # Without an index and without build isolation: the locked build backend does it.
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
         --editable . || stop "the project itself could not be installed into .venv; remove .venv and try again"
-    printf '%s\n' "$environment $project" >"$stamp"
 }
 
-case "$(cat "$stamp" 2>/dev/null || true)" in
-"$environment "*)
+# The stamps say what .venv was made for. With another lock, interpreter or folder it is made again; a changed
+# pyproject.toml installs the project again, which takes a second; changed development tools are installed over the old.
+export UV_COMPILE_BYTECODE=1 UV_HTTP_RETRIES=1
+environment="$PWD $("$PYTHON" --version 2>&1) $(git hash-object requirements.txt)"
+project="$environment $(git hash-object pyproject.toml)"
+stamp=.venv/one-neuron-stamp
+found=$(cat "$stamp" 2>/dev/null || true)
+if [ "$found" != "$project" ]; then
+    case "$found" in
+    "$environment "*) ;;
+    *) make_environment ;;
+    esac
     install_project
-    exit 0
-    ;;
-esac
+    printf '%s\n' "$project" >"$stamp"
+fi
 
-"$PYTHON" -c 'import venv, ensurepip' 2>/dev/null ||
-    stop "this Python has no venv module; install it (for example: apt install python3-venv)"
-echo "Setting up .venv (once, a minute or two) ..."
-"$PYTHON" -m venv --clear .venv || stop "could not make '$PWD/.venv'; is the disk full or the folder read-only?"
-
-# uv installs several times faster than pip and is itself held to its hash. It reads no pip configuration,
-# so where it cannot reach the user's package index, pip does the work.
-awk '/^[a-z]/ {found = /^uv==/} found' requirements.txt >.venv/uv.txt
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.txt ||
-    stop "pip could not install the requirements; is the package index reachable?"
-export VIRTUAL_ENV="$PWD/.venv" UV_COMPILE_BYTECODE=1 UV_HTTP_RETRIES=1
-.venv/bin/uv pip install --quiet --require-hashes -r requirements.txt || {
-    echo "uv could not install; trying pip (slower) ..."
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt ||
-        stop "pip could not install the requirements; is the package index reachable, are there 2 GB of free disk?"
-}
-install_project
+[ "${1:-}" = dev ] || exit 0
+tools=$(git hash-object requirements-dev.txt)
+stamp=.venv/one-neuron-dev-stamp
+[ "$(cat "$stamp" 2>/dev/null || true)" = "$tools" ] && exit 0
+echo "Adding the development tools to .venv ..."
+install_locked requirements-dev.txt
+printf '%s\n' "$tools" >"$stamp"

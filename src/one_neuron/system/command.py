@@ -112,7 +112,7 @@ def _explain(error: Exception) -> OneNeuronError | None:
 def _explain_environment(error: Exception) -> str:
     """Return what is missing on this machine, and the remedy."""
     if isinstance(error, ModuleNotFoundError):
-        remedy = "run `make setup`, then activate the environment: . .venv/bin/activate"
+        remedy = "in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[pipeline]'`"
         return f"{error.name} is not installed for {sys.executable}; {remedy}"
     if isinstance(error, ImportError):
         return f"a library cannot be loaded ({one_line(error)}); remove .venv and run `make setup`"
