@@ -1,13 +1,14 @@
-"""Run draw, prepare, train and evaluate on one machine as if it were many, and compare every byte they write.
+"""Run draw, prepare, train and evaluate in many environments on one machine, and compare every byte they write.
 
-    python scripts/same_bits.py                                        all environments below
-    python scripts/same_bits.py --python .venv-3.13/bin/python         another interpreter besides
-    python scripts/same_bits.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
+    python scripts/check_reproducibility.py                                        all environments below
+    python scripts/check_reproducibility.py --python .venv-3.13/bin/python         the same, and another interpreter
+    python scripts/check_reproducibility.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
 
-Each environment works in a folder of its own, with the default parameters at two learning rates: 0.005, and 0.01, where
-rounding errors grow; besides, the training set is trained by blocks, and pictures in all formats are decoded in all
-ways. The probes show that an environment really differs: the BLAS kernel that NumPy chose, and a hash over numpy.exp
-and over math.exp, whose last bits depend on the CPU. Exit code 0: all outputs are the same.
+Each environment works in a folder of its own. The stages run with the default parameters, and once more with a learning
+rate of 0.01, at which rounding errors grow. The training set is also trained by blocks, and pictures in several formats
+are decoded with every choice of resize and decode. Three probes show that the environments really differ: the BLAS
+kernel that NumPy chose, and hashes over values of numpy.exp and math.exp, whose last bits depend on the CPU. The exit
+code is 0 if all outputs are the same.
 """
 
 import argparse
@@ -39,7 +40,7 @@ exps = numpy.exp(x).tobytes(), numpy.array([math.exp(v) * math.sin(v) for v in x
 print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in exps)), end="")
 """
 
-# The default pictures are few enough for the gram form; this shows the one for many.
+# The default pictures are few enough for the gram form; this covers blocks, the form for many pictures.
 BLOCKS = """
 from pathlib import Path
 from one_neuron.gradient_descent import optimize as gradient_descent
@@ -51,7 +52,7 @@ assert result.form == "blocks"
 Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.costs.tobytes())
 """
 
-# The drawn pictures are PNGs, square and of one size; these are what people bring.
+# The drawn pictures are square PNGs of one size; these have the formats and sizes of users' own pictures.
 PICTURES = """
 from pathlib import Path
 from one_neuron.pictures.preprocessing import DECODES, RESIZES, Preprocessing
@@ -64,15 +65,15 @@ Path("data/pictures.bin").write_bytes(b"".join(
 
 
 def environments() -> dict[str, dict[str, str]]:
-    """Return the environments by name: what each sets besides the user's own."""
-    found: dict[str, dict[str, str]] = {"as it is": {}, "a second time": {}}
+    """Return the variables that each environment sets in addition to the user's own, by its name."""
+    found: dict[str, dict[str, str]] = {"unchanged": {}, "unchanged, again": {}}
     found |= {f"{n} BLAS threads": {"OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n} for n in ("1", "2", "8")}
     found |= {f"BLAS for {core}": {"OPENBLAS_CORETYPE": core} for core in CORES}
     found["NumPy without AVX2, AVX-512"] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
     found["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
     found["numba for any x86-64"] = {"NUMBA_CPU_NAME": "generic"}
     found["libjpeg-turbo without SIMD"] = {"JSIMD_FORCENONE": "1"}
-    found["all of these"] = {
+    found["all of these at once"] = {
         "OPENBLAS_NUM_THREADS": "1",
         "OPENBLAS_CORETYPE": "Prescott",
         "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
@@ -86,7 +87,7 @@ def environments() -> dict[str, dict[str, str]]:
 def run_stages(name: str, source: Path, changes: dict[str, str], command: list[str]) -> tuple[str, str]:
     """Run the four stages at each learning rate in a copy of `source`; return the probes and a hash of all outputs.
 
-    Where this CPU lacks instructions that the environment asks for, the second value is empty.
+    The hash is empty if this CPU lacks instructions that the environment needs.
     """
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     settings |= changes | {"PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""}
@@ -96,7 +97,7 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
             [*command, *arguments], cwd=folder, env=settings, capture_output=True, text=True, check=False
         )
 
-    with tempfile.TemporaryDirectory(prefix="same bits ") as temporary:
+    with tempfile.TemporaryDirectory(prefix="one neuron ") as temporary:
         folder = Path(temporary) / "project"
         shutil.copytree(source, folder)
         digest = hashlib.sha256()
@@ -113,7 +114,7 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
                 if done.returncode:
                     raise RuntimeError(f"{name}: {stage} ended with {done.returncode}: {done.stderr}")
             programs = {"the blocks form": BLOCKS, "decoding": PICTURES} if rate == LEARNING_RATES[0] else {}
-            for what, program in programs.items():  # neither looks at the learning rate
+            for what, program in programs.items():  # neither depends on the learning rate of params.yaml
                 done = run("-c", program)
                 if done.returncode:
                     raise RuntimeError(f"{name}: {what} ended with {done.returncode}: {done.stderr}")
@@ -123,7 +124,7 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
 
 
 def copy_source(folder: Path) -> Path:
-    """Copy what the stages need, once, so that an edit during the run changes nothing."""
+    """Copy what the stages need, so that an edit during the run has no effect, and save the pictures to decode."""
     for part in ("src", "pipeline"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "params.yaml", folder)
@@ -145,10 +146,10 @@ def copy_source(folder: Path) -> Path:
 
 
 def main() -> int:
-    """Print a line for each environment, and the one SHA-256 if it is one."""
+    """Print a line for each environment, then the SHA-256 that all have in common."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--python", action="append", default=[], metavar="PATH", help="another interpreter to try")
-    parser.add_argument("--runner", help="run only this, in front of the interpreter")
+    parser.add_argument("--python", action="append", default=[], metavar="PATH", help="also run with this interpreter")
+    parser.add_argument("--runner", help="run only one environment, with this command before the interpreter")
     options = parser.parse_args()
     cases: dict[str, tuple[dict[str, str], list[str]]]
     if options.runner:
@@ -166,7 +167,7 @@ def main() -> int:
             print(f"{name[-31:]:<32}{probes:<36}{digest or 'this CPU lacks the instructions'}", flush=True)
             digests |= {digest} - {""}
     if len(digests) != 1:
-        print("The outputs differ: something adds up in no fixed order, or uses a function of the platform.")
+        print("The outputs differ: a sum has no fixed order, or a function depends on the platform.")
         return 1
     print(f"one SHA-256 in {len(cases)} environments: {digests.pop()}")
     return 0
