@@ -44,15 +44,15 @@ def find_repository() -> Path:
 def find_code(*starts: str | Path, aside: Collection[str] = ()) -> list[Path]:
     """Return the source files of this project that some files import, directly or through other modules.
 
-    The imports are read from the source text, those inside functions included; imports for type checkers only are not.
-    Importing a module runs the `__init__` of every package above it, so these count as well.
+    Imports are read from the source text: those inside functions count, those below `if TYPE_CHECKING:` do not.
+    Importing a module runs the `__init__` of every package above it, so these files count as well.
 
     Parameters
     ----------
     *starts : str or Path
         Python files, absolute or relative to SOURCE_ROOT. They are part of the result only if another one imports them.
     aside : collection of str
-        Modules and packages to leave out, with all that only they import: "one_neuron.system", for example.
+        Modules and packages to leave out, with everything that only they import; for example "one_neuron.system".
 
     Returns
     -------
@@ -60,20 +60,35 @@ def find_code(*starts: str | Path, aside: Collection[str] = ()) -> list[Path]:
         Relative to SOURCE_ROOT, sorted.
     """
     found: set[Path] = set()
+    names: set[str] = set()
     waiting = [SOURCE_ROOT / start for start in starts]
     while waiting:
-        for name in _read_imports(waiting.pop()):
+        new_names = _read_imports(waiting.pop()) - names
+        names |= new_names
+        for name in new_names:
             if not _is_within(name, aside):
-                new = {path for path in _files_of(name) if path not in found}
+                new = set(_files_of(name)) - found
                 found |= new
                 waiting += (SOURCE_ROOT / path for path in new)
     return sorted(found)
 
 
 def hash_code(*starts: str, aside: Collection[str] = ()) -> str:
-    """Return the SHA-256 of some files and of what `find_code` finds for them, as 64 hexadecimal digits.
+    """Return the SHA-256 of some files and of those that `find_code` finds for them.
 
     The `__init__` files are left out: they compute nothing.
+
+    Parameters
+    ----------
+    *starts : str
+        As in `find_code`.
+    aside : collection of str
+        As in `find_code`.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for path in sorted({*map(Path, starts), *find_code(*starts, aside=aside)}):
@@ -84,12 +99,12 @@ def hash_code(*starts: str, aside: Collection[str] = ()) -> str:
 
 
 def _is_within(name: str, packages: Collection[str]) -> bool:
-    """Return whether a dotted name is one of the packages or lies in one of them."""
+    """Return whether a dotted name is one of the packages or inside one of them."""
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
 def _files_of(name: str) -> Iterator[Path]:
-    """Yield the files that importing a dotted name runs; a name that is not a module stands for the module above it."""
+    """Yield the files that importing a dotted name runs; an attribute of a module adds nothing to the module."""
     parts = name.split(".")
     for depth in range(1, len(parts) + 1):
         folder = Path(*parts[:depth])
@@ -100,20 +115,19 @@ def _files_of(name: str) -> Iterator[Path]:
 
 @cache
 def _read_imports(path: Path) -> frozenset[str]:
-    """Return the dotted names that a file imports from this project: `from a import b` as a and a.b."""
+    """Return the dotted names that a file imports from this project; `from a import b` gives a and a.b."""
     return frozenset(_imported_names(ast.parse(path.read_text(encoding="utf-8"))))
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
-    """Yield the names, in statements at any depth."""
+    """Yield the names from the statements below a node, at any depth."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_within(alias.name, _PACKAGES))
         elif isinstance(node, ast.ImportFrom) and _is_within(str(node.module), _PACKAGES):
             yield str(node.module)
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for statement in node.orelse:
-                yield from _imported_names(statement)
+        elif isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            yield from _imported_names(ast.Module(body=node.orelse, type_ignores=[]))
         elif isinstance(node, ast.stmt | ast.ExceptHandler | ast.match_case):  # expressions import nothing
             yield from _imported_names(node)
