@@ -1,6 +1,6 @@
 """The layers: which package may import which, where each outside library is used, and what happens at import.
 
-The imports are read from the source text, those inside functions included. Imports for type checkers only do not count.
+Imports are read from the source text: those inside functions count, those below `if TYPE_CHECKING:` do not.
 """
 
 import ast
@@ -27,7 +27,7 @@ MODULES = sorted(path for name in ("one_neuron", "drawn_pictures") for path in (
 SCRIPTS = sorted((ROOT / "pipeline").glob("*.py"))
 PLUGIN = SOURCES / "hydra_plugins/one_neuron_sweeper/__init__.py"
 
-# From top to bottom. A unit imports from the rows below it and, in its own row, from the units to its right.
+# From top to bottom. A unit imports from the rows below its own and, within its row, from the units to its right.
 LAYERS = [
     "pipeline cli hydra_plugins",
     "commands",
@@ -39,21 +39,29 @@ LAYERS = [
     "settings pictures system metrics neuron",
     "drawn_pictures layout exact errors",
 ]
-# Files above 300 lines, each with the reason.
+# Files above 300 lines (paths as in dvc.yaml), each with the reason in one sentence.
 LONG: dict[str, str] = {}
-# Where each outside library may be imported. Patterns are relative to src/one_neuron.
+# The modules that import each outside library, relative to src/one_neuron; a pattern where any of a package may.
 USERS = {
-    "hydra": ["sweep/*.py"],
-    "omegaconf": ["settings/params.py", "sweep/*.py"],
-    "yaml": ["settings/params.py", "sweep/*.py"],
+    "hydra": ["sweep/command.py", "sweep/compose.py", "sweep/plan.py"],
+    "omegaconf": ["settings/params.py", "sweep/command.py", "sweep/compose.py"],
+    "yaml": ["settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
     "ruamel": ["tracking/promote.py"],
     "PIL": ["pictures/reader.py", "pictures/convert.py", "../drawn_pictures/*.py"],
-    "h5py": ["storage/*.py"],
+    "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py"],
     "matplotlib": ["plots.py", "sweep/plots.py"],
-    "mlflow": ["tracking/*.py", "sweep/*run*.py"],
-    "sqlalchemy": ["tracking/*.py"],
+    "mlflow": [
+        "tracking/connection.py",
+        "tracking/model.py",
+        "tracking/pyfunc_model.py",
+        "tracking/record.py",
+        "tracking/store.py",
+        "sweep/configuration_runs.py",
+        "sweep/sweep_run.py",
+    ],
+    "sqlalchemy": ["tracking/connection.py", "tracking/store.py"],
     "filelock": ["tracking/store.py", "sweep/prepared_data.py"],
-    "pandas": ["tracking/*model.py"],
+    "pandas": ["tracking/model.py", "tracking/pyfunc_model.py"],
     "pooch": ["sources/catvnoncat.py"],
     "requests": ["sources/catvnoncat.py"],
     "threadpoolctl": ["system/machine.py"],
@@ -61,6 +69,8 @@ USERS = {
     "tqdm": ["system/progress.py"],
     "numpy": ["*.py"],
 }
+# Unit tests that do not mirror a module.
+OTHER_TESTS = {"test_architecture.py", "drawn_pictures/test_drawing.py"}
 MATHS = [
     *(PACKAGE / "exact").glob("*.py"),
     *(PACKAGE / "gradient_descent").glob("*.py"),
@@ -68,7 +78,7 @@ MATHS = [
     PACKAGE / "metrics.py",
     PACKAGE / "system/machine.py",
 ]
-# What a stage has no use for and would pay for: importing MLflow takes a second.
+# Libraries that a stage does not need and must not load: importing MLflow takes a second.
 HEAVY = {
     "draw": {"mlflow", "matplotlib", "sklearn", "scipy", "pandas", "h5py", "requests", "hydra", "dvc"},
     "prepare": {"mlflow", "matplotlib", "sklearn", "scipy", "pandas", "pooch", "requests", "hydra", "dvc"},
@@ -87,7 +97,7 @@ BY_NAME = {name_of(path): path for path in MODULES}
 
 
 def is_for_type_checkers(node: ast.AST) -> bool:
-    """Tell `if TYPE_CHECKING:` from other statements."""
+    """Return whether a statement is `if TYPE_CHECKING:`."""
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
@@ -146,26 +156,44 @@ def relative(path: Path) -> str:
 
 
 def test_every_unit_has_a_layer() -> None:
-    """A new package or module gets its place in the table."""
+    """A new package or module gets a place in the table."""
     units = {unit_of(path) for path in (*MODULES, *SCRIPTS, PLUGIN)} - {"__init__"}
     assert units == set(" ".join(LAYERS).split())
 
 
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, PLUGIN], ids=relative)
 def test_imports_go_down_the_layers(path: Path) -> None:
-    """To a lower row, or to the right in the same one."""
+    """To a lower row, or to the right within the same row; so there are no circles of packages."""
     order = " ".join(LAYERS).split()
-    rank = {unit: (row, order.index(unit)) for row, units in enumerate(LAYERS) for unit in units.split()}
     own = unit_of(path)
     for name in inside(path):
         other = unit_of(BY_NAME[name])
         if other in ("__init__", own) or own == "__init__":
             continue
-        assert rank[other] > rank[own], f"{relative(path)} imports {name}: {own} stands below {other}"
+        assert order.index(other) > order.index(own), f"{relative(path)} imports {name}: {own} stands below {other}"
+
+
+def test_the_documentation_shows_the_same_layers() -> None:
+    """Row by row."""
+    rows = "".join(f"    {row.replace(' ', '  ')}\n" for row in LAYERS)
+    assert f"\n\n{rows}\n" in (ROOT / "docs/design.md").read_text(encoding="utf-8")
+
+
+def test_unit_tests_mirror_the_modules() -> None:
+    """`tests/unit/pictures/test_reader.py` for `pictures/reader.py`; `test_reader_fuzz.py` would do as well."""
+    modules = {path.relative_to(root) for root in (SOURCES, PACKAGE, ROOT / "scripts") for path in root.rglob("*.py")}
+    others = set()
+    for path in (ROOT / "tests/unit").rglob("test_*.py"):
+        place = path.relative_to(ROOT / "tests/unit")
+        words = path.stem.split("_")[1:]
+        names = {"_".join(words[:end]) for end in range(1, len(words) + 1)}
+        if not any(place.with_name(f"{name}.py") in modules for name in names):
+            others.add(place.as_posix())
+    assert others == OTHER_TESTS
 
 
 def test_the_import_reader_sees_all_kinds_of_imports() -> None:
-    """Plain, from, renamed, inside functions and branches; not those for the type checker alone."""
+    """Plain, from, renamed, inside functions and branches; not those for type checkers only."""
     tree = ast.parse(
         "import a.b as c\nfrom d import e\nfrom typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    import hidden\nelse:\n    import other\n"
@@ -177,7 +205,7 @@ def test_the_import_reader_sees_all_kinds_of_imports() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_the_library_never_looks_back(path: Path) -> None:
-    """Scripts know the library, never the other way; nor does the library know its tests or its command."""
+    """The library imports neither scripts nor tests, and only cli.py is the command."""
     forbidden = {"pipeline", "tests", "conftest", "scripts", *(script.stem for script in SCRIPTS)}
     assert not {name.split(".")[0] for name in imports(path)} & forbidden
     assert path.name == "cli.py" or "one_neuron.cli" not in imports(path)
@@ -185,7 +213,7 @@ def test_the_library_never_looks_back(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=relative)
 def test_stages_know_the_library_and_not_each_other(path: Path) -> None:
-    """A stage reads, calls the library and writes: besides it, NumPy at most."""
+    """A stage reads, calls the library and writes; it imports no other library but NumPy."""
     assert outside(path) <= {"numpy"}
     assert not {name.split(".")[0] for name in imports(path)} & {script.stem for script in SCRIPTS}
     assert inside(path)
@@ -193,7 +221,7 @@ def test_stages_know_the_library_and_not_each_other(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MATHS, ids=relative)
 def test_the_maths_knows_numbers_only(path: Path) -> None:
-    """Neither files, settings, trackers nor pictures: NumPy, each other, and of Python what computes."""
+    """Neither files, settings, tracking nor pictures: NumPy, each other, and modules of Python that compute."""
     assert outside(path) - {"threadpoolctl", "numba"} <= {"numpy"}
     # errors: a wrong product of BLAS ends a command with the exit code of the environment.
     others = {PACKAGE / name for name in ("__init__.py", "system/__init__.py", "errors.py")}
@@ -208,7 +236,7 @@ def test_the_maths_knows_numbers_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=relative)
 def test_each_outside_library_is_used_where_the_table_says(path: Path) -> None:
-    """A library that is not in the table above is not used at all."""
+    """A library that is not in the table is not used at all."""
     place = os.path.relpath(path, PACKAGE)
     for library in outside(path):
         assert library in USERS, f"{library} is not in USERS"
@@ -216,7 +244,7 @@ def test_each_outside_library_is_used_where_the_table_says(path: Path) -> None:
 
 
 def test_the_sweeper_is_found_by_hydra() -> None:
-    """Hydra looks into the namespace package `hydra_plugins` alone, which must have no __init__ of its own."""
+    """Hydra looks only into the namespace package `hydra_plugins`, which must not have an __init__ of its own."""
     assert not (SOURCES / "hydra_plugins" / "__init__.py").exists()
     assert {name.split(".")[0] for name in imports(PLUGIN)} <= {
         "hydra",
@@ -227,13 +255,16 @@ def test_the_sweeper_is_found_by_hydra() -> None:
     }
 
 
-def test_every_library_of_the_table_is_used() -> None:
-    """No line is left over."""
-    assert set().union(*map(outside, MODULES)) == set(USERS)
+def test_every_entry_of_the_table_is_used() -> None:
+    """Neither a library nor one of its modules is left over."""
+    used = {(os.path.relpath(path, PACKAGE), library) for path in MODULES for library in outside(path)}
+    for library, patterns in USERS.items():
+        for pattern in patterns:
+            assert any(fnmatch(place, pattern) for place, other in used if other == library), (library, pattern)
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """Python's own detour over the __init__ of a package does not count."""
+    """The __init__ of a package, which Python runs first, does not count."""
 
     def named(path: Path) -> set[Path]:
         ours = inside(path)
@@ -251,7 +282,7 @@ def test_no_module_imports_itself_through_others() -> None:
 
 @pytest.mark.parametrize("stage", stages())
 def test_a_stage_depends_on_all_the_code_it_runs(stage: str) -> None:
-    """The deps that are code are exactly the script, what it imports, directly or not, and the locked requirements."""
+    """Its deps are the script, the modules that it imports, directly or not, and the locked requirements."""
     declared = stages()[stage]["deps"]
     script = ROOT / "pipeline" / f"{stage}.py"
     code = {name for name in declared if name.startswith(("src/", "pipeline/"))}
@@ -270,7 +301,7 @@ def test_a_stage_runs_the_library_of_its_own_tree(stage: str) -> None:
 
 
 def test_every_script_is_a_stage() -> None:
-    """And every stage a script, in the order of the data's journey; the sweep alone is none."""
+    """And every stage is a script, in the order of the data flow; only the sweep is not a stage."""
     assert list(stages()) == ["draw", "prepare", "train", "evaluate", "track"]
     assert {f"{stage}.py" for stage in stages()} == {script.name for script in SCRIPTS} - {"sweep.py"}
 
@@ -288,7 +319,7 @@ def test_the_lock_knows_the_sources_as_they_are(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", stages())
 def test_a_stage_reads_the_sections_it_declares(stage: str) -> None:
-    """Where the script reads `train`, it stands among the params: a change of it alone runs the stage again."""
+    """If the script reads `train`, its params list it, so that a change there runs the stage again."""
     sections = {"draw", "data", "hdf5", "train", "evaluate"}
     tree = ast.parse((ROOT / "pipeline" / f"{stage}.py").read_text(encoding="utf-8"))
     read = {
@@ -304,7 +335,7 @@ def test_a_stage_reads_the_sections_it_declares(stage: str) -> None:
 
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS], ids=relative)
 def test_nothing_that_is_read_can_run_code(path: Path) -> None:
-    """No pickle, no class or function named by a file, no YAML but the safe kind, no eval, no shell."""
+    """No pickle, no class or function named by a file, no unsafe YAML, no eval, no shell."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     forbidden = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "hydra.utils"}
     assert not {name for name in imports(path) if name in forbidden or name.split(".")[0] in forbidden}
@@ -343,9 +374,9 @@ def fresh_python(program: str, *arguments: str, folder: Path) -> str:
 
 
 def test_nothing_happens_at_import(tmp_path: Path) -> None:
-    """No file, no output, no setting of the environment, of logging, of the current folder or of NumPy.
+    """No file is written and nothing printed; environment, logging, current folder and NumPy stay as they are.
 
-    The exception is `pyfunc_model`, which MLflow runs: it has to act at import, and nothing of ours imports it.
+    The exception is `pyfunc_model`, which MLflow runs: it has to act at import, and no module imports it.
     """
     program = """if True:
         import importlib, json, logging, os, sys
@@ -368,7 +399,7 @@ def test_nothing_happens_at_import(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stage", HEAVY)
 def test_a_stage_loads_no_heavy_library_it_does_not_need(stage: str, tmp_path: Path) -> None:
-    """Importing the script runs nothing, and loads neither MLflow nor what only other stages use."""
+    """Importing the script runs nothing, and loads neither MLflow nor libraries that only other stages use."""
     program = (
         "import runpy, sys\n"
         "runpy.run_path(sys.argv[1], run_name='imported')\n"
@@ -388,6 +419,6 @@ def test_the_heavy_libraries_are_installed() -> None:
 
 @pytest.mark.parametrize("path", [*MODULES, *SCRIPTS, PLUGIN], ids=relative)
 def test_files_stay_short(path: Path) -> None:
-    """A file of more than 300 lines is split, or the table LONG says why not."""
+    """A file above 300 lines is split, or the table LONG says why not."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert (lines > 300) == (relative(path) in LONG), f"{lines} lines"
