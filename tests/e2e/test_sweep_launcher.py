@@ -1,4 +1,4 @@
-"""Any Hydra launcher will do: here one that starts a process of its own for each job, as those for clusters do."""
+"""Any Hydra launcher can run the jobs: here one that pickles them and starts a process for each, as on a cluster."""
 
 import sqlite3
 from contextlib import closing
@@ -10,35 +10,35 @@ from tests.e2e.conftest import Project
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LAUNCHER = """
-import json, subprocess, sys
+import json, pickle, subprocess, sys
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-JOB = (
-    "import json, sys; from one_neuron.sweep.command import run_job; "
-    "print(json.dumps(run_job(json.loads(sys.argv[1]))))"
-)
+JOB = "import json, pickle, sys; task, config = pickle.load(sys.stdin.buffer); print(json.dumps(task(config)))"
 
 
 class ProcessLauncher(Launcher):
     def setup(self, *, hydra_context, task_function, config):
-        self.config = config
+        self.config, self.task_function = config, task_function
 
     def launch(self, job_overrides, initial_job_idx):
         jobs, returns = [], []
         for (override,) in job_overrides:
-            values = json.dumps({"batch": int(override.removeprefix("+batch="))})
-            jobs.append(subprocess.Popen([sys.executable, "-c", JOB, values], stdout=subprocess.PIPE))
+            config = {"batch": int(override.removeprefix("+batch="))}
+            job = subprocess.Popen([sys.executable, "-c", JOB], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            job.stdin.write(pickle.dumps((self.task_function, config)))
+            job.stdin.close()
+            jobs.append(job)
         for job in jobs:
-            out, _ = job.communicate()
-            assert job.returncode == 0
+            out = job.stdout.read()
+            assert job.wait() == 0
             returns.append(JobReturn(overrides=[], status=JobStatus.COMPLETED, _return_value=json.loads(out)))
         return returns
 """
 
 
 def test_jobs_in_processes_of_their_own(project: Project) -> None:
-    """Two batches at the same moment: all children under one parent, each counted as new, then as reused."""
+    """Two batches at the same moment: all runs under one parent, each counted as new, then as reused."""
     plugin = project.folder / "src/hydra_plugins/process_launcher/__init__.py"
     plugin.parent.mkdir()
     plugin.write_text(LAUNCHER, encoding="utf-8")

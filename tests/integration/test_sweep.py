@@ -24,11 +24,11 @@ from one_neuron.settings.params import Settings, check_settings
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
 from one_neuron.sweep.plan import Plan
-from one_neuron.sweep.prepared_data import DataFiles, name_data
+from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.screening import Outcome
-from one_neuron.sweep.shared_state import find_keys
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.find_run import PromotableRun, find_run
@@ -110,7 +110,12 @@ def configure(rate: float = 0.005, number: int = 200, **train: Any) -> Settings:
 
 def plan_of(configurations: Sequence[Settings], *swept: str, command: str = "python pipeline/sweep.py -m ...") -> Plan:
     """Return a plan."""
-    return Plan(configurations, swept, SWEEP, command, ())
+    return Plan(configurations, swept, SWEEP, command)
+
+
+def identify(settings: Settings, files: DataFiles, sweep: SweepSettings = SWEEP) -> Configuration:
+    """Return a configuration with its keys."""
+    return Configuration(settings, files, *find_keys(settings, files, sweep))
 
 
 def outcome_of(settings: Settings, *, accuracy: float = 0.75, records: int = 3, **changes: Any) -> Outcome:
@@ -148,20 +153,18 @@ class Sweeper:
         configurations: Sequence[Settings],
         *,
         swept: Sequence[str] = (RATE,),
-        overrides: Sequence[str] = (),
+        committed: str = "",
     ):
         self.connection, self.files = connection, files
-        self.plan = replace(plan_of(configurations, *swept), overrides=overrides)
-        self.children = ConfigurationRuns(connection)
+        self.plan = replace(plan_of(configurations, *swept), committed=committed)
         self.keys = [find_keys(settings, files, SWEEP)[0] for settings in configurations]
-        for settings in configurations:
-            self.children.want(settings, *find_keys(settings, files, SWEEP))
-        self.parent_id = open_sweep(connection, self.children, self.plan)
+        self.runs = ConfigurationRuns(connection, [identify(settings, files) for settings in configurations])
+        self.parent_id = open_sweep(self.runs, self.plan)
 
     def record(self, *outcomes: Outcome | str, first: int = 0) -> None:
         """Write the outcomes of the configurations from `first` on."""
         pairs = list(zip(self.keys[first:], outcomes, strict=False))
-        self.children.record(self.parent_id, pairs, sweep=SWEEP, swept=self.plan.swept)
+        self.runs.record(self.parent_id, pairs, sweep=SWEEP, swept=self.plan.swept)
 
     def record_all(self, *accuracies: float) -> None:
         """Write an outcome for each configuration."""
@@ -171,7 +174,7 @@ class Sweeper:
 
     def close(self) -> None:
         """End the sweep."""
-        close_sweep(self.connection, self.children, self.parent_id, self.plan, {name_data(SETTINGS): self.files})
+        close_sweep(self.runs, self.parent_id, self.plan)
 
 
 def _interrupt(*_: object) -> None:
@@ -257,7 +260,7 @@ def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Conn
     outcomes = outcome_of(long, records=101), outcome_of(short, records=21)
     sweep.record(*outcomes)
     for key, outcome in zip(sweep.keys, outcomes, strict=True):
-        run_id = sweep.children.entries[key].run_id
+        run_id = sweep.runs.entries[key].run_id
         curve = history(connection, run_id, "cost")
         whole = list(zip(outcome.iterations, outcome.train_costs, strict=True))
         assert len(curve) == min(21, len(whole))
@@ -272,11 +275,10 @@ def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Conn
 def test_a_child_of_a_single_configuration_has_a_name(connection: Connection, files: DataFiles) -> None:
     """Where nothing is swept there is nothing to tell apart."""
     settings = configure()
-    children = ConfigurationRuns(connection)
-    key, context = find_keys(settings, files, SWEEP)
-    children.want(settings, key, context)
-    parent_id = open_sweep(connection, children, plan_of([settings]))
-    children.record(parent_id, [(key, outcome_of(settings))], sweep=SWEEP, swept=())
+    configuration = identify(settings, files)
+    runs = ConfigurationRuns(connection, [configuration])
+    parent_id = open_sweep(runs, plan_of([settings]))
+    runs.record(parent_id, [(configuration.key, outcome_of(settings))], sweep=SWEEP, swept=())
     (child,), (parent,) = (runs_of(connection, kind) for kind in ("configuration", "sweep"))
     assert (child.info.run_name, parent.info.run_name) == ("configuration", "drawn one configuration")
 
@@ -302,8 +304,8 @@ def test_a_diverged_child_is_finished_and_says_so(start: Start, connection: Conn
     assert history(connection, run.info.run_id, "cost") == [(0, 0.69), (100, 5.0)]
     assert history(connection, run.info.run_id, "validation_cost") == [(0, 0.69)]
     again = start(settings, configure())
-    entry = again.children.entries[again.keys[0]]
-    assert again.children.finished == {again.keys[0]}
+    entry = again.runs.entries[again.keys[0]]
+    assert again.runs.finished == {again.keys[0]}
     assert (entry.status, entry.reason, entry.reused) == ("diverged", outcome.reason, True)
 
 
@@ -319,12 +321,12 @@ def test_a_failed_child_is_tried_again_in_the_same_run(start: Start, connection:
         "out of memory; try fewer",
     )
     assert run.data.metrics == {}
-    assert sweep.children.entries[sweep.keys[0]].status == "failed"
+    assert sweep.runs.entries[sweep.keys[0]].status == "failed"
     again = start(settings)
-    assert again.children.finished == set()
+    assert again.runs.finished == set()
     again.record_all(0.5)
     (completed,) = runs_of(connection, "configuration")
-    assert completed.info.run_id == run.info.run_id == again.children.entries[again.keys[0]].run_id
+    assert completed.info.run_id == run.info.run_id == again.runs.entries[again.keys[0]].run_id
     assert completed.info.status == "FINISHED"
     assert (completed.data.tags["one_neuron.status"], completed.data.tags["one_neuron.reason"]) == ("finished", "")
     assert completed.data.metrics["validation_accuracy"] == 0.5
@@ -351,7 +353,7 @@ def test_a_run_that_was_broken_off_is_completed(start: Start, connection: Connec
     (broken,) = runs_of(connection, "configuration")
     assert broken.info.status == "RUNNING"
     again = start(settings)
-    assert again.children.finished == set()
+    assert again.runs.finished == set()
     again.record_all()
     (run,) = runs_of(connection, "configuration")
     assert (run.info.run_id, run.info.status) == (broken.info.run_id, "FINISHED")
@@ -367,14 +369,14 @@ def test_recording_twice_writes_nothing(start: Start, connection: Connection) ->
     before = [(run.info.run_id, run.info.end_time, run.data.metrics) for run in runs_of(connection, "configuration")]
     sweep.record_all(0.1, 0.1, 0.1)
     other = start(*configurations)
-    assert other.children.finished == set(other.keys)
+    assert other.runs.finished == set(other.keys)
     other.record_all(0.2, 0.2, 0.2)
     after = [(run.info.run_id, run.info.end_time, run.data.metrics) for run in runs_of(connection, "configuration")]
     assert after == before
     assert len(before) == 3
-    assert {entry.reused for entry in sweep.children.entries.values()} == {False}
-    assert {entry.reused for entry in other.children.entries.values()} == {True}
-    assert {entry.metrics["validation_accuracy"] for entry in other.children.entries.values()} == {0.75}
+    assert {entry.reused for entry in sweep.runs.entries.values()} == {False}
+    assert {entry.reused for entry in other.runs.entries.values()} == {True}
+    assert {entry.metrics["validation_accuracy"] for entry in other.runs.entries.values()} == {0.75}
 
 
 def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection, files: DataFiles) -> None:
@@ -387,11 +389,11 @@ def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection
         other.record(*map(outcome_of, configurations[first : first + 4]), first=first)
     runs = runs_of(connection, "configuration")
     assert sorted(run.data.tags["one_neuron.content_key"] for run in runs) == sorted(one.keys)
-    one.children.look_again()
-    ids = [{key: entry.run_id for key, entry in each.children.entries.items()} for each in (one, other)]
+    one.runs.refresh_under_lock()
+    ids = [{key: entry.run_id for key, entry in each.runs.entries.items()} for each in (one, other)]
     assert ids[0] == ids[1]
     assert set(ids[0]) == set(one.keys)
-    reused = [sum(entry.reused for entry in each.children.entries.values()) for each in (one, other)]
+    reused = [sum(entry.reused for entry in each.runs.entries.values()) for each in (one, other)]
     assert sum(reused) == 6
 
 
@@ -401,10 +403,10 @@ def test_what_failed_here_can_be_finished_by_another(connection: Connection, fil
     one, other = (Sweeper(connection, files, [settings]) for _ in range(2))
     one.record("out of memory")
     other.record_all()
-    one.children.look_again()
+    one.runs.refresh_under_lock()
     (run,) = runs_of(connection, "configuration")
     assert run.info.status == "FINISHED"
-    assert one.children.entries[one.keys[0]].status == "finished"
+    assert one.runs.entries[one.keys[0]].status == "finished"
 
 
 def test_progress_is_told_every_few_dozen(start: Start) -> None:
@@ -415,12 +417,12 @@ def test_progress_is_told_every_few_dozen(start: Start) -> None:
     pairs: list[tuple[str, Outcome | str]] = [
         (key, outcome_of(each)) for key, each in zip(sweep.keys, configurations, strict=True)
     ]
-    sweep.children.record(
+    sweep.runs.record(
         sweep.parent_id,
         pairs,
         sweep=SWEEP,
         swept=(RATE,),
-        on_progress=lambda: told.append(len(sweep.children.finished)),
+        on_progress=lambda: told.append(len(sweep.runs.finished)),
     )
     assert told == [50, 52]
 
@@ -486,7 +488,7 @@ def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -
     first.close()
     second = start(*small, configure(0.3))
     assert second.parent_id == first.parent_id
-    assert second.children.finished == set(first.keys)
+    assert second.runs.finished == set(first.keys)
     second.record_all()
     second.close()
     assert start(*small, configure(0.3)).parent_id == first.parent_id
@@ -498,12 +500,12 @@ def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -
 def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
     """A typed grid that happens to hold one of a committed file extends it no more than another file does."""
     small, large = [configure(0.1)], [configure(0.1), configure(0.2)]
-    first = start(*small, overrides=("data.num_px=4", "sweep=course"))
+    first = start(*small, committed="sweep=course")
     first.record_all()
     first.close()
     assert start(*large).parent_id != first.parent_id
-    assert start(*large, configure(0.3), overrides=("sweep=grid",)).parent_id != first.parent_id
-    edited = start(*large, configure(0.4), overrides=("sweep=course", "data.num_px=4"))
+    assert start(*large, configure(0.3), committed="sweep=grid").parent_id != first.parent_id
+    edited = start(*large, configure(0.4), committed="sweep=course")
     assert edited.parent_id == first.parent_id
 
 
@@ -543,7 +545,7 @@ def test_a_smaller_or_another_grid_is_a_new_sweep(start: Start, connection: Conn
     first.close()
     subset, another = start(configure(0.1)), start(configure(0.1), configure(0.3))
     assert len({first.parent_id, subset.parent_id, another.parent_id}) == 3
-    assert subset.children.finished == another.children.finished == {first.keys[0]}
+    assert subset.runs.finished == another.runs.finished == {first.keys[0]}
     parents = {run.data.tags["mlflow.parentRunId"] for run in runs_of(connection, "configuration")}
     assert parents == {first.parent_id}
 
@@ -563,12 +565,11 @@ def test_other_folds_are_another_sweep(connection: Connection, files: DataFiles,
     """They cannot be compared."""
     first = start(configure(0.1))
     first.record_all()
-    children, other = ConfigurationRuns(connection), replace(SWEEP, folds=4)
-    for rate in (0.1, 0.2):
-        children.want(configure(rate), *find_keys(configure(rate), files, other))
-    plan = replace(plan_of([configure(0.1), configure(0.2)], RATE), sweep=other)
-    assert open_sweep(connection, children, plan) != first.parent_id
-    assert children.finished == set()
+    other, configurations = replace(SWEEP, folds=4), [configure(0.1), configure(0.2)]
+    runs = ConfigurationRuns(connection, [identify(settings, files, other) for settings in configurations])
+    plan = replace(plan_of(configurations, RATE), sweep=other)
+    assert open_sweep(runs, plan) != first.parent_id
+    assert runs.finished == set()
 
 
 def test_children_of_a_deleted_sweep_are_adopted(start: Start, connection: Connection) -> None:
@@ -580,19 +581,19 @@ def test_children_of_a_deleted_sweep_are_adopted(start: Start, connection: Conne
     connection.client.delete_run(first.parent_id)
     second = start(*configurations)
     assert second.parent_id != first.parent_id
-    assert second.children.finished == set(second.keys)
+    assert second.runs.finished == set(second.keys)
     children = runs_of(connection, "configuration")
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {second.parent_id}
-    assert {run.info.run_id for run in children} == {entry.run_id for entry in first.children.entries.values()}
+    assert {run.info.run_id for run in children} == {entry.run_id for entry in first.runs.entries.values()}
 
 
 def test_a_deleted_child_is_tried_again(start: Start, connection: Connection) -> None:
     """In a run of its own."""
     sweep = start(configure(0.1), configure(0.2))
     sweep.record_all()
-    connection.client.delete_run(sweep.children.entries[sweep.keys[0]].run_id)
+    connection.client.delete_run(sweep.runs.entries[sweep.keys[0]].run_id)
     again = start(configure(0.1), configure(0.2))
-    assert again.children.finished == {sweep.keys[1]}
+    assert again.runs.finished == {sweep.keys[1]}
     again.record_all()
     assert len(runs_of(connection, "configuration")) == 2
 
@@ -617,7 +618,7 @@ def test_what_a_sweep_shows_in_the_end(start: Start, connection: Connection) -> 
     )
     sweep.close()
     run = connection.client.get_run(sweep.parent_id)
-    best = sweep.children.entries[sweep.keys[2]]
+    best = sweep.runs.entries[sweep.keys[2]]
     assert run.info.status == "FINISHED"
     assert run.data.tags["one_neuron.best_run"] == best.run_id
     assert run.data.metrics == pytest.approx(
@@ -668,7 +669,7 @@ def test_closing_again_changes_what_is_new_only(start: Start, connection: Connec
     larger.record(outcome_of(configure(0.3), accuracy=0.9), first=2)
     larger.close()
     run = connection.client.get_run(sweep.parent_id)
-    assert run.data.tags["one_neuron.best_run"] == larger.children.entries[larger.keys[2]].run_id
+    assert run.data.tags["one_neuron.best_run"] == larger.runs.entries[larger.keys[2]].run_id
     assert run.data.metrics["chosen_learning_rate"] == 0.3
     rows = list(csv.DictReader(read_artifacts(connection, sweep.parent_id)["configurations.csv"].decode().splitlines()))
     assert [row[RATE] for row in rows] == ["0.3", "0.2", "0.1"]
@@ -689,11 +690,11 @@ def test_later_doubles_are_deleted(start: Start, connection: Connection) -> None
     """Machines without a common lock can make them; the first one stays."""
     sweep = start(configure(0.1))
     sweep.record_all()
-    first = connection.client.get_run(sweep.children.entries[sweep.keys[0]].run_id)
+    first = connection.client.get_run(sweep.runs.entries[sweep.keys[0]].run_id)
     double = connection.client.create_run(connection.experiment_id, tags=dict(first.data.tags))
     connection.client.set_terminated(double.info.run_id)
     again = start(configure(0.1))
-    assert again.children.entries[again.keys[0]].run_id == first.info.run_id
+    assert again.runs.entries[again.keys[0]].run_id == first.info.run_id
     again.close()
     assert [run.info.run_id for run in runs_of(connection, "configuration")] == [first.info.run_id]
 
@@ -720,9 +721,9 @@ def test_the_best_keeps_its_model_once(
     train, test = make_prepared(12, 4, seed=12, source="drawn"), make_prepared(7, 4, seed=7, source="drawn")
     trained: list[Settings] = []
 
-    def exactly(settings: Settings) -> tuple[Model, PreparedSet, PreparedSet]:
-        trained.append(settings)
-        return train_model(train, settings.train)[0], train, test
+    def exactly(configuration: Configuration) -> tuple[Model, PreparedSet, PreparedSet]:
+        trained.append(configuration.settings)
+        return train_model(train, configuration.settings.train)[0], train, test
 
     best = configure(0.2, threshold=0.4)
     sweep = start(configure(0.1), best, configure(9.0))
@@ -733,12 +734,12 @@ def test_the_best_keeps_its_model_once(
     )
     at_once = start(configure(0.1), best, configure(9.0))
     for process in (sweep, at_once):
-        keep_models(connection, process.children, 1, exactly)
+        keep_models(process.runs, 1, exactly)
     assert trained == [best, best]  # neither knows of the other, and yet there is one model in the end
-    keep_models(connection, start(configure(0.1), best, configure(9.0)).children, 1, exactly)
+    keep_models(start(configure(0.1), best, configure(9.0)).runs, 1, exactly)
     assert trained == [best, best]
     expected, result = train_model(train, best.train)
-    entry = sweep.children.entries[sweep.keys[1]]
+    entry = sweep.runs.entries[sweep.keys[1]]
     assert entry.model_sha256 == expected.sha256
     run = connection.client.get_run(entry.run_id)
     assert run.data.tags["one_neuron.model_sha256"] == expected.sha256
@@ -773,14 +774,14 @@ def test_the_best_keeps_its_model_once(
 def test_no_model_is_kept_where_none_is_wanted_or_finished(start: Start, connection: Connection) -> None:
     """keep_models: 0, and a sweep in which all diverged."""
 
-    def exactly(settings: Settings) -> tuple[Model, PreparedSet, PreparedSet]:
-        raise AssertionError(settings)
+    def exactly(configuration: Configuration) -> tuple[Model, PreparedSet, PreparedSet]:
+        raise AssertionError(configuration)
 
     sweep = start(configure(0.1), configure(9.0))
     sweep.record(outcome_of(configure(0.1)), outcome_of(configure(9.0), diverged_at=100, reason="too large"))
-    keep_models(connection, sweep.children, 0, exactly)
+    keep_models(sweep.runs, 0, exactly)
     bad = start(configure(9.0))
-    keep_models(connection, bad.children, 5, exactly)
+    keep_models(bad.runs, 5, exactly)
     assert connection.client.search_logged_models([connection.experiment_id]) == []
 
 
@@ -804,7 +805,7 @@ def two_sweeps(start: Start) -> tuple[Sweeper, Sweeper]:
 
 def id_of(sweep: Sweeper, number: int) -> str:
     """Return the id of a configuration's run."""
-    return sweep.children.entries[sweep.keys[number]].run_id
+    return sweep.runs.entries[sweep.keys[number]].run_id
 
 
 def test_the_candidate_is_the_best_of_the_last_sweep(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:
@@ -840,7 +841,7 @@ def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, con
     assert run.info.run_name == "path=here"
     assert "data.path" not in run.data.params
     again = start(own("there"))
-    assert again.children.finished == set(sweep.keys)
+    assert again.runs.finished == set(sweep.keys)
     again.close()
     assert find_run(root).params["data.path"] == "there"
 

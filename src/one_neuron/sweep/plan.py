@@ -1,7 +1,6 @@
-"""What a sweep is asked to try: Hydra's sweep syntax turned into checked configurations, without composing each."""
+"""What a sweep is asked to try: Hydra's sweep syntax expanded into checked configurations, without composing each."""
 
 import itertools
-import json
 import math
 import re
 import shlex
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 MOST_CONFIGURATIONS = 100_000
-# What may be set: all that reaches the training or the choice.
+# What may be set: everything that reaches the training or the choice.
 _KEYS = [*(key for key in KEYS if not key.startswith("evaluate.")), "sweep.folds", "sweep.seed", "sweep.keep_models"]
 _GEOMSPACE = re.compile(r"([\w.]+)=geomspace\(([^,()]+),([^,()]+),([^,()]+)\)")
 
@@ -38,16 +37,23 @@ class Plan:
     sweep : SweepSettings
         The section `sweep` of conf/config.yaml with overrides.
     command : str
-        What was typed.
-    overrides : sequence of str
-        The same as explicit overrides, for Hydra: those of a committed sweep, too, and all values of geomspace.
+        The command line.
+    committed : str
+        "sweep=NAME" where the grid comes from a file of conf/sweep, else "".
+    hydra : sequence of str
+        Overrides of Hydra's own configuration, such as "hydra/launcher=joblib".
+    one_by_one : bool
+        Whether another sweeper than ours is named, such as "hydra/sweeper=basic": then each configuration is trained
+        alone.
     """
 
     configurations: Sequence[Settings]
     swept: Sequence[str]
     sweep: SweepSettings
     command: str
-    overrides: Sequence[str]
+    committed: str = ""
+    hydra: Sequence[str] = ()
+    one_by_one: bool = False
 
 
 def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
@@ -70,97 +76,75 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
     Raises
     ------
     SettingsError
-        If an override is none, a key is unknown, or any value of any configuration does not fit.
+        If an override is not valid, a key is unknown, or a value of any configuration does not fit.
     """
-    load_settings()  # its own mistakes are named with the file
+    load_settings()  # an error in params.yaml names the file
     command = shlex.join(["python", "pipeline/sweep.py", *(["-m"] if multirun else []), *arguments])
     typed = _parse(arguments)
     hydras = {key: override for key, override in typed.items() if re.match(r"hydra[./]", key)}
-    asked = {**_read_committed(typed), **{key: override for key, override in typed.items() if key not in hydras}}
+    asked = _read_committed(typed) | {key: override for key, override in typed.items() if key not in hydras}
     if not asked.keys() - {"sweep"}:
         raise SettingsError(
             "nothing to try; name values (train.learning_rate=0.001,0.01) or a committed sweep (sweep=grid)"
         )
-    swept = [key for key, override in asked.items() if override.is_sweep_override()]
+    grid = {key: override for key, override in asked.items() if override.is_sweep_override()}
     for key, override in asked.items():
         check_known(key, [*_KEYS, "sweep"], COMMAND_LINE)
-        if swept and key not in swept and "${" in str(override.input_line):
+        if grid and key not in grid and "${" in str(override.input_line):
             raise SettingsError(
                 f"{override.input_line!r} refers to another value; where values are swept, write it out"
             )
-        if key not in swept and isinstance(override.value(), list):
+        if key not in grid and isinstance(override.value(), list):
             raise SettingsError(f"{override.input_line!r} is a list; write the values without brackets: {key}=1,2")
-    fixed_ones = {key: override for key, override in asked.items() if key not in swept}
-    values = compose_values(_texts(hydras | fixed_ones))
-    how = {key: value for key, value in values.pop("sweep").items() if key != "params"}
-    sweep = check_sweep_settings(how, origin=COMMAND_LINE)
-    configurations = expand(_texts(asked), values)
-    if swept and not multirun:
+    fixed = {key: override for key, override in asked.items() if key not in grid}
+    values = compose_values(_texts(hydras | fixed))
+    sweep = check_sweep_settings(
+        {key: value for key, value in values.pop("sweep").items() if key != "params"}, origin=COMMAND_LINE
+    )
+    configurations = _expand(grid, values)
+    if grid and not multirun:
         raise SettingsError(
-            f"'{asked[swept[0]].input_line}' holds several values; to try them all add -m: "
+            f"'{next(iter(grid.values())).input_line}' holds several values; to try them all add -m: "
             f"{shlex.join(['python', 'pipeline/sweep.py', '-m', *arguments])}"
         )
-    # Written out: Hydra reads params.yaml again, which may be edited meanwhile.
-    fixed = asdict(check_settings(values, origin=COMMAND_LINE))
-    rest = [(key, *key.split(".")) for key in KEYS if key in _KEYS and key not in asked]
-    written = [f"{key}={_write_value(fixed[section][name])}" for key, section, name in rest]
-    return Plan(configurations, swept, sweep, command, [*_texts(hydras | asked), *written])
-
-
-def _write_value(value: Any) -> str:
-    """Return a value as Hydra reads it again; JSON's escapes are not Hydra's."""
-    if not isinstance(value, str):
-        return json.dumps(value)
-    # Between quotes a backslash stands for itself, but for those before a quotation mark.
-    inner = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
-    return f"'{inner}'"
+    return Plan(
+        configurations,
+        swept=list(grid),
+        sweep=sweep,
+        command=command,
+        committed=str(typed["sweep"].input_line) if "sweep" in typed else "",
+        hydra=_texts(hydras),
+        one_by_one="hydra/sweeper" in hydras and hydras["hydra/sweeper"].value() != "vectorized",
+    )
 
 
 def _read_committed(typed: Mapping[str, "Override"]) -> dict[str, "Override"]:
-    """Return the overrides of the file of conf/sweep that is asked for."""
+    """Return the overrides in the file of conf/sweep that `sweep=NAME` names."""
     if "sweep" not in typed:
         return {}
     if typed["sweep"].is_sweep_override() or isinstance(typed["sweep"].value(), list):
         raise SettingsError(f"'{typed['sweep'].input_line}' names several files; run one after the other")
     section = compose_values(_texts({"sweep": typed["sweep"]}))["sweep"]
     params = section.pop("params", None)
-    check_sweep_settings(section, origin=str(typed["sweep"].input_line))  # a misspelt `params` is named
+    check_sweep_settings(section, origin=str(typed["sweep"].input_line))  # names a misspelt `params`
     if not isinstance(params, Mapping):
         raise SettingsError(f"'{typed['sweep'].input_line}': params is {params!r}; expected lines KEY: VALUES")
     return _parse([f"{key}={value}" for key, value in params.items()])
 
 
-def expand(overrides: Sequence[str], values: Mapping[str, Any]) -> list[Settings]:
-    """Multiply out the grid, in the order in which Hydra's basic sweeper goes through it, and check each point.
+def _expand(grid: Mapping[str, "Override"], values: Mapping[str, Any]) -> list[Settings]:
+    """Return the points of the grid as checked settings, each once, in the order of Hydra's basic sweeper.
 
-    Nothing is composed: that takes Hydra 0.05 s and more for each point.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        Those with a list of values span the grid.
-    values : mapping
-        The sections of params.yaml as Hydra composed them with the other overrides.
-
-    Returns
-    -------
-    list of Settings
-        Each once.
-
-    Raises
-    ------
-    SettingsError
-        As `read_plan`.
+    `values` are the sections of params.yaml as Hydra composed them with the other overrides. Composing each point would
+    take Hydra 0.05 s and more.
     """
-    asked = _parse(overrides)
-    grid = {key: _list_values(override) for key, override in asked.items() if override.is_sweep_override()}
-    number = math.prod(len(choices) for choices in grid.values())
-    if number > MOST_CONFIGURATIONS:
+    choices = {key: _list_values(override) for key, override in grid.items()}
+    if math.prod(map(len, choices.values())) > MOST_CONFIGURATIONS:
         raise SettingsError(f"the grid has more than {MOST_CONFIGURATIONS:,} configurations; try fewer at once")
     settings = asdict(check_settings(values, origin=COMMAND_LINE))
-    configurations: dict[Settings, None] = {}  # keeps the order; what stands there twice is tried once
-    for point in itertools.product(*grid.values()):
-        for key, value in zip(grid, point, strict=True):
+    configurations: dict[Settings, None] = {}  # a set that keeps the order
+    for point in itertools.product(*choices.values()):
+        for key, value in zip(choices, point, strict=True):
             section, _, name = key.partition(".")
             settings[section][name] = value
         configurations[check_settings(settings, origin="the sweep")] = None
@@ -168,7 +152,7 @@ def expand(overrides: Sequence[str], values: Mapping[str, Any]) -> list[Settings
 
 
 def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
-    """Return the overrides by their keys; the last one for a key counts."""
+    """Return the overrides by key; the last one for a key counts."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import OverrideType
     from hydra.errors import HydraException
@@ -178,9 +162,10 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
     for argument in arguments:
         try:
             override = parser.parse_override(_write_out(argument))
-        except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
+        except (HydraException, ValueError) as error:  # ValueError: a number with too many digits
             raise SettingsError(
-                f"{format_value(argument)} is no override such as train.learning_rate=0.001,0.01: {one_line(error)}"
+                f"{format_value(argument)} is not a valid override ({one_line(error)}); expected for example "
+                "train.learning_rate=0.001,0.01"
             ) from error
         if override.type != OverrideType.CHANGE:
             raise SettingsError(f"{argument!r} adds or removes a key; expected KEY=VALUE")
@@ -190,7 +175,7 @@ def _parse(arguments: Sequence[str]) -> dict[str, "Override"]:
 
 
 def _write_out(argument: str) -> str:
-    """Replace geomspace by its numbers. Hydra has nothing like it, and takes no functions of others."""
+    """Replace geomspace by its numbers: Hydra has no such function and accepts none from outside."""
     if "geomspace(" not in argument:
         return argument
     key = argument.partition("=")[0].strip()
@@ -208,12 +193,12 @@ def _write_out(argument: str) -> str:
         )
     numbers = np.geomspace(least, most, count).tolist()
     inner = [str(round(number)) for number in numbers[1:-1]] if KEYS.get(key) is int else _shorten(numbers)[1:-1]
-    # The ends as they were typed
+    # The ends stay as they were typed.
     return f"{key}={','.join(dict.fromkeys([texts[0], *inner, texts[1]]))}"
 
 
 def _shorten(numbers: Sequence[float]) -> list[str]:
-    """Return the numbers with four digits, or as many as keep them apart: 0.001274 is as good as 0.0012742749."""
+    """Return the numbers with four digits, or as many as keep them apart."""
     for digits in range(4, 17):
         texts = [f"{number:.{digits}g}" for number in numbers]
         if len(set(texts)) == len(set(numbers)):
@@ -222,7 +207,7 @@ def _shorten(numbers: Sequence[float]) -> list[str]:
 
 
 def _list_values(override: "Override") -> list[Any]:
-    """Return the values of a list, plain."""
+    """Return the values of a list as plain Python objects."""
     from hydra.core.override_parser.types import ValueType
     from hydra.errors import HydraException
 
@@ -230,7 +215,7 @@ def _list_values(override: "Override") -> list[Any]:
         raise SettingsError(f"{override.input_line!r} cannot be swept; give {override.key_or_group} one value")
     if not override.is_discrete_sweep() or override.value_type == ValueType.GLOB_CHOICE_SWEEP:
         raise SettingsError(
-            f"{override.input_line!r} is no list of values; use geomspace(LEAST,MOST,COUNT), range or choice"
+            f"{override.input_line!r} is not a list of values; use geomspace(LEAST,MOST,COUNT), range or choice"
         )
     try:
         values = list(itertools.islice(override.sweep_iterator(), MOST_CONFIGURATIONS + 1))
@@ -238,9 +223,9 @@ def _list_values(override: "Override") -> list[Any]:
         raise SettingsError(f"{override.input_line!r} does not fit: {one_line(error)}") from error
     if not values:
         raise SettingsError(f"{override.input_line!r} holds no values")
-    return [getattr(value, "text", value) for value in values]  # what stands in quotes is an object of Hydra's
+    return [getattr(value, "text", value) for value in values]  # quoted text is an object of Hydra's
 
 
 def _texts(overrides: Mapping[str, "Override"]) -> list[str]:
-    """Return overrides as they are typed."""
+    """Return overrides as they were typed."""
     return [str(override.input_line) for override in overrides.values()]

@@ -1,8 +1,8 @@
-"""The MLflow run of a sweep: found again when the same command runs again, and the way from it to its best."""
+"""The MLflow run of a sweep as a whole: found again when the same command runs again, and naming the best."""
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from one_neuron import neuron
 from one_neuron.metrics import evaluate
-from one_neuron.settings.params import Settings
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration_runs import REMEDY, SOURCE, ConfigurationRuns, describe_folds
+from one_neuron.sweep.configuration import Configuration
+from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, writing
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
-from one_neuron.sweep.prepared_data import DataFiles, load_data
+from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
+from one_neuron.sweep.write_run import SOURCE, downsample, fold_parameters
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import run_parameters
@@ -28,19 +29,17 @@ from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MO
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-MOST_CURVES = 200  # in a plot; each of an earlier sweep has to be asked for
+MOST_CURVES = 200  # in a plot; each curve of an earlier sweep has to be read from the store
 
 
-def open_sweep(connection: Connection, children: ConfigurationRuns, plan: Plan) -> str:
-    """Look up what is there, and find the sweep's run: of the same grid, or one that this grid extends, or a new one.
+def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
+    """Read what the store has, and find the sweep's run: of the same grid, or one that this grid extends, or a new one.
 
     A grid extends a finished sweep that reused nothing when it asks for all of its configurations.
 
     Parameters
     ----------
-    connection : Connection
-    children : Children
-        All that the sweep asks for.
+    runs : ConfigurationRuns
     plan : Plan
 
     Returns
@@ -48,107 +47,101 @@ def open_sweep(connection: Connection, children: ConfigurationRuns, plan: Plan) 
     str
         The id of the run.
     """
-    with mlflow_errors(connection.store, REMEDY), store_lock(connection.store):
-        children.look()
-        parent_id = _find_parent(connection, children, plan)
-        _adopt_orphans(connection, children, parent_id)
-        for run_id, tags in children.moved.items():
+    client, store = runs.connection.client, runs.connection.store
+    with mlflow_errors(store, REMEDY), store_lock(store):
+        runs.refresh()
+        parent_id = _find_parent(runs, plan)
+        _adopt_orphans(runs, parent_id)
+        for run_id, tags in runs.moved.items():
             for name, value in tags.items():
-                connection.client.set_tag(run_id, name, value)
+                client.set_tag(run_id, name, value)
     return parent_id
 
 
-def _find_parent(connection: Connection, children: ConfigurationRuns, plan: Plan) -> str:
+def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
     """Return the id of the sweep's run; make it if there is none."""
-    client, keys = connection.client, children.wanted
-    sweep_key = sha256("\n".join(sorted(keys)).encode("ascii")).hexdigest()
+    connection, client = runs.connection, runs.connection.client
+    sweep_key = sha256("\n".join(sorted(runs.requested)).encode("ascii")).hexdigest()
     same = client.search_runs(
         [connection.experiment_id],
         filter_string=f"tags.`{SWEEP_KEY}` = '{sweep_key}'",
         order_by=["attributes.start_time ASC"],
     )
-    run = same[0] if same else _find_extended(connection, children, plan)
+    run, name = same[0] if same else _find_extended(runs, plan), _name(runs, plan)
     tags = {
         SWEEP_KEY: sweep_key,
-        TOTAL: str(len(keys)),
+        TOTAL: str(len(runs.requested)),
         COMMAND: plan.command[:MAX_TAG],
-        COMMITTED: _committed(plan),
+        COMMITTED: plan.committed,
+        "mlflow.note.content": _write_note(runs, plan),
     }
-    tags["mlflow.note.content"] = _write_note(plan)
     if run is None:
         tags |= {KIND: "sweep", "mlflow.user": connection.origin.user, **SOURCE}
         if connection.origin.commit:
             tags["mlflow.source.git.commit"] = connection.origin.commit
-        return str(client.create_run(connection.experiment_id, run_name=_name(plan), tags=tags).info.run_id)
-    for name, value in tags.items():
-        client.set_tag(run.info.run_id, name, value)
-    client.update_run(run.info.run_id, status="RUNNING", name=_name(plan))
+        return str(client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
+    for key, value in tags.items():
+        client.set_tag(run.info.run_id, key, value)
+    client.update_run(run.info.run_id, status="RUNNING", name=name)
     return str(run.info.run_id)
 
 
-def _find_extended(connection: Connection, children: ConfigurationRuns, plan: Plan) -> "Run | None":
-    """Return the largest sweep whose configurations are all asked for, of the same file where they come from one."""
-    from mlflow.exceptions import MlflowException
-
-    for parent_id, tried in sorted(children.parents.items(), key=lambda item: (-len(item[1]), item[0])):
-        if not parent_id or not tried <= children.wanted:
-            continue
-        try:
-            run = connection.client.get_run(parent_id)
-        except MlflowException:
-            continue
-        # Its children are all that it was asked for: nothing was reused, and it was not broken off.
-        whole = run.info.status == "FINISHED" and run.data.tags.get(TOTAL) == str(len(tried))
-        if run.info.lifecycle_stage == "active" and whole and run.data.tags.get(COMMITTED) == _committed(plan):
+def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
+    """Return the largest sweep whose configurations are all requested, from the same file if they come from one."""
+    for parent_id, tried in sorted(runs.tried.items(), key=lambda item: (-len(item[1]), item[0])):
+        run = _get_active(runs.connection, parent_id) if tried <= runs.requested.keys() else None
+        # If its configurations are all that it asked for, it reused nothing and was not interrupted.
+        expected = {TOTAL: str(len(tried)), COMMITTED: plan.committed}
+        if run is not None and run.info.status == "FINISHED" and expected.items() <= run.data.tags.items():
             return run
     return None
 
 
-def _adopt_orphans(connection: Connection, children: ConfigurationRuns, parent_id: str) -> None:
-    """Take over finished configurations whose own sweep was deleted, so that they show up somewhere."""
+def _adopt_orphans(runs: ConfigurationRuns, parent_id: str) -> None:
+    """Move finished configurations whose own sweep was deleted to this one, so that the UI shows them."""
+    shown: set[str] = set()
+    for parent, keys in runs.tried.items():
+        if parent == parent_id or _get_active(runs.connection, parent) is not None:
+            shown |= keys
+    for key in runs.entries.keys() - shown:
+        runs.connection.client.set_tag(runs.entries[key].run_id, PARENT, parent_id)
+
+
+def _get_active(connection: Connection, run_id: str) -> "Run | None":
+    """Return a run that is not deleted, or None."""
     from mlflow.exceptions import MlflowException
 
-    by_key = {key: parent for parent, keys in children.parents.items() for key in keys}
-    for parent in set(by_key.values()) - {parent_id}:
-        try:
-            alive = bool(parent) and connection.client.get_run(parent).info.lifecycle_stage == "active"
-        except MlflowException:
-            alive = False
-        for key, entry in children.entries.items():
-            if not alive and by_key[key] == parent:
-                connection.client.set_tag(entry.run_id, PARENT, parent_id)
+    try:
+        run = connection.client.get_run(run_id) if run_id else None
+    except MlflowException:
+        return None
+    return run if run is not None and run.info.lifecycle_stage == "active" else None
 
 
 def keep_models(
-    connection: Connection,
-    children: ConfigurationRuns,
-    number: int,
-    train: Callable[[Settings], tuple[Model, PreparedSet, PreparedSet]],
+    runs: ConfigurationRuns, number: int, train: Callable[[Configuration], tuple[Model, PreparedSet, PreparedSet]]
 ) -> None:
     """Train the best again, exactly, and keep their models.
 
     Parameters
     ----------
-    connection : Connection
-    children : Children
-        All that the sweep asks for.
+    runs : ConfigurationRuns
     number : int
         How many.
     train : callable
-        Gives the model of a configuration, and its training and test sets.
+        Returns the model of a configuration, and its training and test sets.
     """
-    best = {entry.run_id for entry in rank(children.entries.values())[:number] if entry.status == FINISHED}
-    for key, entry in children.entries.items():
+    best = {entry.run_id for entry in rank(runs.entries.values())[:number] if entry.status == FINISHED}
+    for key, entry in runs.entries.items():
         if entry.run_id in best and not entry.model_sha256:
-            model, training, test = train(entry.settings)
-            store = connection.store
-            with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
-                _log_model(connection, entry, model, training, test)
-            children.entries[key] = replace(entry, model_sha256=model.sha256)
+            model, training, test = train(runs.requested[key])
+            with writing(runs.connection):
+                _log_model(runs.connection, entry, model, training, test)
+            runs.entries[key] = replace(entry, model_sha256=model.sha256)
 
 
 def _log_model(connection: Connection, entry: Entry, model: Model, train: PreparedSet, test: PreparedSet) -> None:
-    """Keep a model with the run of its configuration, and what the exact engine measured."""
+    """Keep a model with the run of its configuration, and the scores of the exact engine."""
     from mlflow.entities import Metric, RunTag
 
     client, run = connection.client, connection.client.get_run(entry.run_id)
@@ -164,56 +157,49 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
         save_model(path, model)
         params = run_parameters(entry.settings)
         log_model(client, run, model, path=path, params=params, example=test.X[:1], step=step)
-    # Last: with the tag it counts as kept.
+    # Last: the tag marks the model as kept.
     client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 
 
-def close_sweep(
-    connection: Connection, children: ConfigurationRuns, parent_id: str, plan: Plan, data: Mapping[str, DataFiles]
-) -> None:
+def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
     """Write what the sweep as a whole shows, and finish its run.
 
     Parameters
     ----------
-    connection : Connection
-    children : Children
-        All that the sweep asks for.
+    runs : ConfigurationRuns
     parent_id : str
         The run of the sweep.
     plan : Plan
-    data : mapping of str to DataFiles
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    client, entries = connection.client, list(children.entries.values())
+    client, entries = runs.connection.client, list(runs.entries.values())
     best = find_best(entries)
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
         folder = Path(name)
         write_table(folder / "configurations.csv", entries)
         plot_heat_map(folder / "heat_map.png", entries)
         plot_accuracies(folder / "accuracies.png", entries)
-        plot_curves(folder / "curves.png", _find_curves(connection, children))
+        plot_curves(folder / "curves.png", _find_curves(runs))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
-        store = connection.store
-        with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
-            for run in children.doubles:
+        with writing(runs.connection):
+            for run in runs.duplicates.values():
                 delete_run(client, run)
             client.log_artifacts(parent_id, str(folder))
             now = int(1000 * time.time())
-            numbers = _count(entries, best)
             client.log_batch(
                 parent_id,
-                metrics=[Metric(key, value, now, 0) for key, value in numbers.items()],
-                params=[Param(key, value) for key, value in describe_folds(plan.sweep).items()],
+                metrics=[Metric(key, value, now, 0) for key, value in _count(entries, best).items()],
+                params=[Param(key, value) for key, value in fold_parameters(plan.sweep).items()],
                 tags=[RunTag(BEST, best.run_id)] if best else [],
                 synchronous=True,
             )
-            _log_data(connection, parent_id, data)
+            _log_data(runs, parent_id)
             client.set_terminated(parent_id, "FINISHED")
 
 
 def abandon_sweep(connection: Connection, parent_id: str) -> None:
-    """Mark a sweep that was interrupted; the same command goes on with it.
+    """Mark a sweep as interrupted; the same command continues it.
 
     Parameters
     ----------
@@ -225,25 +211,23 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
         connection.client.set_terminated(parent_id, "KILLED")
 
 
-def _find_curves(connection: Connection, children: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, float]]]]:
-    """Return cost curves for the plot: the longest of each training, and the best; earlier ones are asked for."""
+def _find_curves(runs: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, float]]]]:
+    """Return cost curves for the plot: the longest of each training, and the best; earlier ones are read again."""
     longest: dict[str, tuple[str, Entry]] = {}
-    for key, entry in children.entries.items():
+    for key, entry in runs.entries.items():
         train = entry.settings.train
         name = str(replace(entry.settings, train=replace(train, num_iterations=1)))
         if name not in longest or longest[name][1].settings.train.num_iterations < train.num_iterations:
             longest[name] = (key, entry)
-    shown = list(longest.values())
-    if len(shown) > MOST_CURVES:
-        shown = [shown[round(i * (len(shown) - 1) / (MOST_CURVES - 1))] for i in range(MOST_CURVES)]
-    best = find_best(children.entries.values())
-    shown += [(key, entry) for key, entry in children.entries.items() if entry is best and (key, entry) not in shown]
+    shown = downsample(list(longest.values()), MOST_CURVES)
+    best = find_best(runs.entries.values())
+    shown += [(key, entry) for key, entry in runs.entries.items() if entry is best and (key, entry) not in shown]
     curves = []
-    with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
+    with mlflow_errors(runs.connection.store, REMEDY), hold_signals(runs.connection.store):
         for key, entry in shown:
-            curve = children.curves.get(key)
+            curve = runs.curves.get(key)
             if curve is None:
-                history = connection.client.get_metric_history(entry.run_id, "cost")
+                history = runs.connection.client.get_metric_history(entry.run_id, "cost")
                 curve = sorted((point.step, point.value) for point in history)
             if curve:
                 curves.append((entry, curve))
@@ -263,48 +247,43 @@ def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:
     return numbers
 
 
-def _log_data(connection: Connection, parent_id: str, data: Mapping[str, DataFiles]) -> None:
-    """Name the data sets, once."""
+def _log_data(runs: ConfigurationRuns, parent_id: str) -> None:
+    """Add the data sets to the sweep's run, each once."""
     from mlflow.entities import DatasetInput, InputTag
 
-    logged = connection.client.get_run(parent_id).inputs
+    logged = runs.connection.client.get_run(parent_id).inputs
     known = {item.dataset.digest for item in (logged.dataset_inputs if logged else [])}
     inputs = []
-    for files in data.values():
-        for context, prepared, path in zip(
-            ("training", "testing"), load_data(files), (files.train, files.test), strict=True
-        ):
-            dataset = dataset_entry(f"{prepared.source}-{context[:-3]}", prepared, path.relative_to(connection.root))
+    for files in dict.fromkeys(configuration.files for configuration in runs.requested.values()):
+        train, test = load_data(files)
+        for context, prepared, path in (("training", train, files.train), ("testing", test, files.test)):
+            name = f"{prepared.source}-{context.removesuffix('ing')}"
+            dataset = dataset_entry(name, prepared, path.relative_to(runs.connection.root))
             if dataset.digest not in known:
                 inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
     if inputs:
-        connection.client.log_inputs(parent_id, inputs)
+        runs.connection.client.log_inputs(parent_id, inputs)
 
 
-def _committed(plan: Plan) -> str:
-    """Return "sweep=NAME" where the grid is a file of conf/sweep, else ""."""
-    return next((text for text in plan.overrides if text.startswith("sweep=")), "")
-
-
-def _name(plan: Plan) -> str:
-    """Return a name that tells what is tried."""
+def _name(runs: ConfigurationRuns, plan: Plan) -> str:
+    """Return a name that shows what is tried."""
     words = " x ".join(key.partition(".")[2] for key in plan.swept)
-    source = plan.configurations[0].data.source
-    return " ".join(filter(None, [_committed(plan), source, words or "one configuration"]))
+    source = next(iter(runs.requested.values())).settings.data.source
+    return " ".join(filter(None, [plan.committed, source, words or "one configuration"]))
 
 
-def _write_note(plan: Plan) -> str:
+def _write_note(runs: ConfigurationRuns, plan: Plan) -> str:
     """Return the description of a sweep, in Markdown."""
     chosen = (
         f"The best is chosen by {plan.sweep.folds}-fold cross-validation on the training set (accuracy, ties by cost)."
         if plan.sweep.folds
         else "Nothing was held out (sweep.folds = 0): the best is the one with the lowest training cost."
     )
-    # No parameters of the run: MLflow cannot take back one that a larger grid sweeps.
-    shared = run_parameters(plan.configurations[0]).items()
+    # Shared values are not parameters of the run: MLflow cannot remove one that a larger grid sweeps.
+    shared = run_parameters(next(iter(runs.requested.values())).settings).items()
     words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
     return (
-        f"{len(plan.configurations)} configurations, all with {words}. {chosen} Test accuracy is for information and "
-        f"has no say.\n\n```\n{plan.command}\n```\n\nPromote the best: `one-neuron promote --sweep <this run's id>`, "
+        f"{len(runs.requested)} configurations, all with {words}. {chosen} Test accuracy is for information and plays "
+        f"no part.\n\n```\n{plan.command}\n```\n\nPromote the best: `one-neuron promote --sweep <this run's id>`, "
         "then `dvc repro`. What is finished is not run again.\n"
     )

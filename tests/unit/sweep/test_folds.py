@@ -13,9 +13,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from one_neuron.errors import DataError
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
-from one_neuron.sweep.command import _assign_folds
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.folds import assign_folds
+from one_neuron.sweep.jobs import find_folds
 from one_neuron.sweep.prepared_data import DataFiles
 
 
@@ -167,8 +167,8 @@ def test_a_sweep_holds_copies_out_together(make_prepared: Callable[..., Prepared
     files = DataFiles(tmp_path / "train.h5", tmp_path / "test.h5", train.sha256, plain.sha256)
     save_prepared(files.train, train)
     save_prepared(files.test, plain)
-    folds = _assign_folds(files, SweepSettings(folds=5, seed=3, keep_models=0))
+    folds = find_folds(files, SweepSettings(folds=5, seed=3, keep_models=0))
     assert folds is not None
     assert folds[:20].tolist() == folds[39:19:-1].tolist() == folds[40:].tolist()
     assert np.bincount(folds).tolist() == [12] * 5
-    assert _assign_folds(files, SweepSettings(folds=0, seed=3, keep_models=0)) is None
+    assert find_folds(files, SweepSettings(folds=0, seed=3, keep_models=0)) is None

@@ -10,13 +10,11 @@ import pytest
 import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
-from hypothesis import strategies as st
 
 from one_neuron.errors import SettingsError
 from one_neuron.settings.params import Settings, load_settings
-from one_neuron.sweep.compose import SweepSettings, compose_values
-from one_neuron.sweep.plan import Plan, _write_value, expand, read_plan
+from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.plan import Plan, _write_out, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
 KINDS: dict[str, Callable[[str], object]] = {
@@ -134,7 +132,7 @@ def test_geomspace_is_that_of_numpy_with_four_digits(least: str, most: str, coun
     assert len(found) == count
     assert found == pytest.approx(expected.tolist(), rel=5e-4)
     assert found[1:-1] == [float(f"{number:.3e}") for number in expected[1:-1]]
-    texts = plan.overrides[0].removeprefix(f"{RATE}=").split(",")
+    texts = _write_out(f"{RATE}=geomspace({least},{most},{count})").removeprefix(f"{RATE}=").split(",")
     assert (texts[0], texts[-1]) == (least, most)
 
 
@@ -242,34 +240,22 @@ def test_a_file_without_lines_of_values_is_refused(text: str, message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["sweep=grid"],
-        ["sweep=course", "data.source=drawn", "sweep.folds=3"],
-        [f"{RATE}=geomspace(1e-3,1e-1,7)", f"{ITERATIONS}=geomspace(10,1000,4)", "sweep.seed=7"],
-        [f"{RATE}=sort(3,1,2)", "data.source='drawn','catvnoncat'", "sweep.keep_models=0"],
-        [f"{RATE}=0.1"],
-    ],
+    ("sweeper", "one_by_one"), [((), False), (("hydra/sweeper=vectorized",), False), (("hydra/sweeper=basic",), True)]
 )
-def test_the_explicit_overrides_give_the_same_plan(arguments: list[str]) -> None:
-    """What Hydra hands to a sweeper is what was planned, and Hydra itself understands it."""
-    plan = plan_of(*arguments)
-    again = plan_of(*plan.overrides)
-    assert list(again.configurations) == list(plan.configurations)
-    assert (list(again.swept), again.sweep) == (list(plan.swept), plan.sweep)
-    assert sorted(text.replace('"', "") for text in again.overrides) == sorted(
-        text.replace('"', "") for text in plan.overrides
-    )
-    assert values_of(plan, *plan.swept) == hydras_grid(plan.overrides, plan.swept)
-
-
-def test_overrides_of_hydra_are_handed_through() -> None:
-    """Launchers and sweepers; they are no part of the grid."""
-    hydras = ["hydra/launcher=basic", "hydra/sweeper=basic", "hydra.job.name=a"]
+def test_overrides_of_hydra_are_passed_on(sweeper: tuple[str, ...], one_by_one: bool) -> None:
+    """Launchers and sweepers are not part of the grid; another sweeper than ours trains each configuration alone."""
+    hydras = ["hydra/launcher=basic", *sweeper, "hydra.job.name=a"]
     plan = plan_of(*hydras, f"{RATE}=0.1,0.2")
-    assert {*hydras, f"{RATE}=0.1,0.2"} < set(plan.overrides)
+    assert list(plan.hydra) == hydras
+    assert plan.one_by_one is one_by_one
     assert list(plan.configurations) == list(plan_of(f"{RATE}=0.1,0.2").configurations)
     assert list(plan.swept) == [RATE]
+
+
+@pytest.mark.parametrize(("arguments", "committed"), [(["sweep=grid"], "sweep=grid"), ([f"{RATE}=1"], "")])
+def test_a_plan_names_its_committed_file(arguments: list[str], committed: str) -> None:
+    """So that a sweep of another file does not extend it."""
+    assert plan_of(*arguments).committed == committed
 
 
 def test_the_command_can_be_pasted() -> None:
@@ -312,7 +298,7 @@ RANGE = "expected a number from 1e-12 to 1,000"
         (["data.source=drawn,other"], "the sweep: data.source is 'other'; expected drawn or catvnoncat"),
         (
             [f"{RATE}=interval(0.1,0.2)"],
-            f"'{RATE}=interval(0.1,0.2)' is no list of values; use geomspace(LEAST,MOST,COUNT), range or choice",
+            f"'{RATE}=interval(0.1,0.2)' is not a list of values; use geomspace(LEAST,MOST,COUNT), range or choice",
         ),
         ([f"+{RATE}=0.1,0.2"], f"'+{RATE}=0.1,0.2' adds or removes a key; expected KEY=VALUE"),
         ([f"++{RATE}=0.1,0.2"], f"'++{RATE}=0.1,0.2' adds or removes a key; expected KEY=VALUE"),
@@ -324,10 +310,10 @@ RANGE = "expected a number from 1e-12 to 1,000"
         (["evaluate.num_mistakes=1,2"], f"{UNKNOWN} 'evaluate.num_mistakes'; known are "),
         (["sweep.params={}"], f"{UNKNOWN} 'sweep.params'"),
         (["=1"], f"{UNKNOWN} ''"),
-        (["foo"], "'foo' is no override such as train.learning_rate=0.001,0.01: missing EQUAL"),
-        ([""], "'' is no override such as "),
-        (["-x"], "'-x' is no override such as "),
-        (["\0=1"], r"'\x00=1' is no override such as "),
+        (["foo"], "'foo' is not a valid override (missing EQUAL"),
+        ([""], "'' is not a valid override ("),
+        (["-x"], "'-x' is not a valid override ("),
+        (["\0=1"], r"'\x00=1' is not a valid override ("),
         ([f"{RATE}=geomspace(1,2)"], f"'{RATE}=geomspace(1,2)' does not fit; expected {RATE}=geomspace("),
         ([f"{RATE}=sort(geomspace(1,2,3))"], f"does not fit; expected {RATE}=geomspace("),
         (["hydra/launcher=nowhere", f"{RATE}=1,2"], "does not fit: In 'hydra/config': Could not find"),
@@ -432,32 +418,13 @@ ODD_TEXTS = (
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_any_text_of_params_yaml_comes_through(text: str, tmp_path: Path) -> None:
-    """Neither Hydra nor JSON makes something else of it; each configuration is found again by its settings."""
+    """Hydra's syntax does not change it."""
     params = yaml.safe_load((tmp_path / "params.yaml").read_text(encoding="utf-8"))
     params["data"] |= {"path": text, "positive_class": text}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     plan = plan_of(f"{RATE}=0.1,0.2")
     assert {settings.data.path for settings in plan.configurations} == {text}
-    values = compose_values([override for override in plan.overrides if not override.startswith(RATE)])
-    values.pop("sweep")
-    assert values["data"]["positive_class"] == text  # what Hydra makes of it
-    assert expand(plan.overrides, values) == plan.configurations
-
-
-@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=8).map(lambda text: text.replace("${", "")))
-def test_texts_are_quoted_as_hydra_reads_them(text: str) -> None:
-    """Its grammar, to and fro."""
-    assert OverridesParser.create().parse_override(f"a={_write_value(text)}").value() == text
-
-
-def test_later_edits_of_params_yaml_do_not_reach_the_jobs(tmp_path: Path) -> None:
-    """Hydra reads the file again when it starts; what was planned is written out."""
-    plan = plan_of(f"{RATE}=0.1,0.2")
-    text = (tmp_path / "params.yaml").read_text(encoding="utf-8")
-    (tmp_path / "params.yaml").write_text(text.replace("threshold: 0.5", "threshold: 0.4"), encoding="utf-8")
-    again = plan_of(*plan.overrides)
-    assert {settings.train.threshold for settings in again.configurations} == {0.5}
-    assert {settings.train.threshold for settings in plan_of(f"{RATE}=0.1,0.2").configurations} == {0.4}
+    assert {settings.data.positive_class for settings in plan.configurations} == {text}
 
 
 @pytest.mark.parametrize(

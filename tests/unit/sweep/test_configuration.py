@@ -1,8 +1,6 @@
-"""What the jobs of a sweep share, and the keys by which a configuration is known: just as fine as they must be."""
+"""The keys by which a configuration is known: as fine as they must be, and no finer."""
 
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,29 +9,17 @@ from typing import Any
 import pytest
 
 from one_neuron import layout
-from one_neuron.errors import EnvironmentProblem
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep import shared_state
+from one_neuron.sweep import configuration
 from one_neuron.sweep.compose import SweepSettings
-from one_neuron.sweep.plan import expand
-from one_neuron.sweep.prepared_data import DataFiles, name_data
-from one_neuron.sweep.shared_state import (
-    FOLDER,
-    VARIABLE,
-    SweepState,
-    find_keys,
-    find_state,
-    load_batch,
-    load_state,
-    remove_state,
-    save_batches,
-)
+from one_neuron.sweep.configuration import find_keys
+from one_neuron.sweep.plan import _expand, _parse
+from one_neuron.sweep.prepared_data import DataFiles
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
 FILES = DataFiles(Path("a/train.h5"), Path("a/test.h5"), "1" * 64, "2" * 64)
 SWEEP = SweepSettings(folds=5, seed=1, keep_models=1)
-DAY = 86400
 
 
 def change(settings: Settings = SETTINGS, **sections: dict[str, Any]) -> Settings:
@@ -60,23 +46,6 @@ OTHER_PICTURES = [
     change(data={"decode": "fast"}),
     COURSE,
 ]
-
-
-def make_state(root: Path, **changes: Any) -> SweepState:
-    """Return a state with something in every field."""
-    values: dict[str, Any] = {
-        "root": root,
-        "parent_id": "a" * 32,
-        "finished": frozenset({"b" * 64, "c" * 64}),
-        "swept": ("train.learning_rate", "train.num_iterations"),
-        "sweep": SWEEP,
-        "data": {name_data(SETTINGS): FILES, name_data(COURSE): replace(FILES, train=root / "x.h5")},
-        "total": 7,
-    }
-    return SweepState(**{**values, **changes})
-
-
-# --- the keys ------------------------------------------------------------------------
 
 
 def test_keys_are_sha256_and_the_same_each_time() -> None:
@@ -171,7 +140,7 @@ def test_the_order_of_the_grid_changes_no_key() -> None:
     """Rates first or iterations first, and however the numbers are written."""
     rates, numbers = "train.learning_rate=0.1,1", "train.num_iterations=10,2000"
     grids = [[rates, numbers], [numbers, rates], ["train.learning_rate=1.0,1e-1", "train.num_iterations=2e3,10.0"]]
-    found = [{find_keys(settings, FILES, SWEEP) for settings in expand(grid, VALUES)} for grid in grids]
+    found = [{find_keys(settings, FILES, SWEEP) for settings in _expand(_parse(grid), VALUES)} for grid in grids]
     assert len(found[0]) == 4
     assert found[0] == found[1] == found[2]
 
@@ -182,9 +151,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     copy = tmp_path / "one_neuron"
     shutil.copytree(layout.SOURCE_ROOT / "one_neuron", copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(layout, "SOURCE_ROOT", tmp_path)
-    shared_state._hash_own_code.cache_clear()
+    configuration._hash_own_code.cache_clear()
     yield copy
-    shared_state._hash_own_code.cache_clear()
+    configuration._hash_own_code.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -195,7 +164,7 @@ def test_other_code_makes_another_key_and_context(package: Path, name: str) -> N
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    shared_state._hash_own_code.cache_clear()
+    configuration._hash_own_code.cache_clear()
     assert not set(find_keys(SETTINGS, FILES, SWEEP)) & set(before)
 
 
@@ -205,89 +174,5 @@ def test_code_that_only_shows_changes_no_key(package: Path, name: str) -> None:
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
-    shared_state._hash_own_code.cache_clear()
+    configuration._hash_own_code.cache_clear()
     assert find_keys(SETTINGS, FILES, SWEEP) == before
-
-
-# --- the file ------------------------------------------------------------------------
-
-
-def test_a_state_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """Every field, with its type."""
-    saved = make_state(tmp_path)
-    path = saved.save()
-    assert path.parent == tmp_path / FOLDER
-    loaded = load_state(path)
-    assert loaded == saved
-    assert isinstance(loaded.finished, frozenset)
-    assert isinstance(loaded.files_of(SETTINGS).train, Path)
-    assert loaded.files_of(COURSE) == replace(FILES, train=tmp_path / "x.h5")
-    assert loaded.files_of(OTHER_CONTENT[0]) == FILES
-
-
-def test_a_state_without_anything_finished_or_swept(tmp_path: Path) -> None:
-    """The first sweep, of a single configuration."""
-    saved = make_state(tmp_path, finished=frozenset(), swept=())
-    assert load_state(saved.save()) == saved
-
-
-def test_two_sweeps_at_once_have_a_file_each(tmp_path: Path) -> None:
-    """The end of one does not touch the other."""
-    one, other = make_state(tmp_path), make_state(tmp_path, parent_id="d" * 32)
-    files = [one.save(), other.save()]
-    for number, path in enumerate(files):
-        save_batches(path, [[OTHER_CONTENT[number]]])
-    assert [load_batch(path, 0) for path in files] == [[OTHER_CONTENT[0]], [OTHER_CONTENT[1]]]
-    remove_state(files[0])
-    assert load_state(files[1]) == other
-    assert load_batch(files[1], 0) == [OTHER_CONTENT[1]]
-    remove_state(files[1])
-    remove_state(files[1])  # gone already
-    assert list((tmp_path / FOLDER).iterdir()) == []
-
-
-def test_batches_are_read_one_by_one(tmp_path: Path) -> None:
-    """In their order."""
-    path = make_state(tmp_path).save()
-    save_batches(path, [OTHER_CONTENT[:2], OTHER_PICTURES, []])
-    assert [load_batch(path, number) for number in range(3)] == [OTHER_CONTENT[:2], OTHER_PICTURES, []]
-    save_batches(path, [[SETTINGS]])
-    assert load_batch(path, 0) == [SETTINGS]
-
-
-def test_files_of_sweeps_that_were_killed_go_after_a_month(tmp_path: Path) -> None:
-    """Younger ones stay, and so do files of others."""
-    folder = tmp_path / FOLDER
-    folder.mkdir(parents=True)
-    days = {"old.json": 31, "old.batches.json": 31, "young.json": 29, "young.batches.json": 29, "old.txt": 31}
-    for name, age in days.items():
-        (folder / name).write_text("{}", encoding="utf-8")
-        os.utime(folder / name, (time.time() - age * DAY,) * 2)
-    mine = make_state(tmp_path).save()
-    assert {path.name for path in folder.iterdir()} == {"young.json", "young.batches.json", "old.txt", mine.name}
-
-
-def test_a_file_that_another_sweep_is_just_removing_does_no_harm(tmp_path: Path) -> None:
-    """It is listed, and gone a moment later; a link to nowhere looks like that."""
-    folder = tmp_path / FOLDER
-    folder.mkdir(parents=True)
-    (folder / "gone.json").symlink_to("nowhere")
-    saved = make_state(tmp_path)
-    assert load_state(saved.save()) == saved
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_a_job_without_its_sweep_says_how_to_start(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
-    """Somebody has started Hydra by hand."""
-    monkeypatch.delenv(VARIABLE, raising=False)
-    if value is not None:
-        monkeypatch.setenv(VARIABLE, value)
-    with pytest.raises(EnvironmentProblem) as caught:
-        find_state()
-    assert str(caught.value) == f"{VARIABLE} is not set; a sweep starts with: python pipeline/sweep.py -m ..."
-
-
-def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As it stands there."""
-    monkeypatch.setenv("ONE_NEURON_SWEEP", str(tmp_path / "x y.json"))
-    assert find_state() == tmp_path / "x y.json"

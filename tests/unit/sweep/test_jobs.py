@@ -1,0 +1,141 @@
+"""Jobs: what they share survives the way into another process, and batches hold each configuration once."""
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.settings.params import check_settings
+from one_neuron.storage.prepared_set import save_prepared
+from one_neuron.sweep import jobs
+from one_neuron.sweep.compose import SweepSettings
+from one_neuron.sweep.configuration import Configuration
+from one_neuron.sweep.jobs import SweepJobs, pack_batches
+from one_neuron.sweep.prepared_data import DataFiles
+from one_neuron.sweep.ranking import FAILED, FINISHED, Entry
+from one_neuron.sweep.screening import Outcome
+from tests.values import VALUES
+
+SETTINGS = check_settings(VALUES, origin="the test")
+SWEEP = SweepSettings(folds=2, seed=1, keep_models=1)
+
+
+class Runs:
+    """Stands in for the runs of the store; the higher the learning rate, the better."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.recorded: list[tuple[str, Outcome | str]] = []
+
+    def record(self, parent_id: str, outcomes: Any, *, sweep: Any, swept: Any, on_progress: Any) -> None:
+        """Keep what a job hands over."""
+        assert (parent_id, sweep, swept) == ("a" * 32, SWEEP, ("train.learning_rate",))
+        self.recorded += outcomes
+        for key, outcome in outcomes:
+            metrics = {"validation_accuracy": float(key) / 10} if isinstance(outcome, Outcome) else {}
+            self.entries[key] = Entry(key, SETTINGS, FINISHED if metrics else FAILED, metrics=metrics)
+        on_progress()
+
+
+@pytest.fixture
+def files(tmp_path: Path, make_prepared: Any) -> DataFiles:
+    """Return prepared pictures."""
+    sets = {"train": make_prepared(12, seed=1), "test": make_prepared(4, seed=2)}
+    for name, prepared in sets.items():
+        save_prepared(tmp_path / f"{name}.h5", prepared)
+    return DataFiles(tmp_path / "train.h5", tmp_path / "test.h5", sets["train"].sha256, sets["test"].sha256)
+
+
+def make_configurations(files: DataFiles, number: int) -> list[Configuration]:
+    """Return configurations with the keys "1", "2", ..., of which each has a higher learning rate."""
+    return [
+        Configuration(
+            replace(SETTINGS, train=replace(SETTINGS.train, learning_rate=i / 1000)), files, str(i), "context"
+        )
+        for i in range(1, number + 1)
+    ]
+
+
+def make_jobs(batches: list[list[Configuration]], **options: Any) -> SweepJobs:
+    """Return the jobs of a sweep in this folder."""
+    values: dict[str, Any] = {"runs": None, "on_progress": None, **options}
+    return SweepJobs(Path.cwd(), "a" * 32, SWEEP, ("train.learning_rate",), batches, **values)
+
+
+def test_jobs_are_pickled_without_what_is_open(files: DataFiles) -> None:
+    """A launcher sends them to other processes; there each opens the store itself."""
+    batches = [make_configurations(files, 3)]
+    shared = make_jobs(batches, runs=lambda: None, on_progress=lambda: None)  # neither can be pickled
+    copy = pickle.loads(pickle.dumps(shared))
+    assert isinstance(copy, SweepJobs)
+    assert (copy.runs, copy.on_progress) == (None, None)
+    assert (copy.root, copy.parent_id, copy.sweep, copy.swept) == (shared.root, "a" * 32, SWEEP, shared.swept)
+    assert copy.batches == batches
+    assert shared.on_progress is not None
+
+
+def test_a_job_trains_and_records_its_batch(files: DataFiles) -> None:
+    """And returns the best validation accuracy in it."""
+    configurations, runs, told = make_configurations(files, 5), Runs(), []
+    shared = make_jobs([configurations[:2], configurations[2:]], runs=runs, on_progress=lambda: told.append(1))
+    assert shared({"batch": 1}) == 0.5
+    assert [key for key, _ in runs.recorded] == ["3", "4", "5"]
+    assert {type(outcome) for _, outcome in runs.recorded} == {Outcome}
+    assert told == [1]
+    seconds = shared.seconds
+    assert seconds > 0
+    assert shared({"batch": 0}) == 0.2
+    assert shared.seconds > seconds
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (MemoryError(), "out of memory; try fewer configurations or folds at once"),
+        (EnvironmentProblem("no disk"), "no disk"),
+    ],
+)
+def test_a_batch_that_cannot_be_trained_fails_as_a_whole(
+    files: DataFiles, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    """Each configuration is recorded with the reason; there is no best one."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(jobs, "screen", fail)
+    runs = Runs()
+    shared = make_jobs([make_configurations(files, 2)], runs=runs, on_progress=lambda: None)
+    assert shared({"batch": 0}) is None
+    assert runs.recorded == [("1", reason), ("2", reason)]
+
+
+def test_configurations_with_the_same_pictures_share_batches(files: DataFiles) -> None:
+    """Each is in one batch, those of other pictures in another one."""
+    here = make_configurations(files, 3)
+    there = [replace(each, files=replace(files, test=files.train, test_sha256=files.train_sha256)) for each in here]
+    mixed = [each for pair in zip(here, there, strict=True) for each in pair]
+    assert pack_batches(mixed, folds=2, one_by_one=False) == [here, there]
+    assert pack_batches(mixed, folds=2, one_by_one=True) == [[each] for each in here + there]
+    assert pack_batches([], folds=2, one_by_one=False) == []
+
+
+def test_a_job_in_another_process_opens_the_store(files: DataFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the configurations of its batch."""
+    opened: list[Any] = []
+
+    def open_runs(connection: Any, batch: Any) -> Runs:
+        opened.append((connection, batch))
+        return runs
+
+    runs = Runs()
+    monkeypatch.setattr(jobs, "connect", lambda root, _: root)
+    monkeypatch.setattr(jobs, "ConfigurationRuns", open_runs)
+    (batch,) = pack_batches(make_configurations(files, 2), folds=2, one_by_one=False)
+    shared = make_jobs([batch], on_progress=lambda: None)
+    assert shared({"batch": np.int64(0)}) == 0.2
+    assert opened == [(shared.root, batch)]
