@@ -196,9 +196,9 @@ def _prepare_plainly(paths: list[Path]) -> None:
 
 def _prepare(paths: list[Path], decode: str, target: Path) -> None:
     """Decode and write a prepared set, as the stage does."""
+    from one_neuron.pictures.cache_limit import trim_rows
     from one_neuron.pictures.decode import decode_pictures
     from one_neuron.pictures.preprocessing import Preprocessing
-    from one_neuron.pictures.row_cache import trim_rows
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
     preprocessing = Preprocessing(NUM_PX, decode=decode)

@@ -8,7 +8,7 @@ from one_neuron.system.command import run_command
 def main() -> None:
     """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
     from one_neuron.layout import DRAWN_FOLDER, PREPARE_METRICS, TEST_FILE, TRAIN_FILE
-    from one_neuron.pictures.row_cache import trim_rows
+    from one_neuron.pictures.cache_limit import trim_rows
     from one_neuron.settings.params import load_settings
     from one_neuron.sources.load import load_source
     from one_neuron.sources.report import build_report, warn

@@ -201,7 +201,8 @@ def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
 def test_a_model_for_pictures_made_in_another_way_is_refused(root: Path, key: str, value: str) -> None:
     """Params.yaml was edited and nothing run since."""
     change: dict[str, Any] = {key: value}
-    save_model(root / "models/model.h5", replace(load_model(root / "models/model.h5"), **change))
+    model = load_model(root / "models/model.h5")
+    save_model(root / "models/model.h5", replace(model, preprocessing=replace(model.preprocessing, **change)))
     with pytest.raises(DataError, match=rf"made with {key} = {value}, '.*params\.yaml' says .*; run `dvc repro`"):
         read_result(root)
 

@@ -27,9 +27,9 @@ SLOWLY = """
 import runpy, sys, time
 from one_neuron.gradient_descent import blocks
 from one_neuron.storage import checkpoint
-checkpoints.EVERY_SECONDS = 0.0
-run = block_descent._Passes.run
-block_descent._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
+checkpoint.EVERY_SECONDS = 0.0
+run = blocks._Passes.run
+blocks._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
 runpy.run_path("pipeline/train.py", run_name="__main__")
 """
 

@@ -37,7 +37,7 @@ LAYERS = [
     "storage",
     "gradient_descent dvc_guard",
     "settings pictures system metrics neuron",
-    "drawn_pictures layout exact errors",
+    "drawn_pictures layout rows exact errors",
 ]
 # Files above 300 lines (paths as in dvc.yaml), each with the reason in one sentence.
 LONG: dict[str, str] = {}
@@ -75,6 +75,7 @@ MATHS = [
     *(PACKAGE / "exact").glob("*.py"),
     *(PACKAGE / "gradient_descent").glob("*.py"),
     PACKAGE / "neuron.py",
+    PACKAGE / "rows.py",
     PACKAGE / "metrics.py",
     PACKAGE / "system/machine.py",
 ]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,11 @@ from one_neuron.exact.compiled import COUNT_BITS, Integers, add_transposed_produ
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, TrainingState
 from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
+from one_neuron.rows import RowsOnDisk
 from one_neuron.system.machine import count_cores
 
 ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
 _BLOCK_BYTES = 9 * 2**19  # a few of them fit into the last cache, and above 4 MB NumPy asks for large pages
-
-
-@runtime_checkable
-class PixelReader(Protocol):
-    """Pixels that stay on disk, such as a `pixel_file.PixelFile`."""
-
-    def read_into(self, start: int, out: NDArray[np.uint8]) -> None:
-        """Fill `out` with the rows from `start` on."""
 
 
 def descend(
@@ -42,7 +35,7 @@ def descend(
     recorder: Recorder,
     checkpoint: Checkpoint | None,
 ) -> tuple[Parameters, float]:
-    """Train; return w and b, and the largest eigenvalue of X X^T + 1. X is an ndarray or a `PixelReader`."""
+    """Train; return w and b, and the largest eigenvalue of X X^T + 1. X is an ndarray or a `RowsOnDisk`."""
     m, n_x = X.shape
     if max(m, n_x) > ROWS_LIMIT:
         raise ValueError(f"X has shape {X.shape}; expected at most {ROWS_LIMIT:,} rows and columns")
@@ -89,7 +82,7 @@ class _Passes:
         m, n_x = X.shape
         self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
         self._starts = range(0, m, self._rows)
-        on_disk = isinstance(X, PixelReader)
+        on_disk = isinstance(X, RowsOnDisk)
         number = min(len(self._starts), count_cores())  # one reads while another computes
         self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
         self._pool = ThreadPoolExecutor(number)
@@ -144,7 +137,7 @@ class _Passes:
 
     def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
         """Return the rows, read from the disk where they are there."""
-        if not isinstance(self._X, PixelReader):
+        if not isinstance(self._X, RowsOnDisk):
             return np.ascontiguousarray(self._X[rows])
         pixels = space.pixels[: rows.stop - rows.start]
         self._X.read_into(rows.start, pixels)

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, one_line, quote_path
 from one_neuron.layout import hash_code
 from one_neuron.pictures import reader
+from one_neuron.pictures.cache_limit import cache_bound, rows_folder
 from one_neuron.pictures.preprocessing import Preprocessing
-from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache, cache_bound, rows_folder
+from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache
 from one_neuron.system.machine import count_cores
 from one_neuron.system.progress import pictures_bar
 
@@ -64,7 +65,7 @@ def decode_pictures(
     """Decode picture files on all cores, each content once, keeping the rows on disk for the next time.
 
     The result depends neither on the number of threads nor on what was decoded before. An end at any moment, by Ctrl-C
-    or a kill, leaves what was decoded. When all is done and written, `row_cache.trim_rows` lets go of it.
+    or a kill, leaves what was decoded. When all is done and written, `cache_limit.trim_rows` bounds the cache.
 
     Parameters
     ----------
@@ -88,7 +89,7 @@ def decode_pictures(
     EnvironmentProblem
         If the disk is full or cannot be written.
     SettingsError
-        As in `row_cache.cache_bound`.
+        As in `cache_limit.cache_bound`.
     """
     cache_bound()  # a wrong value is not found out after an hour
     cache = RowCache(rows_folder() / _name_rows(preprocessing), preprocessing.n_x)

@@ -19,9 +19,11 @@ from one_neuron.layout import WORK_FOLDER, find_repository
 from one_neuron.pictures.convert import flatten_pictures, resize_pixels
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE
+from one_neuron.rows import Pixels
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures
-from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, Pixels, StoredNames, memory_bound
+from one_neuron.storage.names import StoredNames
+from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, memory_bound
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.machine import count_cores
 
@@ -124,29 +126,6 @@ def _check_pair(train: PictureStream, test: PictureStream) -> None:
             )
 
 
-class ChosenRows:
-    """Some rows of pixels that stay on disk.
-
-    Parameters
-    ----------
-    pixels : Pixels of shape (m, n_x), uint8
-        All rows.
-    rows : ndarray of shape (k,), int
-        The numbers of those that are chosen.
-    """
-
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, pixels: Pixels, rows: NDArray[np.intp]) -> None:
-        self.shape = (len(rows), pixels.shape[1])
-        self._pixels, self._rows = pixels, rows
-
-    def __getitem__(self, key: slice) -> NDArray[np.uint8]:
-        """Return the rows X[i:j]."""
-        chosen: NDArray[np.uint8] = self._pixels[self._rows[key]]
-        return chosen
-
-
 def _make_set(
     stream: PictureStream, key: str, X: Pixels, data: DataSettings, rows: NDArray[np.intp] | None = None
 ) -> PreparedSet:
@@ -154,7 +133,7 @@ def _make_set(
     in_memory = isinstance(X, np.ndarray)
     names = _names(key, np.arange(len(stream.labels)) if rows is None else rows)
     if rows is not None:
-        X = X[rows] if in_memory else ChosenRows(X, rows)
+        X = X[rows] if isinstance(X, np.ndarray) else X.take(rows)
     return PreparedSet(
         X=X,
         Y=stream.labels if rows is None else stream.labels[rows],

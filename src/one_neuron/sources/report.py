@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import escape_control_characters
-from one_neuron.storage.pixel_file import Pixels, row_blocks
+from one_neuron.rows import Pixels
+from one_neuron.storage.pixel_file import row_blocks
 from one_neuron.storage.prepared_set import PreparedSet
 
 _DIGEST_BYTES = 32  # SHA-256

@@ -8,12 +8,14 @@ import json
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.rows import RowsOnDisk
 
 FORMAT_VERSION = 3
 REMEDY = "run `dvc repro` to make it again"
@@ -38,19 +40,7 @@ class Header:
     sha256: str
 
 
-class Shaped(Protocol):
-    """What has the type and the shape of an array."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Type of the elements."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Length in each dimension."""
-
-
-def new_digest(kind: str, fields: Mapping[str, Any], *arrays: Shaped) -> "hashlib._Hash":
+def new_digest(kind: str, fields: Mapping[str, Any], *arrays: NDArray[Any] | RowsOnDisk) -> "hashlib._Hash":
     """Return a SHA-256 that has taken in all that is said of a content but its bytes; these come next.
 
     Parameters
@@ -59,7 +49,7 @@ def new_digest(kind: str, fields: Mapping[str, Any], *arrays: Shaped) -> "hashli
         "prepared" or "model".
     fields : mapping
         Small values, as JSON takes them.
-    *arrays : Shaped
+    *arrays : ndarray or RowsOnDisk
         Their types and shapes count, so that the bytes of one cannot be taken for those of the next.
     """
     shapes = [[array.dtype.name, list(array.shape)] for array in arrays]

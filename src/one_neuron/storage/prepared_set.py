@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.rows import Pixels
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
 from one_neuron.storage.header import (
     REMEDY,
@@ -25,15 +26,8 @@ from one_neuron.storage.header import (
     read_json_attribute,
     write_header,
 )
-from one_neuron.storage.pixel_file import (
-    PixelFile,
-    Pixels,
-    StoredNames,
-    memory_bound,
-    names_as_bytes,
-    row_blocks,
-    store_names,
-)
+from one_neuron.storage.names import StoredNames, names_as_bytes, store_names
+from one_neuron.storage.pixel_file import PixelFile, memory_bound, row_blocks
 from one_neuron.system.files import atomic_write
 
 
@@ -43,9 +37,9 @@ class PreparedSet:
 
     Parameters
     ----------
-    X : Pixels of shape (m, n_x), uint8
-        One picture per row, n_x = preprocessing.n_x pixel values in [0, 255] (row, column, channel): an ndarray, or
-        what gives blocks of rows, as a `PixelFile` does. Not to be changed afterwards.
+    X : ndarray or RowsOnDisk of shape (m, n_x), uint8
+        One picture per row, n_x = preprocessing.n_x pixel values in [0, 255] (row, column, channel). Not to be changed
+        afterwards.
     Y : ndarray of shape (m,), uint8
         Labels in {0, 1}.
     names : sequence of m str

@@ -13,6 +13,7 @@ from one_neuron.gradient_descent import blocks
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.gradient_descent.recorder import TrainingState
+from one_neuron.rows import RowsOnDisk
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +33,14 @@ def bits(result: TrainingResult) -> bytes:
     return result.parameters.w.tobytes() + np.float64(result.parameters.b).tobytes() + result.costs.tobytes()
 
 
-class OnDisk:
-    """What training uses of a file of pixels."""
+class OnDisk(RowsOnDisk):
+    """A file of pixels that may become unreadable."""
 
     def __init__(self, X: NDArray[np.uint8], fail_at: int = 10**9) -> None:
-        self.X, self.shape, self.dtype, self.reads, self.fail_at = X, X.shape, X.dtype, 0, fail_at
+        super().__init__((len(X), X.shape[1]))
+        self.X, self.reads, self.fail_at = X, 0, fail_at
 
-    def read_into(self, start: int, out: NDArray[np.uint8]) -> None:
-        """Fill `out` with the rows from `start`."""
+    def _read_rows(self, start: int, out: NDArray[np.uint8]) -> None:
         self.reads += 1
         if self.reads >= self.fail_at:
             raise OSError("the disk is gone")

@@ -1,4 +1,4 @@
-"""Rows on disk: found by content, whole after a kill, checked at each reading, and swept up in the end."""
+"""Rows on disk: found by content, whole after a kill, and checked at each reading."""
 
 import errno
 import fcntl
@@ -6,8 +6,6 @@ import hashlib
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -16,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
+from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.pictures import row_cache
-from one_neuron.pictures.row_cache import CachedRows, RowCache, cache_bound, rows_folder, trim_rows
+from one_neuron.pictures.row_cache import CachedRows, RowCache
 
 N_X = 12
 LENGTH = 32 + N_X + 4
@@ -57,15 +55,6 @@ def only(folder: Path, pattern: str) -> Path:
     return path
 
 
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder with the rows of all settings in an empty project."""
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.delenv("ONE_NEURON_CACHE_MB", raising=False)
-    monkeypatch.setattr(row_cache, "_OPEN", type(row_cache._OPEN)())  # caches of other tests
-    return tmp_path / ".one-neuron" / "rows"
-
-
 # --- what is added is found ----------------------------------------------------------
 
 
@@ -83,7 +72,7 @@ def test_rows_are_found_at_once_and_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_recent: int
 ) -> None:
     """Whether the keys are sorted in by then or not; nothing is found that was not added."""
-    monkeypatch.setattr(row_cache, "_MOST_RECENT", most_recent)
+    monkeypatch.setattr(row_cache, "_MAX_RECENT", most_recent)
     with_ours = fill(tmp_path, range(20))
     assert found_in(with_ours, range(30)) == list(range(20))
     assert found_in(RowCache(tmp_path, N_X), range(30)) == list(range(20))
@@ -224,7 +213,7 @@ def test_rows_are_taken_as_from_an_array(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows[0:2], expected[:2])
     with pytest.raises(IndexError):
         rows[4]
-    with pytest.raises(TypeError, match="4 rows stay on disk"):
+    with pytest.raises(TypeError, match="stay on disk"):
         np.asarray(rows)
 
 
@@ -236,106 +225,23 @@ def test_what_is_closed_is_not_read(tmp_path: Path) -> None:
         cache.find(key_of(0))
 
 
-# --- sweeping up ---------------------------------------------------------------------
-
-
-def make_three(root: Path) -> list[Path]:
-    """Return the folders of three settings, 96 KB each, the one used last at the end."""
-    folders = [root / name for name in "cab"]
-    for folder in folders:
-        fill(folder, range(0)).close()
-        (folder / "some.rows").write_bytes(bytes(96 * 1024))
-    for age, folder in enumerate(reversed(folders)):
-        os.utime(folder / "in-use", (1e9 - age, 1e9 - age))
-    return folders
-
-
-def left(folders: list[Path]) -> list[bool]:
-    """Say which folders are still there."""
-    return [folder.exists() for folder in folders]
-
-
-@pytest.mark.parametrize(("kilobytes", "stays"), [(288, 3), (287, 2), (200, 2), (100, 1), (90, 0), (0, 0)])
-def test_what_was_not_used_the_longest_goes_first(
-    root: Path, monkeypatch: pytest.MonkeyPatch, kilobytes: int, stays: int
+def test_a_folder_that_is_removed_while_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Until the rest fits; the last one goes, too, when it alone is larger."""
-    folders = make_three(root)
-    monkeypatch.setattr(row_cache, "cache_bound", lambda: kilobytes * 1024)
-    trim_rows()
-    assert left(folders) == [False] * (3 - stays) + [True] * stays
-
-
-def test_using_rows_makes_them_the_last_to_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading is use."""
-    folders = make_three(root)
-    RowCache(folders[0], N_X).close()
-    monkeypatch.setattr(row_cache, "cache_bound", lambda: 100 * 1024)
-    trim_rows()
-    assert left(folders) == [True, False, False]
-
-
-def test_two_gigabytes_stay_where_nothing_else_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable counts megabytes of 2**20 bytes."""
-    assert cache_bound() == 2000 * 2**20
-    monkeypatch.setenv("ONE_NEURON_CACHE_MB", " 7 ")
-    assert cache_bound() == 7 * 2**20
-    monkeypatch.setenv("ONE_NEURON_CACHE_MB", "")
-    assert cache_bound() == 2000 * 2**20
-
-
-@pytest.mark.parametrize("text", ["-1", "1.5", "much", "²"])
-def test_a_wrong_bound_is_named(root: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """With what is expected."""
-    monkeypatch.setenv("ONE_NEURON_CACHE_MB", text)
-    with pytest.raises(SettingsError, match=f"ONE_NEURON_CACHE_MB = '{text}'; expected a whole number"):
-        trim_rows()
-
-
-def test_rows_in_use_by_another_process_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it has ended, however it ended; our own do not count, and can be read on."""
-    monkeypatch.setenv("ONE_NEURON_CACHE_MB", "0")
-    theirs = root / "theirs"
-    program = (
-        "import sys, time; from pathlib import Path; from one_neuron.pictures.row_cache import RowCache\n"
-        "cache = RowCache(Path(sys.argv[1]), 12); print('open', flush=True); time.sleep(60)"
-    )
-    with subprocess.Popen([sys.executable, "-c", program, str(theirs)], stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == b"open\n"
-            (theirs / "some.rows").write_bytes(b"content")
-            ours = fill(root / "ours", range(3))
-            trim_rows()
-            assert left([theirs, root / "ours"]) == [True, False]
-            assert found_in(ours, range(4)) == [0, 1, 2]
-        finally:
-            process.kill()
-    trim_rows()
-    assert left([theirs]) == [False]
-
-
-def test_nothing_to_sweep_up_is_no_problem(root: Path) -> None:
-    """No rows were ever kept."""
-    trim_rows()
-    assert rows_folder() == root
-
-
-def test_a_folder_that_is_removed_while_it_is_opened_is_made_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening the lock and having it, another process swept up."""
     flock = fcntl.flock
     swept: list[int] = []
 
     def sweep_first(descriptor: int, operation: int) -> None:
         if not swept:
-            shutil.rmtree(root / "x")
+            shutil.rmtree(tmp_path / "x")
             swept.append(operation)
         flock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", sweep_first)
-    fill(root / "x", range(2)).close()
+    fill(tmp_path / "x", range(2)).close()
     assert swept == [fcntl.LOCK_SH]
-    assert found_in(RowCache(root / "x", N_X), range(3)) == [0, 1]
+    assert found_in(RowCache(tmp_path / "x", N_X), range(3)) == [0, 1]
 
 
 # --- size ----------------------------------------------------------------------------

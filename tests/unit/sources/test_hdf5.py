@@ -28,10 +28,10 @@ from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.layout import SOURCE_ROOT
 from one_neuron.pictures import convert
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.rows import RowsOnDisk
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5, hdf5_worker
 from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
-from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from tests.values import DATA
 
@@ -323,7 +323,7 @@ def test_what_does_not_fit_into_memory_stays_on_disk(
     assert not (in_folder / ".one-neuron").exists()
     monkeypatch.setattr("one_neuron.sources.hdf5.memory_bound", lambda: 0)
     sets = load(path, keys)
-    assert all(isinstance(one.X, PixelFile | hdf5.ChosenRows) for one in sets)
+    assert all(isinstance(one.X, RowsOnDisk) for one in sets)
     assert list((in_folder / ".one-neuron").iterdir()) == []
     assert [one.sha256 for one in sets] == expected
     save_prepared(in_folder / "set.h5", sets[0])

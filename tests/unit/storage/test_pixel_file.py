@@ -1,9 +1,7 @@
 """Pixels that stay on disk give what an ndarray would give, in bounded memory, from any thread."""
 
-import copy
 import hashlib
 import os
-import pickle
 import random
 import subprocess
 import sys
@@ -16,32 +14,29 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from one_neuron import neuron, plots
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.neuron import Parameters
+from one_neuron.rows import RowsOnDisk
 from one_neuron.storage import pixel_file
-from one_neuron.storage.pixel_file import PixelFile, StoredNames, memory_bound, names_as_bytes, row_blocks, store_names
+from one_neuron.storage.names import StoredNames
+from one_neuron.storage.pixel_file import PixelFile, memory_bound, row_blocks
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 
 MakePrepared = Callable[..., PreparedSet]
 M, N_X, OFFSET = 7, 5, 3
-ODD_NAMES = ("a b.png", "new\nline.png", "Käthe 猫.png", "no-utf8-\udcff\udc80.png", "", "in\0side", "x" * 500)
 
 
-class Rows:
-    """Rows that are made where they are asked for; they count the bytes of the largest block."""
-
-    dtype = np.dtype(np.uint8)
+class Rows(RowsOnDisk):
+    """Rows that are computed where they are used; they record the bytes of the largest block."""
 
     def __init__(self, m: int, n_x: int) -> None:
-        self.shape = (m, n_x)
+        super().__init__((m, n_x))
         self.largest = 0
 
-    def __getitem__(self, key: slice) -> NDArray[np.uint8]:
+    def __getitem__(self, key: Any) -> NDArray[np.uint8]:
         rows = np.arange(key.start, key.stop)[:, np.newaxis]
         block = ((rows * 7 + np.arange(self.shape[1])) % 251).astype(np.uint8)
         self.largest = max(self.largest, block.nbytes)
@@ -71,116 +66,6 @@ def on_disk(tmp_path: Path, make_prepared: MakePrepared, monkeypatch: pytest.Mon
 def open_files() -> int:
     """Return how many files this process holds open."""
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def test_it_looks_like_an_array(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """Shape, type and sizes."""
-    on_disk, X = both
-    for name in ("shape", "dtype", "ndim", "size", "nbytes"):
-        assert getattr(on_disk, name) == getattr(X, name)
-    assert len(on_disk) == len(X)
-    rows: Any = on_disk
-    assert [row.tolist() for row in rows] == X.tolist()
-    assert str(M) in repr(on_disk)
-
-
-BORDER = st.none() | st.integers(-2 * M, 2 * M)
-SLICES = st.builds(slice, BORDER, BORDER)
-NUMBERS = st.integers(-M - 1, M)
-KEYS = (
-    SLICES
-    | NUMBERS
-    | st.builds(np.int8, NUMBERS)
-    | st.lists(NUMBERS, max_size=6)
-    | st.lists(NUMBERS, max_size=6).map(lambda rows: np.array(rows, dtype=np.int8))
-    | st.lists(st.integers(0, M), max_size=6).map(lambda rows: np.array(rows, dtype=np.uint64))
-    | st.tuples(SLICES, SLICES)
-)
-
-
-@given(key=KEYS)
-def test_indexing_gives_what_numpy_gives(key: Any, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """Rows, blocks, chosen rows and columns; the same values, shape and type, or the same refusal."""
-    on_disk, X = both
-    try:
-        expected = X[key]
-    except IndexError:
-        with pytest.raises(IndexError, match="does not exist"):
-            on_disk[key]
-    else:
-        found = on_disk[key]
-        assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
-        assert found.flags.c_contiguous
-        assert found.flags.writeable
-        assert (found == expected).all()
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        True,
-        None,
-        ...,
-        1.0,
-        "X",
-        [True] * M,
-        np.ones(M, dtype=bool),
-        [0.5],
-        [[0, 1]],
-        (0, 0),
-        (slice(None), 0),
-        (slice(None),),
-        (slice(None),) * 3,
-        slice(None, None, 2),
-        slice(None, None, -1),
-        (slice(None), slice(None, None, 2)),
-    ],
-    ids=repr,
-)
-def test_other_keys_are_refused(key: Any, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """With a hint at what can be asked for."""
-    with pytest.raises(TypeError, match=r"take X\["):
-        both[0][key]
-
-
-def test_read_into_fills_a_buffer(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """Any run of rows, also none, and a part of a larger buffer."""
-    on_disk, X = both
-    buffer = np.zeros((M + 1, N_X), dtype=np.uint8)
-    for start in range(M + 1):
-        for count in range(M - start + 1):
-            buffer[:] = 0
-            on_disk.read_into(start, buffer[:count])
-            assert (buffer[:count] == X[start : start + count]).all()
-            assert not buffer[count:].any()
-
-
-@pytest.mark.parametrize(
-    "out",
-    [
-        np.zeros((2, N_X), dtype=np.int8),
-        np.zeros((2, N_X + 1), dtype=np.uint8),
-        np.zeros(N_X, dtype=np.uint8),
-        np.zeros((2, N_X), dtype=np.uint8, order="F"),
-        np.zeros((4, N_X), dtype=np.uint8)[::2],
-        np.frombuffer(bytes(2 * N_X), dtype=np.uint8).reshape(2, N_X),
-    ],
-    ids=["type", "columns", "flat", "order", "stride", "read-only"],
-)
-def test_a_buffer_that_does_not_fit_is_refused(
-    out: NDArray[np.uint8], both: tuple[PixelFile, NDArray[np.uint8]]
-) -> None:
-    """Nothing is written to it."""
-    with pytest.raises(ValueError, match=r"expected \(k, 5\) uint8, C-contiguous and writable"):
-        both[0].read_into(0, out)
-    assert not out.any()
-
-
-@pytest.mark.parametrize("start", [-1, M - 1, M + 1, 2**62])
-def test_rows_that_do_not_exist_are_refused(start: int, both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """Above all not read from what lies before and behind the pixels."""
-    with pytest.raises(IndexError, match=f"there are {M}"):
-        both[0].read_into(start, np.zeros((2, N_X), dtype=np.uint8))
 
 
 def test_short_reads_are_completed(both: tuple[PixelFile, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,41 +143,6 @@ def test_the_file_is_closed(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
         on_disk[0]
 
 
-def test_it_never_becomes_one_array_unasked(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """Nor a copy that would close the file of the first."""
-    with pytest.raises(TypeError, match="stay on disk"):
-        np.asarray(both[0])
-    for function in (copy.copy, copy.deepcopy, pickle.dumps):
-        with pytest.raises(TypeError, match="neither copied nor pickled"):
-            function(both[0])
-
-
-def test_names_are_a_sequence() -> None:
-    """Of text, made where it is asked for."""
-    names = StoredNames(store_names(ODD_NAMES))
-    assert len(names) == len(ODD_NAMES)
-    assert tuple(names) == ODD_NAMES
-    assert tuple(reversed(names)) == ODD_NAMES[::-1]
-    assert [names[i] for i in range(-len(ODD_NAMES), len(ODD_NAMES))] == list(ODD_NAMES * 2)
-    assert all(type(name) is str for name in names)
-    for key in (slice(None), slice(1, 3), slice(None, None, -2), slice(9, 20)):
-        assert names[key] == tuple(ODD_NAMES[key])
-    assert ODD_NAMES[2] in names
-    assert names.index(ODD_NAMES[3]) == 3
-    with pytest.raises(IndexError):
-        names[len(ODD_NAMES)]
-    assert b"".join(names_as_bytes(names)) == b"".join(names_as_bytes(ODD_NAMES))
-
-
-def test_many_names_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the length of a part."""
-    monkeypatch.setattr(pixel_file, "NAMES_AT_A_TIME", 2)
-    assert tuple(StoredNames(store_names(ODD_NAMES))) == ODD_NAMES
-    in_parts = b"".join(names_as_bytes(ODD_NAMES))
-    monkeypatch.undo()
-    assert b"".join(names_as_bytes(ODD_NAMES)) == in_parts
-
-
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 7])
 def test_blocks_are_all_rows_in_their_order(m: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """In any memory layout, with a last block that is smaller or not."""
@@ -308,7 +158,7 @@ def test_a_block_that_does_not_fit_is_refused(make_prepared: MakePrepared, tmp_p
     """A source that gives other rows than it promised makes no file."""
 
     class Fewer(Rows):
-        def __getitem__(self, key: slice) -> NDArray[np.uint8]:
+        def __getitem__(self, key: Any) -> NDArray[np.uint8]:
             return super().__getitem__(key)[1:]
 
     with pytest.raises(DataError, match=r"X\[0:6\] has shape \(5, 12\) and type uint8; expected \(6, 12\) uint8"):
