@@ -74,7 +74,7 @@ def compute_z(X: NDArray[Any], parameters: Parameters) -> Array:
     ValueError
         If X does not have one column for each weight.
     """
-    w, b = parameters.w, parameters.b
+    X, w, b = _to_array(X), parameters.w, parameters.b
     if X.ndim != 2 or X.shape[1] != len(w):
         raise ValueError(f"X has shape {X.shape}; expected (m, {len(w)}) to fit w")
     if X.dtype == np.uint8:
@@ -118,6 +118,7 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
     ValueError
         If the shapes do not fit: (m, 1) labels would broadcast to m * m losses.
     """
+    z, Y = np.asarray(z), np.asarray(Y)
     if z.shape[-1:] != Y.shape or z.ndim > 2:
         raise ValueError(f"z has shape {z.shape} and Y has shape {Y.shape}; expected the same")
     # log(1 + e^z) = max(z, 0) + log(1 + e^-|z|), so that exp never overflows. With y in {0, 1}, max(z, 0) - y z is
@@ -168,6 +169,7 @@ def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
     ValueError
         If the shapes do not fit each other.
     """
+    X, Y, z = _to_array(X), np.asarray(Y), np.asarray(z)
     if not z.shape == Y.shape == (len(X),):
         raise ValueError(f"X has {len(X)} rows, z has shape {z.shape}, Y has shape {Y.shape}; expected ({len(X)},)")
     dz = sigmoid(z) - Y
@@ -210,3 +212,8 @@ def predict(X: NDArray[Any], parameters: Parameters, *, threshold: float = 0.5) 
     ndarray of shape (m,), uint8, values in {0, 1}
     """
     return (predict_probability(X, parameters) > threshold).astype(np.uint8)
+
+
+def _to_array(X: Any) -> NDArray[Any]:
+    """Return lists as float64 features, as `optimize` takes them; arrays stay as they are."""
+    return X if hasattr(X, "dtype") else np.asarray(X, dtype=np.float64)

@@ -347,10 +347,11 @@ def test_nothing_that_is_read_can_run_code(path: Path) -> None:
             "exec",
             "compile",
             "__import__",
-            "importlib.import_module",
             "os.system",
             "yaml.load",
         )
+        # The public API imports the modules of its own table.
+        assert name != "importlib.import_module" or path == PACKAGE / "__init__.py"
         assert not name.endswith("instantiate")
         if name in ("np.load", "numpy.load"):
             assert keywords.get("allow_pickle") == "False"

@@ -108,7 +108,7 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
     >>> X = np.array([[255, 0], [0, 255]], dtype=np.uint8)
     >>> result = optimize_many(X, [0, 1], learning_rates=[0.01, 0.1], num_iterations=100)
     >>> result.iterations.tolist(), result.train_costs[-1].round(6).tolist()
-    ([0, 100], [0.486009, 0.126928])
+    ([0, 100], [0.582456, 0.199967])
     """
     num_iterations = arguments.read_count("num_iterations", num_iterations)
     recorded = _list_iterations(num_iterations, arguments.read_count("record_every", record_every), list(also_at))

@@ -138,7 +138,7 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     >>> X = np.array([[255, 0], [0, 255]], dtype=np.uint8)  # two pictures of two pixels
     >>> result = optimize(X, [0, 1], learning_rate=0.1, num_iterations=100)
     >>> result.costs.round(6).tolist(), result.parameters.w.round(3).tolist(), result.form
-    ([0.693147, 0.126928], [-1.999, 1.999], 'gram')
+    ([0.693147, 0.199967], [-1.508, 1.508], 'gram')
     """
     X = arguments.read_features(X)
     labels = arguments.read_labels(Y, X.shape[0])

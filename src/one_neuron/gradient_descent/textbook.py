@@ -70,7 +70,7 @@ def descend(
     >>> X, Y = np.array([[3.0, 1.0], [1.0, 3.0], [2.0, 0.0], [0.0, 2.0]]), np.array([1, 0, 1, 0])
     >>> parameters, iterations, costs = descend(X, Y, learning_rate=0.5, num_iterations=200)
     >>> iterations, [f"{cost:.4f}" for cost in costs]
-    ([0, 100, 200], ['0.6931', '0.0098', '0.0049'])
+    ([0, 100, 200], ['0.6931', '0.0101', '0.0050'])
     """
     parameters = initialize_with_zeros(X.shape[1])
     iterations: list[int] = []
