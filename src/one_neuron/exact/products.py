@@ -195,7 +195,7 @@ def cross_products(X: Any, other: Any) -> Array:
     Parameters
     ----------
     X, other : uint8 pixels of shape (m, n_x) and (k, n_x)
-        ndarrays or a `pixel_file.PixelFile`. X is read _CROSS_ROWS rows at a time. k n_x is below 2**37.
+        ndarrays or a `rows.RowsOnDisk`. X is read _CROSS_ROWS rows at a time. k n_x is below 2**37.
 
     Returns
     -------

@@ -17,7 +17,7 @@ def read_features(X: Any, name: str = "X") -> Any:
 
     Parameters
     ----------
-    X : array_like of shape (m, n_x), or a `pixel_file.PixelFile`
+    X : array_like of shape (m, n_x), or a `rows.RowsOnDisk`
     name : str
         Of the argument, for messages.
 

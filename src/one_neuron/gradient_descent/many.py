@@ -74,7 +74,7 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
 
     Parameters
     ----------
-    X : ndarray of shape (m, n_x), uint8 pixels (p stands for p / 255); or a `pixel_file.PixelFile`
+    X : ndarray of shape (m, n_x), uint8 pixels (p stands for p / 255); or a `rows.RowsOnDisk`
     Y : array_like of shape (m,), values in {0, 1}
     learning_rates : array of shape (c,), from 1e-100 to 1e100
     num_iterations : int

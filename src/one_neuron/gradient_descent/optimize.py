@@ -70,7 +70,7 @@ def choose_form(X: Any, *, rows_per_feature: float = 1 / 3) -> str:
 
     Parameters
     ----------
-    X : ndarray of shape (m, n_x), or a `pixel_file.PixelFile`
+    X : ndarray of shape (m, n_x), or a `rows.RowsOnDisk`
     rows_per_feature : float
         Up to rows_per_feature * n_x rows are few, and always up to _GRAM_ALWAYS, but never more than GRAM_LIMIT. At a
         third of n_x an iteration takes the same time in both forms (measured for n_x = 3,072 and 12,288).
@@ -95,7 +95,7 @@ def optimize(  # noqa: PLR0913 - the options are keywords
 ) -> TrainingResult:
     """Train the neuron by batch gradient descent on the cross-entropy cost, starting at zero.
 
-    Only a uint8 ndarray (or a `pixel_file.PixelFile`) holds pixels, where p stands for p / 255. Lists and arrays of any
+    Only a uint8 ndarray (or a `rows.RowsOnDisk`) holds pixels, where p stands for p / 255. Lists and arrays of any
     other type hold features: they are converted to float64 and used as they are.
 
     Parameters
