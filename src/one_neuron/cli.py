@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        By default those of the process.
+        By default the arguments of the process.
 
     Returns
     -------
@@ -41,53 +41,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    """Describe commands and options."""
+    """Return the parser of all commands."""
     parser = argparse.ArgumentParser(
-        prog="one-neuron", description="Is there a cat in this picture?", allow_abbrev=False
+        prog="one-neuron",
+        description="Is there a cat in this picture? Logistic regression as one neuron.",
+        allow_abbrev=False,
     )
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser("predict", help="say what is in pictures", allow_abbrev=False)
-    predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture, or a folder of pictures")
+    predict = commands.add_parser(
+        "predict", help="print the class of each picture and its probability", allow_abbrev=False
+    )
+    predict.add_argument(
+        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture file, or a folder of pictures"
+    )
     predict.add_argument(
         "--model",
         type=Path,
         default=MODEL_FILE,
-        help="a trained model (default: %(default)s, in the root of the project)",
+        help="a trained model (default: %(default)s in the current folder)",
     )
-    predict.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    predict.add_argument("--json", action="store_true", help="print one JSON object per line")
     predict.set_defaults(run=run_predict)
 
-    promote = commands.add_parser("promote", help="write the parameters of a run into params.yaml", allow_abbrev=False)
-    candidate = promote.add_mutually_exclusive_group()
-    candidate.add_argument("--sweep", metavar="ID", help="take the best run of this sweep (default: of the last sweep)")
-    candidate.add_argument("--run", metavar="ID", dest="run_id", help="take this run")
-    promote.add_argument("--force", action="store_true", help="also over uncommitted changes, also a run that diverged")
+    promote = commands.add_parser(
+        "promote", help="write the parameters of an MLflow run into params.yaml", allow_abbrev=False
+    )
+    chosen = promote.add_mutually_exclusive_group()
+    chosen.add_argument("--sweep", metavar="ID", help="the best run of this sweep (default: the last one)")
+    chosen.add_argument("--run", metavar="ID", dest="run_id", help="this run, whichever sweep it belongs to")
+    promote.add_argument(
+        "--force", action="store_true", help="overwrite uncommitted changes, and accept a run that diverged"
+    )
     promote.set_defaults(run=run_promote)
 
     report = commands.add_parser("report", help="print the result of the last `dvc repro`")
     report.set_defaults(run=run_report)
 
-    settings = commands.add_parser("settings", help="check params.yaml and overrides, and print the outcome")
-    settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for instance train.learning_rate=0.01")
+    settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")
+    settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example train.learning_rate=0.01")
     settings.set_defaults(run=run_settings)
 
-    ui = commands.add_parser("ui", help="open the MLflow UI on 127.0.0.1")
-    ui.add_argument("--port", type=_port, default=5000, help="default: %(default)s")
+    ui = commands.add_parser("ui", help="start the MLflow UI on 127.0.0.1")
+    ui.add_argument("--port", type=_port, default=5000, help="the port (default: %(default)s)")
     ui.set_defaults(run=run_ui)
     return parser
 
 
 def _port(text: str) -> int:
-    """Return the number of a port; argparse names a wrong one."""
+    """Return a port number; argparse reports a wrong one."""
     if not (text.isdecimal() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is no port; expected a whole number from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a whole number from 1 to 65535")
     return int(text)
 
 
 def run_predict(options: argparse.Namespace) -> int:
-    """Print file, class and probability of each picture; go on after a bad one and say so in the exit code."""
+    """Print file, class and probability of each picture; an unreadable one is reported and sets the exit code."""
     import numpy as np
 
     from one_neuron.neuron import predict_probability
@@ -102,7 +112,7 @@ def run_predict(options: argparse.Namespace) -> int:
         try:
             paths, problems = list_pictures(named) if named.is_dir() else ([named], [])
         except OSError as error:
-            reason = f"cannot be read ({error.strerror}); allow it, or name another"
+            reason = f"cannot be read ({error.strerror}); allow reading, or name another folder"
             paths, problems = [], [DataError(f"{quote_path(named)} {reason}")]
         for problem in problems:
             code = report_error(problem)
@@ -119,7 +129,7 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 def _print_prediction(path: Path, predicted: str, probability: float, *, positive: str, as_json: bool) -> None:
-    """Print one line for one picture."""
+    """Print the line of one picture."""
     if as_json:
         file = os.fsencode(path).decode("utf-8", "backslashreplace")
         print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
@@ -128,30 +138,30 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
 
 
 def run_promote(options: argparse.Namespace) -> None:
-    """Write the parameters of a run into params.yaml, and print what changed and what to do next."""
+    """Write the parameters of a run into params.yaml; print the difference and the next step."""
     from one_neuron.tracking.find_run import find_run
     from one_neuron.tracking.promote import promote
 
-    candidate = find_run(find_root(), sweep=options.sweep, run=options.run_id)
-    if candidate.diverged and not options.force:
-        raise SettingsError(f"run {candidate.run_id} diverged; choose another one, or take it all the same: --force")
-    name = f"run {candidate.run_id}" + (f" of sweep {candidate.sweep_id}" if candidate.sweep_id else "")
-    difference = promote(PARAMS_FILE, candidate.params, force=options.force)
+    found = find_run(find_root(), sweep=options.sweep, run=options.run_id)
+    if found.diverged and not options.force:
+        raise SettingsError(f"run {found.run_id} diverged; choose another one, or accept it with --force")
+    name = f"run {found.run_id}" + (f" of sweep {found.sweep_id}" if found.sweep_id else "")
+    difference = promote(PARAMS_FILE, found.params, force=options.force)
     if not difference:
-        print(f"'{PARAMS_FILE}' holds the values of {name} already.")
+        print(f"'{PARAMS_FILE}' already has the values of {name}.")
         return
-    promise = f"; the model's SHA-256 will be {candidate.model_sha256}" if candidate.model_sha256 else ""
-    print(f"{difference}Promoted {name}: now run `dvc repro`{promise}.")
+    expected = f"; the model's SHA-256 will be {found.model_sha256}" if found.model_sha256 else ""
+    print(f"{difference}Promoted {name}: now run `dvc repro`{expected}.")
 
 
 def run_settings(options: argparse.Namespace) -> None:
-    """Print the composed settings as they would be used."""
+    """Check params.yaml and overrides, and the data that they name, and print all values."""
     from one_neuron.dvc_guard import check_data_path, repair_rwlock
     from one_neuron.settings.params import flatten_settings, load_settings
     from one_neuron.storage.pixel_file import memory_bound
     from one_neuron.sweep.compose import compose_settings
 
-    memory_bound()  # `make repro` asks for the settings first, before DVC puts any output away
+    memory_bound()  # `make repro` runs this command first: DVC would delete outputs before a stage finds the mistake
     settings = compose_settings(options.overrides) if options.overrides else load_settings()
     check_data_path(settings.data)
     repair_rwlock(Path.cwd())
@@ -164,7 +174,7 @@ def run_settings(options: argparse.Namespace) -> None:
 
 
 def run_ui(options: argparse.Namespace) -> None:
-    """Become the MLflow server, on this machine alone and with the store that the stage `track` uses."""
+    """Replace this process by an MLflow server on 127.0.0.1, with the store that the stage `track` uses."""
     from one_neuron.tracking.store import NO_TELEMETRY, ensure_store
 
     store = ensure_store(find_root())
@@ -175,10 +185,10 @@ def run_ui(options: argparse.Namespace) -> None:
         socket.create_server(("127.0.0.1", options.port)).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"port {options.port} cannot be used ({one_line(error)}); try another: make ui PORT=5001"
+            f"port {options.port} cannot be used ({one_line(error)}); try another one: make ui PORT=5001"
         ) from error
-    print(f"Open http://127.0.0.1:{options.port} in a browser; end it with Ctrl-C.", flush=True)
-    # Its background jobs serve GenAI evaluations; without them one process does instead of ten.
+    print(f"Open http://127.0.0.1:{options.port} in a browser; stop the server with Ctrl-C.", flush=True)
+    # The background jobs are for GenAI evaluations; without them the server is one process instead of ten.
     os.environ.update(NO_TELEMETRY, PYTHONWARNINGS="ignore", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
     if store.artifact_location:

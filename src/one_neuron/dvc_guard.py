@@ -1,4 +1,7 @@
-"""What DVC would trip over: a list that a kill broke, and in the user's folder a FIFO, where it waits for ever."""
+"""Checks before DVC runs: a lock file emptied by a kill, and entries in data.path that DVC cannot hash.
+
+Without the checks DVC would refuse every later command, or block for ever on a FIFO.
+"""
 
 import fcntl
 import json
@@ -9,15 +12,14 @@ from pathlib import Path
 from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.settings.params import DataSettings
 
-# What the stages and the tools write: a dependency cannot lie there.
-_COPY = "copy what is in it"
-_OURS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
+# The stages and tools write there, so a dependency cannot lie there.
+_RESERVED_FOLDERS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
 
 
 def check_data_path(data: DataSettings) -> None:
-    """Check that DVC can read all that lies at `data.path`. The current folder is the root of the project.
+    """Check that DVC can hash everything at `data.path`. The current folder must be the root of the project.
 
-    Whatever `data.source` says: the stage `prepare` depends on the path in any case.
+    The check is needed for every `data.source`, because the stage `prepare` always depends on the path.
 
     Parameters
     ----------
@@ -26,17 +28,20 @@ def check_data_path(data: DataSettings) -> None:
     Raises
     ------
     SettingsError
-        If the path holds the project, or lies where the stages write.
+        If the path is a URL, contains the project, or lies where the stages write.
     DataError
-        If it does not exist, or holds something that is neither a file nor a folder, or a name that is not UTF-8.
+        If the path does not exist, or holds an unreadable entry, one that is neither a file nor a folder, a link to a
+        folder, or a name that is not UTF-8.
     """
     if "://" in data.path:
-        raise SettingsError(f"data.path is {data.path!r}; fetch it first: dvc import-url {data.path} pictures/NAME")
+        raise SettingsError(f"data.path is {data.path!r}; download it first: dvc import-url {data.path} pictures/NAME")
     path, root = Path(data.path), Path.cwd().resolve()
     resolved = _resolve(path)
-    if resolved in (root, *root.parents) or (resolved.is_relative_to(root) and _first(resolved, root) in _OURS):
+    if resolved in (root, *root.parents) or (
+        resolved.is_relative_to(root) and resolved.relative_to(root).parts[0] in _RESERVED_FOLDERS
+    ):
         raise SettingsError(
-            f"data.path is {data.path!r}, where the project itself writes; name another folder, for instance pictures"
+            f"data.path is {data.path!r}, where the project itself writes; use another folder, for example pictures"
         )
     _check_entry(path, path)
     if not path.is_dir():
@@ -49,17 +54,19 @@ def check_data_path(data: DataSettings) -> None:
                 for entry in entries:
                     _check_entry(folder / entry.name, path)
                     if entry.is_symlink() and entry.is_dir():
-                        raise DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; {_COPY}")
+                        raise DataError(
+                            f"{quote_path(entry)} is a link to a folder, which is not followed; copy the folder"
+                        )
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(folder / entry.name)
         except OSError as error:
             raise DataError(
-                f"{quote_path(folder)} cannot be read ({error.strerror}); allow it, or set data.path"
+                f"{quote_path(folder)} cannot be read ({error.strerror}); allow reading, or set data.path"
             ) from error
 
 
 def repair_rwlock(root: Path) -> None:
-    """Remove DVC's list of who reads and writes what, if a kill left it empty: every later command would refuse it.
+    """Remove DVC's file of read and write locks if a kill left it empty: DVC would refuse every later command.
 
     Parameters
     ----------
@@ -71,46 +78,43 @@ def repair_rwlock(root: Path) -> None:
         return
     with path.with_name("rwlock.lock").open("a") as guard:
         try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DVC does while it writes the list
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DVC does while it writes the file
             json.loads(path.read_bytes())
         except ValueError:
             path.unlink()
         except OSError:
-            return  # DVC is at work on it
+            return  # DVC is writing it
 
 
 def _resolve(path: Path) -> Path:
-    """Return the path without links; what leads in circles stays as it is, for the next check to name it."""
+    """Return the path with links resolved; a circle of links is left for the next check to report."""
     try:
         return path.resolve()
-    except (OSError, RuntimeError):  # RuntimeError: Python 3.12 and earlier, of a loop
+    except (OSError, RuntimeError):  # RuntimeError: a loop, in Python 3.12 and earlier
         return path.absolute()
 
 
-def _first(path: Path, root: Path) -> str:
-    """Return the name in `root` through which the way to `path` goes."""
-    return path.relative_to(root).parts[0]
-
-
-def _check_entry(entry: Path, place: Path) -> None:
-    """Refuse what DVC cannot take the checksum of."""
+def _check_entry(entry: Path, data_path: Path) -> None:
+    """Raise the error for an entry that DVC cannot hash."""
     try:
         mode = entry.stat().st_mode
     except FileNotFoundError as error:
         if entry.is_symlink():
             raise DataError(f"{quote_path(entry)} is a link to nothing; remove it") from error
-        if entry == place:
+        if entry == data_path:
             raise DataError(
-                f"{quote_path(entry)} does not exist; make it, or set data.path to your pictures"
+                f"{quote_path(entry)} does not exist; create it, or set data.path to your pictures"
             ) from error
-        return  # it went while we looked
+        return  # deleted meanwhile
     except OSError as error:
         raise DataError(f"{quote_path(entry)} cannot be read ({error.strerror}); remove it") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise DataError(f"{quote_path(entry)} is neither a file nor a folder; remove it")
     if not os.access(entry, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
-        raise DataError(f"{quote_path(entry)} may not be read (permission denied); allow it, or remove it")
+        raise DataError(f"{quote_path(entry)} cannot be read (permission denied); allow reading, or remove it")
     try:
         entry.name.encode("utf-8")
     except UnicodeEncodeError:
-        raise DataError(f"{quote_path(entry)} has a name that is not UTF-8, which DVC cannot keep; rename it") from None
+        raise DataError(
+            f"{quote_path(entry)} has a name that is not UTF-8, which DVC cannot store; rename it"
+        ) from None

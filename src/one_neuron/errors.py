@@ -1,4 +1,14 @@
-"""What can go wrong through no fault of the program, and how a command says so: one line and an exit code."""
+"""The errors that a user can cause, and how a command reports one: a line on stderr and an exit code.
+
+::
+
+    OneNeuronError
+    +-- SettingsError        exit code 2: wrong usage, or a parameter out of range
+    +-- DataError            exit code 3: a picture, a prepared set or a model that cannot be used
+    +-- EnvironmentProblem   exit code 4: disk, memory, network, a library or the tracking store
+
+Any other exception is a mistake of the program and keeps its traceback.
+"""
 
 import os
 import re
@@ -6,13 +16,13 @@ import sys
 
 
 class OneNeuronError(Exception):
-    """A problem that the user can mend; its message names the file or parameter, the value and the remedy."""
+    """A problem that the user can solve; its message names the file or parameter, the value and the remedy."""
 
     exit_code = 1
 
 
 class SettingsError(OneNeuronError):
-    """Wrong usage or a parameter out of its range."""
+    """Wrong usage, or a parameter out of range."""
 
     exit_code = 2
 
@@ -24,33 +34,65 @@ class DataError(OneNeuronError):
 
 
 class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Python's own
-    """Disk, memory, network or the tracking store."""
+    """A problem of disk, memory, network, a library or the tracking store."""
 
     exit_code = 4
 
 
 def one_line(text: object) -> str:
-    """Return `text` with its line ends and tabs folded, so that it fits on one line."""
+    r"""Return `text` on one line: line ends and tabs, with the spaces around them, become single spaces.
+
+    Parameters
+    ----------
+    text : object
+        Its `str` is used, so an exception is fine.
+
+    Examples
+    --------
+    >>> one_line("unexpected end\n\tof file\n")
+    'unexpected end of file'
+    """
     return " ".join(part.strip() for part in re.split(r"[\t\n\v\f\r\x85\u2028\u2029]+", str(text).strip()))
 
 
 def escape_control_characters(text: str) -> str:
-    """Return a text for one line of any file or terminal: what cannot be printed, or is no UTF-8, as escapes."""
-    return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+    r"""Return `text` with escapes for the characters that cannot be printed and the bytes that are not UTF-8.
+
+    Parameters
+    ----------
+    text : str
+        For example a file's name, which may hold line ends and terminal commands.
+
+    Examples
+    --------
+    >>> print(escape_control_characters("a\nb"))
+    a\nb
+    """
+    return "".join(character if character.isprintable() else _escape(character) for character in text)
 
 
-def _escape(letter: str) -> str:
-    """Return the escape of a letter as Python writes it; of a byte in a file's name that is no UTF-8, of the byte."""
-    byte = ord(letter) - 0xDC00  # PEP 383
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(letter)[1:-1]
+def _escape(character: str) -> str:
+    """Escape one character as Python would; for a surrogate-escaped byte (PEP 383), escape the byte."""
+    byte = ord(character) - 0xDC00
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(character)[1:-1]
 
 
 def quote_path(path: os.PathLike[str] | str) -> str:
-    """Return the name of a file for a message: `plain`, in quotation marks."""
+    """Return a path for a message: in quotation marks, with control characters escaped.
+
+    Parameters
+    ----------
+    path : path-like or str
+    """
     return f"'{escape_control_characters(os.fspath(path))}'"
 
 
 def report_error(error: OneNeuronError) -> int:
-    """Print `error` as one line on stderr, which no name in it can break or colour; return its exit code."""
+    """Print `error` as one line on stderr, with control characters escaped, and return its exit code.
+
+    Parameters
+    ----------
+    error : OneNeuronError
+    """
     print(f"one-neuron: {escape_control_characters(one_line(error))}", file=sys.stderr)
     return error.exit_code

@@ -876,7 +876,7 @@ def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connect
     assert find_run(root, run="abcdef0").params[RATE] == "0.1"
     with pytest.raises(SettingsError) as caught:
         find_run(root, run="abcdef")
-    assert str(caught.value) == "'abcdef' begins the id of more than one run; give more letters of it"
+    assert str(caught.value) == "'abcdef' begins the id of more than one run; type more characters of it"
 
 
 @pytest.mark.parametrize("text", ["abc", "", "../../etc", "a b c d", "abcd%", "abcd'", "----"])
@@ -885,7 +885,7 @@ def test_what_is_no_id_is_refused(root: Path, text: str, kind: str) -> None:
     """Nothing is looked up."""
     with pytest.raises(SettingsError) as caught:
         find_run(root, **{kind: text})
-    assert str(caught.value) == f"{text!r} is no id of a {kind}; expected 4 to 32 letters and digits, see make ui"
+    assert str(caught.value) == f"{text!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui"
 
 
 def test_an_unknown_id_is_refused(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:

@@ -306,7 +306,7 @@ def test_promote_a_run_without_sweep_or_model(
     assert main(["promote"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Promoted run {'b' * 32}: now run `dvc repro`."
     assert main(["promote"]) == 0
-    assert capsys.readouterr().out == f"'params.yaml' holds the values of run {'b' * 32} already.\n"
+    assert capsys.readouterr().out == f"'params.yaml' already has the values of run {'b' * 32}.\n"
 
 
 def test_promote_refuses_what_force_allows(
@@ -318,9 +318,7 @@ def test_promote_refuses_what_force_allows(
     assert main(["promote"]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == (
-        f"one-neuron: run {'b' * 32} diverged; choose another one, or take it all the same: --force\n"
-    )
+    assert printed.err == (f"one-neuron: run {'b' * 32} diverged; choose another one, or accept it with --force\n")
     assert Path("params.yaml").read_text() == text
     Path("params.yaml").write_text(text + "# an edit\n")
     put_sweeps(monkeypatch)

@@ -95,7 +95,7 @@ def test_what_dvc_cannot_read_is_named(make: object, message: str) -> None:
 
 def test_a_missing_place_is_named() -> None:
     """With the parameter."""
-    with pytest.raises(DataError, match=r"'nowhere' does not exist; make it, or set data.path to your pictures"):
+    with pytest.raises(DataError, match=r"'nowhere' does not exist; create it, or set data.path to your pictures"):
         check("nowhere")
 
 
@@ -106,14 +106,16 @@ def test_a_place_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) ->
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=r"'pictures' cannot be read \(Permission denied\); allow it, or set data.path"):
+    with pytest.raises(
+        DataError, match=r"'pictures' cannot be read \(Permission denied\); allow reading, or set data.path"
+    ):
         check("pictures")
 
 
 def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """DVC would say no more than errno."""
     monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith(".png"))
-    with pytest.raises(DataError, match=r"\.png' may not be read \(permission denied\); allow it, or remove it"):
+    with pytest.raises(DataError, match=r"\.png' cannot be read \(permission denied\); allow reading, or remove it"):
         check("pictures")
 
 
@@ -121,6 +123,6 @@ def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_address_is_no_place(path: str) -> None:
     """DVC can fetch it."""
     with pytest.raises(
-        SettingsError, match=f"data.path is '{path}'; fetch it first: dvc import-url {path} pictures/NAME"
+        SettingsError, match=f"data.path is '{path}'; download it first: dvc import-url {path} pictures/NAME"
     ):
         check(path)

@@ -1,4 +1,4 @@
-"""`one-neuron report`: the table of the last result."""
+"""The command `one-neuron report`: a table of the last result."""
 
 import argparse
 from typing import Any
@@ -11,14 +11,14 @@ _SHOWN_CLASSES = 6
 
 
 def run_report(_: argparse.Namespace) -> None:
-    """Print a short table of the last result."""
+    """Print the table."""
     metrics = map(read_json, (PREPARE_METRICS, TRAIN_METRICS, EVALUATE_METRICS))
     for name, value in _report_rows(*metrics):
         print(f"  {name:<18}{value}")
 
 
 def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return names and values of the table."""
+    """Return the names and values of the table."""
     try:
         test_m = evaluated["test"]["m"]
         return [
@@ -43,7 +43,7 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
 
 
 def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the row that says that training went wrong."""
+    """Return the row for a training that diverged; none otherwise."""
     if not train["diverged"]:
         return []
     advice = f"lower train.learning_rate; up to {train['stability_bound']} the cost is sure to fall"
@@ -51,15 +51,15 @@ def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows that say what the pictures are, and what is wrong with them."""
-    classes = sorted(prepared["classes"], key=lambda one: -one["label"])  # the one that is looked for comes first
+    """Return the rows for the classes, and for pictures that were skipped or occur twice."""
+    classes = sorted(prepared["classes"], key=lambda one: -one["label"])  # the positive class comes first
     counts = [f"{one['name']} {one['train']:,} + {one['test']:,}" for one in classes]
     more = f" and {len(counts) - _SHOWN_CLASSES:,} more" if len(counts) > _SHOWN_CLASSES else ""
     rows = [("classes", ", ".join(counts[:_SHOWN_CLASSES]) + more)]
     for name, meaning in (
         ("skipped", "pictures that cannot be read"),
-        ("copies", "test pictures that are in the training set, too"),
-        ("contradictions", "pictures with the pixels of another one and the other label"),
+        ("copies", "test pictures that are in the training set as well"),
+        ("contradictions", "pictures with the same pixels as another one and the other label"),
     ):
         count = prepared[f"num_{name}"]
         if count:

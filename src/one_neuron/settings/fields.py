@@ -1,4 +1,4 @@
-"""What a parameter may be: how the schema declares it, and the check. Numbers in a range, words, and texts."""
+"""The kinds of parameters, each with its declaration and its check: numbers in a range, choices, and texts."""
 
 import math
 from dataclasses import Field, field
@@ -6,51 +6,56 @@ from typing import Any
 
 from one_neuron.errors import SettingsError
 
-_SHOWN = 200  # letters of a value in a message
+_SHOWN = 200  # characters of a value in a message
 
 
 def number_field(least: float, most: float, *, open_ends: bool = False) -> Any:
-    """Declare a number in [least, most], or in (least, most) with `open_ends`."""
+    """Declare a number in [least, most], or in (least, most) with `open_ends`; the annotation says int or float."""
     return field(metadata={"least": least, "most": most, "open_ends": open_ends})
 
 
 def choice_field(*options: str) -> Any:
-    """Declare one of some words."""
+    """Declare a text that is one of `options`."""
     return field(metadata={"options": options})
 
 
 def text_field(what: str, *, may_be_empty: bool = False) -> Any:
-    """Declare a text on one line; `what` says what it names."""
+    """Declare a text on one line; `what` completes "the name of ..." in messages."""
     return field(metadata={"what": what, "may_be_empty": may_be_empty})
 
 
 def format_value(value: object) -> str:
-    """Return a value for a message: as Python writes it, but for the rest of a long one."""
+    """Return a value for a message: its repr, truncated to 200 characters.
+
+    Parameters
+    ----------
+    value : object
+    """
     try:
         text = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+    except ValueError:  # Python refuses to print an integer of more than 4,300 digits
         return "a number of thousands of digits"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
-    """Check one value against its declaration; return it with its declared type.
+    """Check one value against its declaration, and return it with its declared type.
 
     Parameters
     ----------
     key : Field
-        Declared by `number`, `choice` or `text`.
+        Declared by `number_field`, `choice_field` or `text_field`.
     name : str
-        Such as "train.learning_rate", for the message.
+        For messages, such as "train.learning_rate".
     value : object
         As read from YAML.
     origin : str
-        Where it comes from, for the message.
+        For messages: where the value comes from.
 
     Raises
     ------
     SettingsError
-        If it is of another type, out of range, none of the words, or no text on one line.
+        If the value has another type, is out of range, is not one of the options, or is not a text on one line.
     """
     limits = key.metadata
     if "what" in limits:
@@ -70,7 +75,7 @@ def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
 
 
 def _check_text(name: str, value: Any, origin: str, *, what: str, may_be_empty: bool) -> str:
-    """Check a text on one line; a class or a file may be called 7, which YAML takes for a number."""
+    """Check a text on one line. A class or a file may be called 7, which YAML reads as a number."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63:
         return str(value)
     expected = f"the name of {what}" + (", or ''" if may_be_empty else "")
@@ -83,19 +88,19 @@ def _check_text(name: str, value: Any, origin: str, *, what: str, may_be_empty: 
             f"{origin}: {name} is {format_value(value)}; expected {expected}, on one line, without spaces around it"
         )
     if value.startswith("~"):
-        raise SettingsError(f"{origin}: {name} is {value!r}; '~' is not read: write the path from / on")
+        raise SettingsError(f"{origin}: {name} is {value!r}; '~' is not expanded; use an absolute path")
     return value
 
 
 def _is_number(value: Any, *, whole: bool) -> bool:
-    """Tell numbers from the rest; in Python True is an integer too. 2e3 is a whole number, 1.5, nan and inf are not."""
+    """Return whether a value is a finite number; with `whole`, an integer: 2e3 is one, 1.5 is not. True is not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     if isinstance(value, int):
-        return True  # of any size, where math.isfinite overflows
+        return True  # of any size; math.isfinite would overflow
     return math.isfinite(value) and (not whole or value == int(value))
 
 
 def _in_range(value: float, *, least: float, most: float, open_ends: bool) -> bool:
-    """Tell whether the value lies in the declared range."""
+    """Return whether a value lies in the declared range."""
     return least < value < most if open_ends else least <= value <= most

@@ -1,4 +1,4 @@
-"""The schema of params.yaml: types, ranges and messages. The only room of the stages that knows OmegaConf."""
+"""The schema of params.yaml: types, ranges and messages. The only module of the stages that imports OmegaConf."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 MAX_YAML_BYTES = 2**16
-MAX_YAML_DEPTH = 20  # libyaml's time grows with the square
+MAX_YAML_DEPTH = 20  # libyaml's time grows with the square of the depth
 
 
 @dataclass(frozen=True)
 class DrawSettings:
-    """Section `draw`: the pictures that the project draws itself."""
+    """Section `draw`: the default pictures."""
 
     seed: int = number_field(0, 2**63 - 1)
     num_train: int = number_field(2, 1_000_000)
@@ -29,7 +29,7 @@ class DrawSettings:
 
 @dataclass(frozen=True)
 class DataSettings:
-    """Section `data`: which pictures, and how many pixels of them the neuron sees."""
+    """Section `data`: which pictures are used, and how they become pixels."""
 
     source: str = choice_field("drawn", "catvnoncat", "folder", "hdf5")
     num_px: int = number_field(1, MAX_NUM_PX)
@@ -50,7 +50,7 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class Hdf5Settings:
-    """Section `hdf5`: what the files and data sets of `data.source: hdf5` are called."""
+    """Section `hdf5`: the names of files and data sets for `data.source: hdf5`."""
 
     train_file: str = text_field("a file in data.path")
     test_file: str = text_field("a file in data.path")
@@ -63,7 +63,7 @@ class Hdf5Settings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Section `train`: gradient descent, and the threshold that goes with the model."""
+    """Section `train`: gradient descent, and the threshold of the model."""
 
     learning_rate: float = number_field(1e-12, 1000)
     num_iterations: int = number_field(1, 10_000_000)
@@ -74,7 +74,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Section `evaluate`: what is shown of the result."""
+    """Section `evaluate`: what the plots show."""
 
     num_mistakes: int = number_field(1, 100)
 
@@ -120,7 +120,7 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     Raises
     ------
     SettingsError
-        If the file is missing or no YAML, or if a key is unknown, missing, of the wrong type or out of range; the
+        If the file is missing or is not YAML, or if a key is unknown, missing, of the wrong type or out of range; the
         message names the file, the key, the value and what is allowed.
     """
     from omegaconf import OmegaConf
@@ -129,26 +129,26 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
 
     try:
         check_yaml(path)
-        # Not resolved: DVC sees the text of params.yaml, not what an environment variable makes of it.
+        # Not resolved: DVC compares the text of params.yaml, in which an environment variable would stay a name.
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except FileNotFoundError as error:
         raise SettingsError(f"'{path}' is missing; run from the root of the project") from error
     except IsADirectoryError as error:
         raise SettingsError(f"'{path}' is a folder; expected the file with the parameters") from error
-    # ValueError: not UTF-8, or a number of more digits than Python reads. KeyError: an odd word after the tag !!bool.
+    # ValueError: not UTF-8, or an integer of too many digits. KeyError: an unknown word after the tag !!bool.
     # IndexError: nothing after the tag !!float.
     except (YAMLError, OmegaConfBaseException, ValueError, KeyError, IndexError, RecursionError) as error:
         raise SettingsError(f"'{path}' is not readable as YAML: {one_line(error)}") from error
     except OSError as error:
         if error.errno is not None:
             raise
-        # OmegaConf's word for a file that holds nothing but a number
+        # OmegaConf raises it for a file that holds only a number.
         raise SettingsError(f"'{path}' holds no sections: {one_line(error)}") from error
     return check_settings(values, origin=str(path))
 
 
 def check_yaml(path: Path) -> None:
-    """Refuse a YAML file that is dear to read: an alias of an alias of an alias fills any memory.
+    """Refuse a YAML file that is expensive to parse: aliases of aliases of aliases fill any memory.
 
     Parameters
     ----------
@@ -159,35 +159,39 @@ def check_yaml(path: Path) -> None:
     SettingsError
         If it is larger than 64 KB, holds an alias (`*name`), or is nested too deep.
     OSError, YAMLError
-        If it cannot be read, or is no YAML.
+        If it cannot be read, or is not YAML.
     """
     import yaml
 
     size = path.stat().st_size
     if size > MAX_YAML_BYTES:
         raise SettingsError(
-            f"'{path}' has {size:,} bytes; at most {MAX_YAML_BYTES:,} are read: it holds parameters alone"
+            f"'{path}' has {size:,} bytes; at most {MAX_YAML_BYTES:,} are read; keep only parameters in it"
         )
     depth = 0
     for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_YAML_DEPTH:
             line = event.start_mark.line + 1
-            raise SettingsError(f"'{path}', line {line}: more than {MAX_YAML_DEPTH} lists or sections in each other")
+            raise SettingsError(f"'{path}', line {line}: lists or sections are nested more than {MAX_YAML_DEPTH} deep")
         if isinstance(event, yaml.AliasEvent):
             line = event.start_mark.line + 1
             raise SettingsError(f"'{path}', line {line}: the alias '*{event.anchor}' is not read; write the value out")
 
 
 def check_settings(values: Any, *, origin: str) -> Settings:
-    """Turn plain values into checked settings.
+    """Check plain values and return them as settings.
 
     Parameters
     ----------
     values : mapping
         Sections of keys, as read from YAML.
     origin : str
-        Where they come from, for the message.
+        For messages: where the values come from.
+
+    Returns
+    -------
+    Settings
 
     Raises
     ------
@@ -207,13 +211,13 @@ def check_settings(values: Any, *, origin: str) -> Settings:
 
 
 def _check_names(names: Hdf5Settings, origin: str) -> None:
-    """Check what the names in the section `hdf5` have to do with each other, and with data.path."""
+    """Check that the names in the section `hdf5` fit together and stay inside data.path."""
     if bool(names.test_x) != bool(names.test_y):
         raise SettingsError(
             f"{origin}: hdf5.test_x is {names.test_x!r} and hdf5.test_y is {names.test_y!r}; name both or none"
         )
     for key, name in (("train_file", names.train_file), ("test_file", names.test_file)):
-        if Path(name).is_absolute() or ".." in Path(name).parts:  # DVC looks at data.path alone
+        if Path(name).is_absolute() or ".." in Path(name).parts:  # DVC watches only data.path
             raise SettingsError(f"{origin}: hdf5.{key} is {name!r}; expected a file inside data.path")
 
 
@@ -226,13 +230,13 @@ def check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], 
     Parameters
     ----------
     kind : type
-        A dataclass whose fields are declared by `schema.number`, `choice` or `text`.
+        A dataclass whose fields are declared by `number_field`, `choice_field` or `text_field`.
     name : str
-        Of the section.
+        The name of the section.
     sections : mapping
-        As read from YAML; has the section.
+        As read from YAML; it has the section.
     origin : str
-        Where they come from, for the message.
+        For messages: where the values come from.
 
     Raises
     ------
@@ -244,7 +248,7 @@ def check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], 
 
 
 def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str) -> Mapping[str, Any]:
-    """Check that `values` is a mapping with just the expected keys."""
+    """Check that `values` is a mapping with exactly the expected keys."""
     if not isinstance(values, Mapping):
         raise SettingsError(
             f"{origin}: '{where.rstrip('.') or 'the file'}' is {format_value(values)}; "
@@ -259,23 +263,23 @@ def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str
 
 
 def check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> None:
-    """Check that the key is a known one; suggest the one that was meant.
+    """Check that a key is known; the message suggests a similar one.
 
     Parameters
     ----------
     key : str
         Such as "train.learning_rate".
     known : sequence of str
-        What it may be.
+        All known keys.
     origin : str
-        Where it comes from, for the message.
+        For messages: where the key comes from.
     **value : object
-        `value=...`, where it has one, for the message.
+        `value=...`: the value of the key, if the message should show it.
 
     Raises
     ------
     SettingsError
-        If it is something else.
+        If it is not known.
     """
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)

@@ -1,4 +1,4 @@
-"""Running a command: signals, exit codes and one line for each error."""
+"""Run a command: signals, exit codes, and one line for each error."""
 
 import ctypes
 import logging
@@ -12,25 +12,23 @@ from contextlib import contextmanager
 
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, report_error
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
-
-
-_PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to get when the parent ends
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 
 
 class _Terminated(BaseException):
-    """SIGTERM came; no `except Exception` on the way may stop it."""
+    """SIGTERM was received; a BaseException, so that no `except Exception` catches it."""
 
 
 def _terminate(*_: object) -> None:
-    """Handle SIGTERM as Python handles Ctrl-C."""
+    """Handle SIGTERM as Python handles Ctrl-C: by an exception."""
     raise _Terminated
 
 
-def _prepare_to_be_ended() -> None:
-    """Let SIGTERM remove half-written files first, and let a stage end with the DVC that started it.
+def _handle_termination() -> None:
+    """Make SIGTERM remove half-written files first, and make a stage end together with the DVC that started it.
 
-    A stage that outlives a killed `dvc repro` would overwrite what the next one writes.
+    A stage that outlives a killed `dvc repro` would overwrite the outputs of the next one.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -41,33 +39,34 @@ def _prepare_to_be_ended() -> None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait until the block is done: a database must not be left in the middle of a write.
+    """Defer Ctrl-C and SIGTERM to the end of a `with` block, so that they cannot break into a database transaction.
 
-    Blocks should take seconds at most. In other threads than the main one nothing changes: Python never stops them.
+    The block should take seconds at most. In a thread other than the main one nothing changes, because Python handles
+    signals in the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda *what: came.append(what[0])) for number in _ENDING}
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda *what: received.append(what[0])) for number in _STOP_SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
-    """Run `command` and turn what a user can cause into one line on stderr and an exit code.
+    """Run `command`; report an error that a user can cause as one line on stderr and an exit code.
 
     Parameters
     ----------
     command : callable
-        Does the work; returns an exit code or None for 0.
+        Does the work; returns an exit code, or None for 0.
     debug : bool, optional
-        Let errors through with their traceback. By default the environment variable ONE_NEURON_DEBUG=1 asks for it.
+        Raise errors with their traceback. By default as the environment variable ONE_NEURON_DEBUG says: 1 for yes.
 
     Returns
     -------
@@ -76,14 +75,14 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     """
     if debug is None:
         debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
-    # Pillow's remarks on odd metadata; what matters is checked by us and stops the command.
+    # Pillow warns about odd metadata; what matters is checked by this project and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
-    _prepare_to_be_ended()
+    _handle_termination()
     try:
         code = command() or 0
         if sys.stdout is not None:
-            sys.stdout.flush()  # a closed pipe shows here, not only when Python has left us
+            sys.stdout.flush()  # a closed pipe raises here instead of at exit
         return code
     except (KeyboardInterrupt, _Terminated) as stopped:
         terminated = isinstance(stopped, _Terminated)
@@ -91,7 +90,7 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         print(f"one-neuron: {word}; nothing half-written is left behind", file=sys.stderr)
         return 143 if terminated else 130
     except BrokenPipeError:
-        # The reader of our output (`| head`) went away. Python would complain again when it flushes at exit.
+        # The reader of the output (`| head`) has ended. Python would print an error when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except (OneNeuronError, ImportError, MemoryError, OSError, RuntimeError) as error:
@@ -102,7 +101,7 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
 
 
 def _explain(error: Exception) -> OneNeuronError | None:
-    """Say what to do about an error of Python's own that a user can cause; None where it is a mistake of ours."""
+    """Return the error to report; None for a mistake of the program, which keeps its traceback."""
     if isinstance(error, OneNeuronError):
         return error
     explanation = _explain_environment(error)
@@ -110,7 +109,7 @@ def _explain(error: Exception) -> OneNeuronError | None:
 
 
 def _explain_environment(error: Exception) -> str:
-    """Return what is missing on this machine, and the remedy."""
+    """Return what this machine lacks, and the remedy; "" for an error that has another cause."""
     if isinstance(error, ModuleNotFoundError):
         remedy = "in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[pipeline]'`"
         return f"{error.name} is not installed for {sys.executable}; {remedy}"
@@ -118,7 +117,7 @@ def _explain_environment(error: Exception) -> str:
         return f"a library cannot be loaded ({one_line(error)}); remove .venv and run `make setup`"
     if isinstance(error, RuntimeError):
         no_thread = "start new thread" in str(error)
-        return "no thread can be started; allow this user more of them (ulimit -u)" if no_thread else ""
+        return "no thread can be started; allow this user more threads (ulimit -u)" if no_thread else ""
     if isinstance(error, OSError):
         where = f"'{error.filename}': " if error.filename else ""
         return f"{where}{error.strerror or error}; check the disk's space and the permissions"

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the small text formats between the stages."""
+"""Files that are written whole or not at all, and the JSON and CSV files between the stages."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from one_neuron.errors import DataError, SettingsError, one_line, quote_path
 
 
 def find_root() -> Path:
-    """Return the current folder, if it is the root of the project.
+    """Return the current folder after checking that it is the root of the project.
 
     Raises
     ------
@@ -28,20 +28,20 @@ def find_root() -> Path:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what is written there becomes `path` when the block ends well.
+    """Yield a temporary file beside `path`, and rename it to `path` when the block succeeds.
 
-    The bytes reach the disk (fsync) before the name does (`os.replace`), so that a kill or a power cut at any moment
-    leaves either the old file or the new one. If the block fails, the temporary file goes and `path` stays as it was.
+    The bytes reach the disk (fsync) before the name does (`os.replace`), so a kill or a power cut at any moment leaves
+    either the old file or the new one. If the block fails, the temporary file is deleted and `path` stays as it was.
 
     Parameters
     ----------
     path : Path
-        The file to make or replace; its folder is made if needed.
+        The file to create or replace; its folder is created if needed.
 
     Yields
     ------
     Path
-        An empty file in the same folder and with the same suffix, to be written by the block.
+        An empty file in the same folder, with the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
@@ -56,20 +56,20 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # the system does not say of a full disk which file was being written
+            error.filename = str(path)  # for a full disk, the system does not name the file
         raise
     _sync_folder(path.parent)
 
 
 def _umask() -> int:
-    """Return the process's umask, which can only be read by setting it (mkstemp makes files private)."""
+    """Return the umask of the process, which can only be read by setting it. `mkstemp` ignores it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name in `folder` survive a power cut."""
+    """Write the names in `folder` to the disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -78,19 +78,34 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` as indented JSON; floats keep their full precision (Python's shortest exact form)."""
+    """Write a dictionary as indented JSON. Floats keep their full precision (Python's shortest exact form).
+
+    Parameters
+    ----------
+    path : Path
+    value : dict
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read an object written by `write_json`.
+    """Read a dictionary written by `write_json`.
+
+    Parameters
+    ----------
+    path : Path
 
     Raises
     ------
     DataError
-        If the file is missing, is no JSON or holds something else than an object.
+        If the file is missing, is not JSON, or holds something other than an object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -104,9 +119,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file with one header line and Unix line ends; floats keep their full precision.
+    """Write a CSV file with one header line and Unix line ends. Floats keep their full precision.
 
-    Bytes of a picture's name that are no UTF-8 are written as backslash escapes.
+    Parameters
+    ----------
+    path : Path
+    header : sequence of str
+    rows : iterable of sequences
+        In a text, bytes that are not UTF-8 are written as backslash escapes.
     """
     with (
         atomic_write(path) as temporary,
@@ -120,6 +140,10 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 def read_costs(path: Path) -> list[tuple[int, float]]:
     """Read `plots/costs.csv`: pairs of an iteration and the cost after that many updates.
 
+    Parameters
+    ----------
+    path : Path
+
     Raises
     ------
     DataError
@@ -129,9 +153,9 @@ def read_costs(path: Path) -> list[tuple[int, float]]:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         if not rows:
-            raise ValueError("it holds no line of numbers")
+            raise ValueError("it has no rows")
         return [(int(row["iteration"]), float(row["cost"])) for row in rows]
     except FileNotFoundError as error:
         raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
     except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(f"'{path}' is no table of iteration,cost ({one_line(error)}); run `dvc repro`") from error
+        raise DataError(f"'{path}' is not a table of iteration,cost ({one_line(error)}); run `dvc repro`") from error

@@ -1,4 +1,4 @@
-"""What Git knows about the code in a folder."""
+"""The Git commit of the code in a folder, and the user who runs it."""
 
 import getpass
 import os
@@ -11,14 +11,14 @@ from one_neuron.layout import LOCK_FILE, PARAMS_FILE
 
 @dataclass(frozen=True)
 class Origin:
-    """Who and what made a result; no part of its content.
+    """The user and the code that made a result; not part of its content.
 
     Parameters
     ----------
     commit : str or None
-        The Git commit that the code was checked out from; None without Git or before the first commit.
+        The Git commit of the code; None without Git or before the first commit.
     dirty : bool
-        Whether tracked files differed from it. params.yaml and dvc.lock do not count: the run holds both.
+        Whether tracked files differ from the commit. params.yaml and dvc.lock do not count: the run holds both.
     exp_name : str or None
         DVC's name of the experiment.
     user : str
@@ -32,12 +32,12 @@ class Origin:
 
     @property
     def commit_label(self) -> str | None:
-        """The commit, with `-dirty` appended where files differed, as `git describe --dirty` writes it."""
+        """The commit, with `-dirty` appended if files differ, as `git describe --dirty` writes it."""
         return f"{self.commit}-dirty" if self.commit and self.dirty else self.commit
 
 
 def find_origin(folder: Path) -> Origin:
-    """Ask Git and DVC where the code in `folder` comes from; what cannot be had is left out.
+    """Find the origin of the code in `folder`; what Git and DVC do not know is None.
 
     Parameters
     ----------
@@ -45,33 +45,35 @@ def find_origin(folder: Path) -> Origin:
         Where the stages ran: the repository, or the temporary copy of a queued experiment.
     """
     tracked = ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
-    # Without a tracked params.yaml the commit is that of a repository around ours, which knows nothing of this code.
+    # If params.yaml is not tracked, the commit belongs to a repository around this project and not to this code.
     commit = (os.environ.get("DVC_EXP_BASELINE_REV") or ask_git(folder, "rev-parse", "HEAD")) if tracked else None
     kept = [f":(exclude){name}" for name in (PARAMS_FILE, LOCK_FILE)]
     changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number without a name
+    except (KeyError, OSError):  # a container may run under a user id without a name
         user = "unknown"
     return Origin(commit or None, bool(changes), os.environ.get("DVC_EXP_NAME") or None, user)
 
 
 def ask_git(folder: Path, *arguments: str) -> str | None:
-    """Ask Git, without changing anything.
+    """Run a Git command that changes nothing, and return its output.
 
     Parameters
     ----------
     folder : Path
-        Where Git is asked.
+        Where the command runs.
     *arguments : str
-        Of the command `git`.
+        The arguments of `git`.
 
     Returns
     -------
     str or None
-        What Git prints, without white space around it; None where there is no Git, no repository or no commit.
+        The output, stripped; None if Git fails or is not installed.
     """
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}  # `status` would write the index, which DVC may be using
+    environment = os.environ | {
+        "GIT_OPTIONAL_LOCKS": "0"
+    }  # otherwise `status` writes the index, which DVC may be using
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=True

@@ -1,4 +1,4 @@
-"""The run whose parameters are to be promoted: the best configuration of a sweep, or any run by its id."""
+"""Find the run to promote: the best configuration of a sweep, or any run by its id."""
 
 import json
 from collections.abc import Mapping
@@ -24,12 +24,13 @@ class PromotableRun:
     ----------
     run_id : str
     params : mapping of str to str
-        As MLflow keeps them: "train.learning_rate" ..., and where the pictures lie.
+        As MLflow shows them: "train.learning_rate": "0.005" ..., and the location of the user's own pictures.
     diverged : bool
+        Whether its training diverged.
     model_sha256 : str
-        Of the model that was kept; "" where there is none.
+        The SHA-256 of its model; "" if no model was kept.
     sweep_id : str or None
-        The sweep that it is the best of, or belongs to.
+        The sweep of which it is the best, or to which it belongs.
     """
 
     run_id: str
@@ -40,14 +41,16 @@ class PromotableRun:
 
 
 def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) -> PromotableRun:
-    """Find the best configuration of a sweep, by default of the last one, or a run by its id.
+    """Find the best configuration of a sweep, or a run by its id.
 
     Parameters
     ----------
     root : Path
         The repository.
-    sweep, run : str, optional
-        The id of a sweep or of any run of ours, or how it begins.
+    sweep : str, optional
+        The id of a sweep, or its first characters; by default the sweep that finished last.
+    run : str, optional
+        The id of a run, or its first characters; `sweep` is ignored.
 
     Returns
     -------
@@ -56,12 +59,12 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     Raises
     ------
     SettingsError
-        If there is no such run, it is not finished, or the sweep has no best one.
+        If there is no such run, if it is not finished, or if the sweep has no best configuration.
     EnvironmentProblem
         If the store cannot be used.
     """
     connection = connect(root, REMEDY)
-    with mlflow_errors(connection.store, "run it again when it is back"):
+    with mlflow_errors(connection.store, REMEDY):
         parent = None
         if run is None:
             parent = _find_run(connection, sweep, f"tags.`{KIND}` = 'sweep'", "sweep")
@@ -88,9 +91,9 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
 
 
 def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":
-    """Return the run whose id begins so, or the last one that finished."""
+    """Return the run whose id begins with `run_id`, or without it the run that finished last."""
     if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
-        raise SettingsError(f"{run_id!r} is no id of a {kind}; expected 4 to 32 letters and digits, see make ui")
+        raise SettingsError(f"{run_id!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui")
     found = connection.client.search_runs(
         [connection.experiment_id],
         filter_string=" AND ".join(
@@ -103,5 +106,5 @@ def _find_run(connection: Connection, run_id: str | None, restriction: str, kind
         which = f"{kind} {run_id}" if run_id else kind
         raise SettingsError(f"'{connection.store.place}' has no {which}; run one: make sweep")
     if run_id and len(found) > 1:
-        raise SettingsError(f"{run_id!r} begins the id of more than one {kind}; give more letters of it")
+        raise SettingsError(f"{run_id!r} begins the id of more than one {kind}; type more characters of it")
     return found[0]

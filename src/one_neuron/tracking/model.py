@@ -1,4 +1,4 @@
-"""The model and the data sets of a result as MLflow keeps them."""
+"""The model and the data sets of a result, as MLflow stores them."""
 
 import json
 import shutil
@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 
 DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
-# The distributions that a logged model needs to be loaded without this repository.
+# The distributions that loading a logged model needs, without this repository.
 MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pillow")
 
 
 def dataset_entry(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
-    """Return MLflow's view of a prepared set, with our digest: MLflow's own reads less than one picture of 64 x 64.
+    """Return MLflow's entry for a prepared set, with the set's own SHA-256 as its digest.
+
+    MLflow's digest would cover the first 10,000 values only, less than one picture of 64 x 64.
 
     Parameters
     ----------
     name : str
-        What the data set is called.
+        The name of the data set.
     prepared : PreparedSet
-        Its content, of which nothing is copied.
+        Its content, which is not copied.
     path : Path
-        Where it lies, from the root of the repository.
+        Where the file lies, from the root of the repository.
 
     Returns
     -------
@@ -77,23 +79,23 @@ def log_model(
     example: NDArray[np.uint8],
     step: int,
 ) -> str:
-    """Keep a model so that it loads anywhere with MLflow, once for a run, and link it to the run.
+    """Store a model in MLflow, once for each run, so that it loads anywhere, and link it to the run.
 
     Parameters
     ----------
     client : MlflowClient
-        Of the store.
+        The client of the store.
     run : Run
         The run that shows the result.
     model : Model
     path : Path
-        The file that holds the model.
+        The file of the model.
     params : mapping of str to str
-        What made it.
+        The parameters that made it.
     example : ndarray of shape (1, n_x), uint8
-        A picture to try it with.
+        A picture for MLflow's input example.
     step : int
-        The iteration after which it is as it is.
+        The number of iterations after which training ended.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def log_model(
     for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
         if earlier.status.value == "READY":
             return _link_model(client, run, str(earlier.model_id), step)
-        client.delete_logged_model(earlier.model_id)  # of an attempt that was killed
+        client.delete_logged_model(earlier.model_id)  # left by an attempt that was killed
     tags = {MODEL_SHA256: model.sha256}
     logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
@@ -118,7 +120,7 @@ def log_model(
 
 
 def _link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) -> str:
-    """Make the model an output of the run, once."""
+    """Make the model an output of the run, unless it is one."""
     from mlflow.entities import LoggedModelOutput
 
     if model_id not in {output.model_id for output in (run.outputs.model_outputs if run.outputs else [])}:
@@ -127,7 +129,7 @@ def _link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) ->
 
 
 def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, logged: "LoggedModel") -> None:
-    """Write the model as MLflow keeps it: arrays, the code that uses them, signature, example and requirements."""
+    """Write the folder that MLflow stores: arrays, the code that reads them, signature, example, requirements."""
     from mlflow.models import Model, ModelSignature
     from mlflow.pyfunc import save_model
     from mlflow.types import ColSpec, DataType, Schema
@@ -152,8 +154,8 @@ def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, l
             inputs=Schema([ColSpec(DataType.binary, "picture")]),
             outputs=Schema([ColSpec(DataType.double, "probability"), ColSpec(DataType.string, "class")]),
         ),
-        input_example=DataFrame({"picture": [picture]}),  # anything else comes back as base64
-        # Given, not inferred: MLflow would load the model in a process of its own and ask pip.
+        input_example=DataFrame({"picture": [picture]}),  # MLflow would return any other form as base64
+        # Without them, MLflow would load the model in another process and call pip.
         pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
     )
     for cache in model_folder.rglob("__pycache__"):

@@ -1,7 +1,8 @@
-"""The model as MLflow keeps it: this code and the arrays in model.h5, no pickle.
+"""The code of the model that MLflow stores; the arrays lie in model.h5, and there is no pickle.
 
-MLflow copies this file beside the model and runs it whenever the model is loaded ("models from code"), which is why the
-last line acts at import. The rest of the project never imports it.
+MLflow copies this file beside the model and runs it whenever the model is loaded ("models from code"). That is why the
+last line acts at import. No other module imports this one. MLflow also stores a copy of every module that this one
+imports, so keep these imports few.
 
 References
 ----------
@@ -32,7 +33,7 @@ class OneNeuronModel(PythonModel):
         Parameters
         ----------
         context : PythonModelContext
-            Knows where the artifact lies.
+            Provides the path of the artifact.
         """
         self._model = load_model(Path(context.artifacts["model"]))
 
@@ -42,15 +43,15 @@ class OneNeuronModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return the probability of label 1 and the class that it means.
+        """Return the probability of label 1 and the predicted class.
 
         Parameters
         ----------
         context : PythonModelContext
             Not used.
         model_input : DataFrame with m rows
-            `picture` (bytes): whole files in any format that training reads, of any size. They go the way that the
-            pictures of the training set went.
+            `picture` (bytes): whole files of any size, in any format that training reads. They are read and resized
+            as the pictures of the training set were.
         params : dict, optional
             Not used.
 
@@ -67,7 +68,7 @@ class OneNeuronModel(PythonModel):
         model = self._model
         pixels = np.empty((len(model_input), model.preprocessing.n_x), dtype=np.uint8)
         for row, content in enumerate(model_input["picture"]):
-            if not isinstance(content, bytes | bytearray):  # MLflow lets text and None through
+            if not isinstance(content, bytes | bytearray):  # MLflow accepts text and None as well
                 raise DataError(f"the picture in row {row} is {content!r:.40}; expected the bytes of a file")
             try:
                 pixels[row] = read_picture(io.BytesIO(content), model.preprocessing).reshape(-1)

@@ -1,4 +1,4 @@
-"""One result, as the stages left it in files: what an MLflow run shows, and the key by which it is found again."""
+"""One result, read from the files of the stages: what an MLflow run shows, and the key by which the run is found."""
 
 import hashlib
 import json
@@ -29,17 +29,17 @@ from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.files import read_costs, read_json
 from one_neuron.tracking.parameters import run_parameters, to_text
 
-SHAPES = ("m", "n_x")  # numbers, but no measure of quality
+SHAPES = ("m", "n_x")  # numbers that do not measure quality
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the stages made of one set of parameters.
+    """The outputs of the stages for one set of parameters.
 
     Parameters
     ----------
     folder : Path
-        Where params.yaml and the outputs of the stages lie.
+        The folder of params.yaml and of the outputs of the stages.
     settings : Settings
         From params.yaml.
     train, test : PreparedSet
@@ -49,7 +49,7 @@ class Result:
     costs : sequence of (int, float)
         Pairs of an iteration and the cost after that many updates.
     prepare_metrics, train_metrics, evaluate_metrics : mapping
-        What `metrics/prepare.json`, `metrics/train.json` and `metrics/evaluate.json` hold.
+        The contents of `metrics/prepare.json`, `metrics/train.json` and `metrics/evaluate.json`.
     """
 
     folder: Path
@@ -64,19 +64,19 @@ class Result:
 
     @property
     def params(self) -> dict[str, str]:
-        """The parameters that made the result, by the words of params.yaml, and the shapes that they led to."""
+        """The parameters that made the result, by their keys in params.yaml, and the shapes of the data."""
         params = run_parameters(self.settings)
         shapes = {key: to_text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
         return params | shapes
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The final measures, and what can be counted of the data: `train_accuracy`, `data_num_copies` ...
+        """The final measures and the counts of the data: `train_accuracy`, `data_num_copies` ...
 
         Raises
         ------
         DataError
-            If one is not finite: MLflow would store infinity as 1.797e308 and say nothing.
+            If one is not finite: MLflow would store infinity as 1.797e308 without a warning.
         """
         counts = _flatten(self.prepare_metrics, PREPARE_METRICS)
         measures = {key if key.startswith(("train_", "test_")) else f"data_{key}": n for key, n in counts.items()}
@@ -85,12 +85,12 @@ class Result:
 
     @property
     def warning(self) -> str:
-        """What makes the measures doubtful: test pictures that are copies of training pictures; "" for nothing.
+        """A warning about test pictures that are copies of training pictures; "" if there are none.
 
         Raises
         ------
         DataError
-            If `metrics/prepare.json` does not say.
+            If `metrics/prepare.json` does not list the copies.
         """
         try:
             return describe_copies(self.prepare_metrics)
@@ -103,10 +103,10 @@ class Result:
     def content_key(self) -> str:
         """SHA-256 over parameters, data, model, costs and metrics, as 64 hexadecimal digits.
 
-        It holds no time, place or commit, so the same result has the same key wherever and whenever it was made. The
-        metrics belong to it because they also depend on the code: after a mended formula the old run no longer shows
-        the files. The plots do not: another look is no other result. Nor do the files that were skipped, but for their
-        number: the reasons may name places.
+        It holds neither time nor place nor commit, so the same result has the same key wherever and whenever it is
+        made. The metrics are part of the key because they depend on the code as well: after a corrected formula the
+        old run no longer shows the files. Plots are not part of the key: restyling a plot does not make a new result.
+        Of the skipped files only the number is, because their reasons may name folders.
         """
         content = {
             "params": self.params,
@@ -123,7 +123,7 @@ class Result:
 
     @property
     def artifacts(self) -> list[tuple[Path, str]]:
-        """The files worth a look in the run: pairs of a path and the artifact folder ("" for the top)."""
+        """The files to store with the run: pairs of a path and the artifact folder ("" for the top)."""
         files = [(self.folder / name, "") for name in (PARAMS_FILE, LOCK_FILE)]
         for folder, pattern in ((METRICS_FOLDER, "*.json"), (PLOTS_FOLDER, "*")):
             files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern))]
@@ -131,17 +131,21 @@ class Result:
 
 
 def read_result(folder: Path) -> Result:
-    """Read and check all that the stages wrote.
+    """Read and check the outputs of the stages.
 
     Parameters
     ----------
     folder : Path
-        Where params.yaml and the outputs of the stages lie.
+        The folder of params.yaml and of the outputs.
+
+    Returns
+    -------
+    Result
 
     Raises
     ------
     DataError, SettingsError
-        If a file is missing, damaged or does not fit the others.
+        If a file is missing, is damaged or does not fit the others.
     """
     result = Result(
         folder=folder,
@@ -172,7 +176,7 @@ def read_result(folder: Path) -> Result:
 
 
 def _check_made_with(result: Result, folder: Path) -> None:
-    """Refuse a model that was made with other parameters than params.yaml says now."""
+    """Raise an error if the model was made with other parameters than those in params.yaml."""
     model, settings = result.model, result.settings
     made_with = {"threshold": model.threshold, **asdict(model.preprocessing), **model.trained_with}
     asked = {"source": settings.data.source, **asdict(settings.data.preprocessing), **asdict(settings.train)}
@@ -185,12 +189,12 @@ def _check_made_with(result: Result, folder: Path) -> None:
 
 
 def _is_measure(key: str, value: object) -> bool:
-    """Say whether a number in a metrics file is a measure of quality."""
-    return isinstance(value, int | float) and key not in SHAPES  # True is the number 1
+    """Return whether an entry of a metrics file is a measure of quality. True and False count as 1 and 0."""
+    return isinstance(value, int | float) and key not in SHAPES
 
 
 def _flatten(values: Mapping[str, Any], path: Path, prefix: str = "") -> dict[str, float]:
-    """Return the measures in nested sections, their keys joined by `_`."""
+    """Return the measures of nested sections, with their keys joined by `_`."""
     measures: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):

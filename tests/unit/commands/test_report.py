@@ -43,7 +43,7 @@ def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
         assert text in printed
     assert "  classes           cat 72 + 33, rest 137 + 17\n" in printed
     assert (
-        "  copies            2  (test pictures that are in the training set, too; metrics/prepare.json names them)\n"
+        "  copies            2  (test pictures that are in the training set as well; metrics/prepare.json names them)\n"
         in printed
     )
     assert "skipped" not in printed

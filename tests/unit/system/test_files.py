@@ -232,7 +232,7 @@ def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None
     """File and way out."""
     path = tmp_path / "costs.csv"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"costs.csv' is no table of iteration,cost .*dvc repro"):
+    with pytest.raises(DataError, match=r"costs.csv' is not a table of iteration,cost .*dvc repro"):
         read_costs(path)
 
 

@@ -399,7 +399,7 @@ def test_without_git_only_force_writes(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     path = tmp_path / "params.yaml"
     path.write_text(TEXT)
-    message = r"Git cannot tell whether .*params\.yaml' has uncommitted changes; .* --force"
+    message = r"Git does not know whether .*params\.yaml' has uncommitted changes; .* --force"
     with pytest.raises(SettingsError, match=message):
         promote(path, {"draw.seed": "2"})
     git(tmp_path, "init")
