@@ -175,7 +175,7 @@ def test_the_command_shows_classes_and_what_is_wrong(print_report: Any) -> None:
     assert "  classes           cat 2 + 2, non-cat 3 + 2\n" in printed
     assert "  skipped           1,200  (pictures that cannot be read; metrics/prepare.json names them)\n" in printed
     assert "  copies            1  (test pictures that are in the training set as well; " in printed
-    assert "  contradictions    1  (pictures with the pixels of another one and the other label; " in printed
+    assert "  contradictions    1  (pictures with the same pixels as another one and the other label; " in printed
 
 
 def test_the_command_does_not_mention_what_is_fine(print_report: Any) -> None:
