@@ -6,11 +6,17 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import one_neuron
+from one_neuron.errors import DataError
+from one_neuron.storage.model import save_model
+from one_neuron.storage.prepared_set import save_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in one_neuron.__all__ if name != "__version__"]
@@ -82,3 +88,24 @@ def test_the_first_line_of_a_library_user() -> None:
         "print(on.optimize([[0, 255], [255, 0]], [0, 1], learning_rate=0.1, num_iterations=5).costs)"
     )
     assert run_python(program).startswith("[6.93147181e-001 ")
+
+
+def test_paths_may_be_text(
+    tmp_path: Path, make_prepared: Callable[..., one_neuron.PreparedSet], make_model: Callable[..., one_neuron.Model]
+) -> None:
+    """What is loaded is the same, and a missing file is named."""
+    prepared, model = make_prepared(), make_model()
+    save_prepared(tmp_path / "train.h5", prepared)
+    save_model(tmp_path / "model.h5", model)
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(tmp_path / "grey.png")
+    assert one_neuron.load_prepared(f"{tmp_path}/train.h5").sha256 == prepared.sha256
+    assert one_neuron.load_model(f"{tmp_path}/model.h5").sha256 == model.sha256
+    assert np.all(one_neuron.load_picture(f"{tmp_path}/grey.png", one_neuron.Preprocessing(2)) == 9)
+    loads: list[Callable[[str], object]] = [
+        one_neuron.load_prepared,
+        one_neuron.load_model,
+        lambda path: one_neuron.load_picture(path, one_neuron.Preprocessing(2)),
+    ]
+    for load in loads:
+        with pytest.raises(DataError, match="none"):
+            load("none")

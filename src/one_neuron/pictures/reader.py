@@ -67,12 +67,12 @@ _GO = "replace or remove it"
 _SHALLOW_GREYS = {"L;2": 85, "L;4": 17}  # what one step becomes in eight bits
 
 
-def load_picture(path: Path, preprocessing: Preprocessing) -> Pixels:
+def load_picture(path: Path | str, preprocessing: Preprocessing) -> Pixels:
     """Read a picture file, upright, as RGB pixels of the size that the neuron sees.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         A picture of any size and mode in one of FORMATS; of an animation the first frame counts.
     preprocessing : Preprocessing
         Size of the result, and how it is made: that of the model which is to see the picture.
@@ -86,6 +86,7 @@ def load_picture(path: Path, preprocessing: Preprocessing) -> Pixels:
     DataError
         If the file is missing, no picture, damaged or larger than MAX_PIXELS; the message begins with its path.
     """
+    path = Path(path)
     with open_picture(path) as stream:
         try:
             return read_picture(stream, preprocessing)

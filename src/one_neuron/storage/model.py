@@ -95,7 +95,7 @@ def save_model(path: Path, model: Model) -> None:
         temporary.write_bytes(image.getbuffer())
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path | str) -> Model:
     """Read a model and check all of it.
 
     Raises
@@ -104,6 +104,7 @@ def load_model(path: Path) -> Model:
         If the file is missing, not HDF5, of another kind or version, incomplete, out of range, or changed since it
         was written.
     """
+    path = Path(path)
     with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         header = read_header(attributes, "model")

@@ -140,7 +140,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
             stream.write(block.data)
 
 
-def load_prepared(path: Path) -> PreparedSet:
+def load_prepared(path: Path | str) -> PreparedSet:
     """Read a prepared set and check all of it.
 
     X is an ndarray and `names` a tuple; where X takes more than `memory_bound()`, a `PixelFile` and `StoredNames`.
@@ -153,7 +153,7 @@ def load_prepared(path: Path) -> PreparedSet:
     SettingsError
         As in `memory_bound`.
     """
-    bound = memory_bound()
+    path, bound = Path(path), memory_bound()
     with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         header = read_header(attributes, "prepared")
