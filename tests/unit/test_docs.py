@@ -12,6 +12,7 @@ CODE = re.compile(r"```.*?```|`([^`\n]+)`", re.DOTALL)
 FOLDERS = {".ci", ".github", "benchmarks", "conf", "docs", "pipeline", "scripts", "src", "tests"}
 # Where a path in a page may start: `docs/design.md`, `drawn_pictures/`, `system/command.py`.
 STARTS = (ROOT, ROOT / "src", ROOT / "src/one_neuron")
+FILES = {path.name for folder in ("src", "tests") for path in (ROOT / folder).rglob("*.py")}
 
 
 def find_paths(text: str) -> list[str]:
@@ -22,11 +23,12 @@ def find_paths(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_and_paths_lead_to_files(page: Path) -> None:
-    """Links are relative to the page, paths in backticks to the repository or the package."""
+    """Links are relative to the page, paths in backticks to the repository or the package; a name may lie anywhere."""
     text = page.read_text(encoding="utf-8")
     links = [link for link in LINK.findall(text) if "://" not in link]
     assert not [link for link in links if not (page.parent / link).exists()]
-    assert not [path for path in find_paths(text) if not any((start / path).exists() for start in STARTS)]
+    paths = [path for path in find_paths(text) if path not in FILES]
+    assert not [path for path in paths if not any((start / path).exists() for start in STARTS)]
 
 
 def test_paths_are_told_from_other_code() -> None:
