@@ -70,7 +70,13 @@ USERS = {
     "numpy": ["*.py"],
 }
 # Unit tests that do not mirror a module.
-OTHER_TESTS = {"test_api.py", "test_architecture.py", "test_doctests.py", "drawn_pictures/test_drawing.py"}
+OTHER_TESTS = {
+    "test_api.py",
+    "test_architecture.py",
+    "test_docs.py",
+    "test_doctests.py",
+    "drawn_pictures/test_drawing.py",
+}
 MATHS = [
     *(PACKAGE / "exact").glob("*.py"),
     *(PACKAGE / "gradient_descent").glob("*.py"),
