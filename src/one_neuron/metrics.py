@@ -1,4 +1,4 @@
-"""How good the predictions are: ratios of whole numbers, the same bits everywhere (the tests ask scikit-learn)."""
+"""How good the predictions are: ratios of whole numbers, so the bits are the same everywhere."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from one_neuron.neuron import cost, sigmoid
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often each label was predicted for each label.
+    """The counts of true and predicted labels.
 
     Parameters
     ----------
@@ -26,18 +26,18 @@ class Confusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions, in [0, 1]."""
+        """Share of correct predictions, in [0, 1]."""
         total = self.true_negatives + self.false_positives + self.false_negatives + self.true_positives
         return (self.true_negatives + self.true_positives) / total
 
     @property
     def precision(self) -> float:
-        """Share of true among predicted positives, in [0, 1]; 0 where none was predicted, as in scikit-learn."""
+        """Share of predicted positives that are true, in [0, 1]; 0 if none was predicted, as in scikit-learn."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
-        """Share of found among true positives, in [0, 1]; 0 where there is none."""
+        """Share of positives that were predicted as such, in [0, 1]; 0 if there are none."""
         return _ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
@@ -47,7 +47,7 @@ class Confusion:
 
 
 def count_confusion(Y: NDArray[Any], predicted: NDArray[Any]) -> Confusion:
-    """Count the four cases.
+    """Return how often each of the four cases occurs.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def baseline_accuracy(Y: NDArray[Any]) -> float:
 
 
 def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
-    """Return the area under the ROC curve: the share of (positive, negative) pairs ranked right, ties counting half.
+    """Return the area under the ROC curve: the share of (positive, negative) pairs in order, ties counting half.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
 
 
 def evaluate(z: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> dict[str, float]:
-    """Return all measures of one set of pictures.
+    """Return all metrics of one set of pictures.
 
     Parameters
     ----------

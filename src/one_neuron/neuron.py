@@ -10,8 +10,8 @@ One example per row, as in NumPy, HDF5, scikit-learn and MLflow (the course writ
     z : (m,)       z = X w + b
     A : (m,)       A = sigmoid(z), the probability of label 1
 
-X of type uint8 holds raw pixels that stand for X / 255, and products with it are exact (`portable`): the same bits on
-any machine. Any other X is taken as it is and multiplied by NumPy.
+X of type uint8 holds pixels that stand for X / 255, and products with it are exact (`exact.products`): the same bits on
+every machine. Any other X is used as it is and multiplied by NumPy; lists become float64.
 
 References
 ----------
@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parameters:
-    """What the neuron learns.
+    """The weights and the bias that the neuron learns.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Parameters:
 
 
 def initialize_with_zeros(n_x: int) -> Parameters:
-    """Return w = 0 and b = 0. One neuron has no symmetry to break, and the cost is convex: any start will do.
+    """Return w = 0 and b = 0. One neuron has no symmetry to break, and the cost is convex, so any start will do.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
     Parameters
     ----------
     z : ndarray of shape (m,) or (k, m), float64
-        A row each where there are several z of the same examples.
+        (k, m) holds k different z of the same examples.
     Y : ndarray of shape (m,), values in {0, 1}
 
     Returns

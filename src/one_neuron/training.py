@@ -1,4 +1,4 @@
-"""From prepared pictures and settings to a model: what the stage `train` does, and a sweep with the models it keeps."""
+"""From prepared pictures and settings to a model: for the stage `train`, and for the models that a sweep keeps."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,14 +12,14 @@ from one_neuron.storage.prepared_set import PreparedSet
 
 
 def training_inputs(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
-    """Return all that a training follows from, by the words of params.yaml: parameters, source and SHA-256 of the data.
+    """Return all that determines a training, named as in params.yaml: parameters, source and SHA-256 of the data.
 
     Parameters
     ----------
     prepared : PreparedSet
         The training set.
     settings : TrainSettings
-        Its threshold comes after the training and is left out.
+        Without the threshold, which plays no part in training.
     """
     values = asdict(settings)
     del values["threshold"]

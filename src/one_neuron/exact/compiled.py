@@ -1,11 +1,11 @@
-"""Products of raw pixels with whole numbers, compiled: the only room that knows numba.
+"""Compiled products of pixels with whole numbers: the only module that imports numba.
 
-NumPy has no fast product of small integers, and a float copy of the pixels takes four to eight times their memory and
-longer than the arithmetic. Numba compiles these loops when they are first called (about a second). Whole numbers add up
-to the same sum in any order, so neither the compiler nor the number of threads can change a bit.
+NumPy has no fast product of small integers. A float copy of the pixels takes four to eight times their memory, and
+making it takes longer than the arithmetic. Numba compiles these loops when they are first called (about a second). A
+sum of whole numbers is the same in any order, so neither the compiler nor the number of threads can change a bit.
 
-A whole number c of up to 31 bits is handed in as two digits of 16: c = low + 2**16 high. Products of a pixel with a
-digit stay within 2**23, so 256 of them fit into the 32-bit numbers that CPUs multiply fastest.
+A whole number c of up to 31 bits is passed as two digits of 16 bits: c = low + 2**16 high. Products of a pixel with a
+digit stay within 2**23, so the sum of 256 of them fits into the 32-bit numbers that CPUs multiply fastest.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 COUNT_BITS = 30  # absolute values of the whole numbers stay within 2**COUNT_BITS
 _DIGIT_BITS = 16
-_TERMS = 256  # so many products of a pixel and a digit fit into 32 bits
+_TERMS = 256  # the sum of 256 products of a pixel and a digit fits into 32 bits
 _ZEROS = (np.int32(0),) * 8
 
 Integers = NDArray[np.int64]
@@ -50,7 +50,7 @@ def multiply(X: NDArray[np.uint8], low: NDArray[np.int16], high: NDArray[np.int1
     """
     m, n_x = X.shape
     fours = m // 4 * 4
-    # Four rows at a time: the digits are fetched once for all of them, which takes longer than adding.
+    # Four rows at a time: loading the digits takes longer than adding, and one load serves all four.
     for i in range(0, fours, 4):
         z0, z1, z2, z3 = int64(0), int64(0), int64(0), int64(0)
         for start in range(0, n_x, _TERMS):
@@ -59,7 +59,7 @@ def multiply(X: NDArray[np.uint8], low: NDArray[np.int16], high: NDArray[np.int1
             x0, x1, x2, x3 = X[i, start:stop], X[i + 1, start:stop], X[i + 2, start:stop], X[i + 3, start:stop]
             a0, a1, a2, a3, b0, b1, b2, b3 = _ZEROS
             for j in range(a.size):
-                # Numba adds 32-bit numbers to 64 bits; int32 keeps each step small.
+                # Numba would add 32-bit numbers as 64-bit ones; int32 keeps each step narrow.
                 a0, b0 = int32(a0 + int32(x0[j]) * int32(a[j])), int32(b0 + int32(x0[j]) * int32(b[j]))
                 a1, b1 = int32(a1 + int32(x1[j]) * int32(a[j])), int32(b1 + int32(x1[j]) * int32(b[j]))
                 a2, b2 = int32(a2 + int32(x2[j]) * int32(a[j])), int32(b2 + int32(x2[j]) * int32(b[j]))
@@ -95,7 +95,7 @@ def add_transposed_product(
         sums_high[:] = 0
         stop = min(start + _TERMS, m)
         fours = start + (stop - start) // 4 * 4
-        # Four rows at a time, again: the sums are fetched and put back once for all of them.
+        # Four rows at a time again: the sums are loaded and stored once for all of them.
         for i in range(start, fours, 4):
             a0, a1, a2, a3 = int32(low[i]), int32(low[i + 1]), int32(low[i + 2]), int32(low[i + 3])
             b0, b1, b2, b3 = int32(high[i]), int32(high[i + 1]), int32(high[i + 2]), int32(high[i + 3])

@@ -1,4 +1,7 @@
-"""Functions that give the same bits on every machine: exp, log1p, the sigmoid and the mean."""
+"""Functions that give the same bits on every machine: exp, log1p, the sigmoid and the mean.
+
+`numpy.exp` and `numpy.log1p` differ in the last bit between CPUs. `docs/exact-arithmetic.md` derives these.
+"""
 
 import math
 from decimal import Decimal
@@ -9,39 +12,21 @@ import numpy as np
 from one_neuron.exact.products import Array
 
 _EXP_LIMIT = 708  # exp(+-708) is still a normal number
-
-
+_SIGMOID_LIMIT = 40  # beyond +-40 the sigmoid is 1 or below 5e-18
 _STEPS = 64 * 64  # exp looks up e**(j / 4096)
-
-
 _E = Decimal(1).exp()
-
-
 _COARSE = [(Decimal(j) / 64).exp() for j in range(64)]
-
-
 _FINE = [(Decimal(j) / _STEPS).exp() for j in range(64)]
-
-
 _FRACTIONS = np.array([float(coarse * fine) for coarse in _COARSE for fine in _FINE])  # e**(j / 4096)
-
-
 _WHOLES = np.array([float(_E**i) for i in range(-_EXP_LIMIT, _EXP_LIMIT + 1)])  # e**i
-
-
 # exp(r / 4096) - 1 for |r| <= 1/2: the first term left out is below 1e-17.
 _EXPM1_SERIES = [1.0 / (math.factorial(n) * _STEPS**n) for n in range(1, 4)]
-
-
-_SIGMOID_LIMIT = 40  # beyond +-40 the sigmoid is 1 or below 5e-18
-
-
 # atanh(y) / y in y**2 for |y| <= 1/3: the first term left out, y**36 / 37, is below 2e-19.
 _ATANH_SERIES = [1.0 / (2 * n + 1) for n in range(18)]
 
 
 def exp(x: Array) -> Array:
-    """Return e**x to within three units in the last place, x taken into [-708, 708].
+    """Return e**x to within three units in the last place; x is clipped to [-708, 708].
 
     x = i + (j + r) / 4096 with whole numbers i and j, so e**x = e**i e**(j / 4096) e**(r / 4096): two tables and a
     short Taylor series.
@@ -65,7 +50,7 @@ def exp(x: Array) -> Array:
 
 
 def _times_exp(power: Array, r: Array, out: Array) -> Array:
-    """Return power * exp(r / 4096) in `out`, |r| <= 1/2."""
+    """Write power * exp(r / 4096) to `out` and return it; |r| <= 1/2."""
     first, second, third = _EXPM1_SERIES
     np.multiply(r, third, out)
     np.add(out, second, out)
@@ -77,7 +62,7 @@ def _times_exp(power: Array, r: Array, out: Array) -> Array:
 
 
 class ReverseSigmoid:
-    """1 / (1 + e**u) for arrays of one shape, again and again: in place, with one table instead of two.
+    """1 / (1 + e**u) for many arrays of one shape, in place, with one table instead of two.
 
     Parameters
     ----------
@@ -92,9 +77,9 @@ class ReverseSigmoid:
         self._steps, self._table = np.empty(shape, np.int64), _powers()
 
     def __call__(self, u: Array, *, numerator: float, out: Array) -> Array:
-        """Return numerator / (1 + e**(u / 4096)) in `out`.
+        """Write numerator / (1 + e**(u / 4096)) to `out` and return it.
 
-        Where |u / 4096| is above 40, e**40 or e**-40 stands for the exponential.
+        u / 4096 is clipped to [-40, 40].
 
         Parameters
         ----------
@@ -102,14 +87,14 @@ class ReverseSigmoid:
             In units of 1 / STEPS.
         numerator : float
         out : ndarray, float64
-            Takes the result.
+            The result.
         """
         np.rint(u, out)
         np.subtract(u, out, self._r)
         np.add(out, _SIGMOID_LIMIT * _STEPS, out)
         np.maximum(np.minimum(out, 2.0 * _SIGMOID_LIMIT * _STEPS, out=out), 0.0, out=out)
         np.copyto(self._steps, out, casting="unsafe")
-        self._table.take(self._steps, out=self._power, mode="clip")  # quicker than "raise"
+        self._table.take(self._steps, out=self._power, mode="clip")  # "raise" takes longer
         _times_exp(self._power, self._r, out)
         np.add(out, 1.0, out)
         return np.divide(numerator, out, out)

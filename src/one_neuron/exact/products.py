@@ -1,9 +1,8 @@
-"""Arithmetic that gives the same bits on every machine.
+"""Matrix products that give the same bits on every machine.
 
-`numpy.exp` and `numpy.log1p` differ in the last bit between CPUs, and BLAS adds up in another order for another CPU
-or thread count. IEEE 754, however, fixes the result of one addition, multiplication, division, rounding or
-comparison, and sums of integers below 2**53 are exact in any order. Everything here is made of these.
-`docs/exact-arithmetic.md` derives it.
+BLAS adds in another order on another CPU or with another number of threads. IEEE 754, however, fixes the result of one
+addition, multiplication, division, rounding or comparison, and sums of integers below 2**53 are exact in any order.
+Everything in this package consists of these. `docs/exact-arithmetic.md` derives it.
 """
 
 import math
@@ -59,13 +58,13 @@ def to_fixed_point(v: Array, *, bits: int = STATE_BITS) -> FixedPoint:
 
 
 def digit_bits(largest_row_sum: int) -> int:
-    """Return how many bits a digit of a vector may have, so that a matrix times the digits is exact.
+    """Return the largest number of bits of a digit for which a matrix times the digits is exact.
 
     Parameters
     ----------
     largest_row_sum : int
         The largest sum of absolute values in a row of the integer matrix. Every partial sum of a row times digits of
-        absolute value at most 2**(bits - 1) stays within 2**53 then, whatever the order.
+        absolute value at most 2**(bits - 1) stays within 2**53, whatever the order.
 
     Raises
     ------
@@ -74,7 +73,7 @@ def digit_bits(largest_row_sum: int) -> int:
     """
     bits = EXACT + 1 - largest_row_sum.bit_length()
     if bits < 2:
-        raise OverflowError(f"row sums up to {largest_row_sum} leave no room for an exact product")
+        raise OverflowError(f"row sums up to {largest_row_sum} are too large for an exact product")
     return bits
 
 
@@ -100,7 +99,7 @@ def split(counts: Array, bits: int) -> Array:
 
 
 def combine(products: Array, bits: int) -> Array:
-    """Return the sum of products[j] 2**(bits j), highest first: the way back from `split` after a matrix product."""
+    """Return the sum of products[j] 2**(bits j), highest first: the inverse of `split`, after a matrix product."""
     total: Array = products[-1].copy()
     for product in products[-2::-1]:
         total *= 2.0**bits
@@ -109,7 +108,7 @@ def combine(products: Array, bits: int) -> Array:
 
 
 class SymmetricProduct:
-    """Products of a symmetric matrix of whole numbers with vectors, again and again, without new arrays.
+    """Products of one symmetric matrix of whole numbers with many vectors, without new arrays.
 
     A vector is rounded to a grid and split into digits (see `split`) so that BLAS is exact.
 
@@ -119,12 +118,12 @@ class SymmetricProduct:
     bits : int
         From `digit_bits` of the matrix.
     factor : float
-        Of the products.
+        The products are multiplied by it.
     """
 
     def __init__(self, matrix: Array, bits: int, *, factor: float = 1.0) -> None:
         number = -(-_PRODUCT_BITS // bits)
-        self._matrix = matrix.T  # the same numbers; BLAS is a fifth quicker this way round
+        self._matrix = matrix.T  # the same numbers; in this order BLAS takes a fifth less time
         self._base, self._powers = 2.0**bits, 2.0 ** (-bits * np.arange(number)[:, np.newaxis])
         self._factor, self._count_bits = factor, min(number * bits - 1, STATE_BITS)
         self._digits, self._products = np.empty((number, len(matrix))), np.empty((number, len(matrix)))
@@ -133,13 +132,13 @@ class SymmetricProduct:
         self._highest, *self._others = self._products[::-1]
 
     def set_range(self, largest: float) -> None:
-        """Choose the grid for vectors with absolute values up to `largest`: 2**-_PRODUCT_BITS of it or finer."""
+        """Choose the grid for vectors with absolute values up to `largest`: steps of at most 2**-39 of it."""
         exponent = max(math.frexp(largest)[1] - self._count_bits, -1000)  # no unit below the normal numbers
         unit = math.ldexp(1.0, exponent)
         self._scales, self._scale_back = self._powers / unit, unit * self._factor
 
     def __call__(self, v: Array, out: Array) -> Array:
-        """Return factor * matrix @ v in `out`, v of shape (n,) being rounded to the grid first."""
+        """Write factor * matrix @ v to `out` and return it; v of shape (n,) is rounded to the grid first."""
         np.multiply(self._scales, v, self._digits)
         np.rint(self._digits, self._digits)
         np.multiply(self._upper, self._base, self._carries)
@@ -154,7 +153,7 @@ class SymmetricProduct:
 
 
 def gram_matrix(X: NDArray[np.uint8]) -> Array:
-    """Return X X^T of raw pixels: an exact integer matrix.
+    """Return X X^T of pixels: an exact integer matrix.
 
     In float32, twice as fast as float64: see FLOAT32_TERMS. The blocks on and above the diagonal are computed; those
     below it are their mirror image.
@@ -174,14 +173,14 @@ def gram_matrix(X: NDArray[np.uint8]) -> Array:
         If BLAS computed a wrong row.
     """
     m, n_x = X.shape
-    total, row_sums = np.zeros((m, m)), np.zeros(m, np.int64)
+    total, row_sums = np.zeros((m, m)), np.zeros(m)
     for start in range(0, n_x, FLOAT32_TERMS):
         pixels = X[:, start : start + FLOAT32_TERMS]
         columns = pixels.astype(np.float32)
         for i in range(0, m, _BLOCK_ROWS):
             # For A @ A.T of one array NumPy calls ssyrk, which is wrong on some CPUs; the copy makes it call sgemm.
             total[i : i + _BLOCK_ROWS, i:] += columns[i : i + _BLOCK_ROWS].copy() @ columns[i:].T
-        row_sums += pixels @ pixels.sum(axis=0, dtype=np.int64)
+        row_sums += pixels.astype(np.float64) @ pixels.sum(axis=0, dtype=np.float64)
     for i in range(0, m, _BLOCK_ROWS):
         rest = slice(i + _BLOCK_ROWS, None)
         total[rest, i : i + _BLOCK_ROWS] = total[i : i + _BLOCK_ROWS, rest].T
@@ -190,7 +189,7 @@ def gram_matrix(X: NDArray[np.uint8]) -> Array:
 
 
 def cross_products(X: Any, other: Any) -> Array:
-    """Return X other^T of raw pixels: an exact integer matrix.
+    """Return X other^T of pixels: an exact integer matrix.
 
     Parameters
     ----------
@@ -207,29 +206,29 @@ def cross_products(X: Any, other: Any) -> Array:
         If BLAS computed a wrong row.
     """
     m, n_x = X.shape
-    total, row_sums = np.zeros((m, other.shape[0])), np.zeros(m, np.int64)
+    total, row_sums = np.zeros((m, other.shape[0])), np.zeros(m)
     for start in range(0, n_x, FLOAT32_TERMS):
         columns = slice(start, start + FLOAT32_TERMS)
         right = other[:, columns]
-        sums, right = right.sum(axis=0, dtype=np.int64), right.astype(np.float32).T
+        sums, right = right.sum(axis=0, dtype=np.float64), right.astype(np.float32).T
         for i in range(0, m, _CROSS_ROWS):
             rows = slice(i, min(i + _CROSS_ROWS, m))
             left = X[rows, columns]
             total[rows] += left.astype(np.float32) @ right
-            row_sums[rows] += left @ sums
+            row_sums[rows] += left.astype(np.float64) @ sums
     check_row_sums(total, row_sums)
     return total
 
 
-def check_row_sums(matrix: Array, expected: NDArray[np.int64]) -> None:
-    """Check a matrix that BLAS computed by the sums of its rows, which NumPy adds up without BLAS.
+def check_row_sums(matrix: Array, expected: Array) -> None:
+    """Check a matrix that BLAS computed by the sums of its rows, which follow from other products.
 
-    A sum is exact, so a single wrong entry shows, nan included.
+    Both sums are exact, so a single wrong entry shows, nan included.
 
     Parameters
     ----------
     matrix : ndarray of shape (m, k), float64, whole numbers
-    expected : ndarray of shape (m,), int64
+    expected : ndarray of shape (m,), float64, whole numbers
         The sums of the rows.
 
     Raises
@@ -246,14 +245,14 @@ def check_row_sums(matrix: Array, expected: NDArray[np.int64]) -> None:
 
 
 def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
-    """Return (X / 255) v for raw pixels X.
+    """Return (X / 255) v for pixels X.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
     v : ndarray of shape (n_x,), float64, finite
     block : int
-        Rows taken at a time; bounds the memory for the float64 copy.
+        Rows in one product; bounds the memory for the float64 copy.
 
     Returns
     -------
@@ -268,14 +267,14 @@ def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
 
 
 def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: int = 32) -> Array:
-    """Return (X / 255)^T v for raw pixels X and v = fixed.counts * fixed.unit.
+    """Return (X / 255)^T v for pixels X and v = fixed.counts * fixed.unit.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
     fixed : FixedPoint of m numbers
     block : int
-        Rows taken at a time; bounds the memory for the float64 copy.
+        Rows in one product; bounds the memory for the float64 copy.
 
     Returns
     -------
@@ -290,5 +289,5 @@ def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: i
 
 
 def _pixel_digit_bits(terms: int) -> int:
-    """Return the bits of a digit when so many raw pixels are summed up."""
+    """Return the number of bits of a digit for sums of `terms` pixels times digits."""
     return digit_bits(terms * PIXEL_MAX)

@@ -1,8 +1,8 @@
 """Gradient descent by blocks of rows, in whole numbers: the form for any number of pictures, in memory or on disk.
 
-An iteration is one pass over the pixels. A block of rows goes through the neuron, and its share of the gradient is
-added up while it is still in the cache; blocks go to as many threads as there are cores. w and A - Y are rounded to 30
-bits, so the sums are exact, and neither the blocks nor the threads change a bit. `docs/exact-arithmetic.md` derives it.
+An iteration is one pass over the pixels. The forward step and the gradient of a block of rows are computed while the
+block is in the cache, by as many threads as there are cores. w and A - Y are rounded to 30 bits, so the sums are exact,
+and neither the blocks nor the threads change a bit. `docs/exact-arithmetic.md` derives it.
 """
 
 import math
@@ -24,7 +24,7 @@ from one_neuron.rows import RowsOnDisk
 from one_neuron.system.machine import count_cores
 
 ROWS_LIMIT = 2**25  # rows or columns whose products add up within 64 bits
-_BLOCK_BYTES = 9 * 2**19  # a few of them fit into the last cache, and above 4 MB NumPy asks for large pages
+_BLOCK_BYTES = 9 * 2**19  # a few blocks fit into the last cache, and above 4 MB NumPy asks for large pages
 
 
 def descend(
@@ -60,12 +60,12 @@ def descend(
 
 
 def _state(iteration: int, parameters: Parameters, recorder: Recorder) -> TrainingState:
-    """Return all that training needs to go on from here."""
+    """Return all that training needs to resume after these updates."""
     return TrainingState(iteration, parameters, *recorder.recorded())
 
 
 class _Workspace:
-    """What one thread needs for its blocks."""
+    """The arrays of one thread."""
 
     def __init__(self, rows: int, n_x: int, *, on_disk: bool) -> None:
         self.pixels = np.empty((rows if on_disk else 0, n_x), np.uint8)
@@ -94,7 +94,7 @@ class _Passes:
         self._pool.shutdown(cancel_futures=True)
 
     def run(self, parameters: Parameters, to_dz: Callable[[Array, slice], Array] | None) -> tuple[Array, Array, float]:
-        """Return z = X w + b, and X^T dz and sum(dz) with dz = to_dz(z, rows) in [-1, 1], zero without `to_dz`."""
+        """Return z = X w + b, X^T dz and sum(dz), where dz = to_dz(z, rows) is in [-1, 1], or 0 without `to_dz`."""
         m, _ = self._X.shape
         fixed = products.to_fixed_point(parameters.w, bits=COUNT_BITS)
         digits, scale = split_counts(fixed.counts), fixed.unit / products.PIXEL_MAX
@@ -120,15 +120,14 @@ class _Passes:
 
     def times_covariance(self, v: Array) -> Array:
         """Return (X, 1)^T (X, 1) v, a column of ones beside X: its eigenvalues are those of X X^T + 1."""
-        largest = math.sqrt(
-            float(len(v)) * math.fsum((v * v).tolist())
-        )  # |z| is at most |x| |v|, and |x|**2 at most n_x + 1
+        # |z| is at most |x| |v|, and |x|**2 at most n_x + 1.
+        largest = math.sqrt(float(len(v)) * math.fsum((v * v).tolist()))
         _, dw, db = self.run(Parameters(w=v[:-1], b=float(v[-1])), lambda z, _: z / largest)
         return np.append(dw, db) * largest
 
     @contextmanager
     def _workspace(self) -> Iterator[_Workspace]:
-        """Lend a workspace to a thread; there are as many as threads."""
+        """Yield a workspace for one block; there is one for each thread."""
         space = self._spare.pop()
         try:
             yield space
@@ -136,7 +135,7 @@ class _Passes:
             self._spare.append(space)
 
     def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
-        """Return the rows, read from the disk where they are there."""
+        """Return the rows, read into the workspace if they are on disk."""
         if not isinstance(self._X, RowsOnDisk):
             return np.ascontiguousarray(self._X[rows])
         pixels = space.pixels[: rows.stop - rows.start]
@@ -144,7 +143,7 @@ class _Passes:
         return pixels
 
     def _collect(self) -> tuple[Integers, int]:
-        """Add up what the threads found, and start again from zero."""
+        """Return the sums over all threads, and set them to zero for the next pass."""
         dw, db = np.sum([space.dw for space in self._spare], axis=0), sum(space.db for space in self._spare)
         for space in self._spare:
             space.dw[:] = 0

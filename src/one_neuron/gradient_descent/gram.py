@@ -1,7 +1,7 @@
-"""Gradient descent through the Gram matrix, in whole numbers: the form for up to some thousand pictures.
+"""Gradient descent through the Gram matrix, in whole numbers: the form for up to a few thousand pictures.
 
-From a zero start w stays a sum of pictures, w = X^T alpha and b = sum(alpha), so z = (X X^T + 1) alpha: training needs
-of the pictures only their m * m scalar products, and those of raw pixels are exact integers.
+From a zero start w stays a weighted sum of the pictures: w = X^T alpha and b = sum(alpha), so z = (X X^T + 1) alpha.
+Training therefore needs only the m * m scalar products of the pictures, which are exact integers for pixels.
 `docs/exact-arithmetic.md` derives it.
 """
 
@@ -24,14 +24,15 @@ def descend(
 ) -> tuple[Parameters, float]:
     """Train; return w and b, and the largest eigenvalue of X X^T + 1.
 
-    With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), an update of w is beta += (learning_rate / m) / (1 + exp(u)) where
-    u = s z = Q beta and Q = s s^T * (X X^T + 1).
+    With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), the update of w becomes
+
+        beta += (learning_rate / m) / (1 + exp(u)),    u = s z = Q beta,    Q = s s^T * (X X^T + 1)
     """
     m = len(X)
     s = np.where(Y, 1.0, -1.0)
     Q = products.gram_matrix(X)
     Q += products.PIXEL_MAX**2  # in units of 1 / 255**2
-    bits = products.digit_bits(int(Q.sum(axis=1).max()))  # Q is not negative yet
+    bits = products.digit_bits(int(Q.sum(axis=1).max()))  # before the signs: all entries of Q are positive
     Q *= s[:, np.newaxis]
     Q *= s
     update_of = functions.ReverseSigmoid(m)

@@ -101,7 +101,7 @@ def _descend_gram(job: Job, Q: Array, to_test: Array | None, beta: Array, column
 
 
 def _sign(raw: Array, s_rows: Array, s_columns: Array) -> Array:
-    """Turn the scalar products of raw pixels into s s^T * (raw / 255**2 + 1), in place."""
+    """Turn scalar products of pixels into s s^T * (raw / 255**2 + 1), in place."""
     raw /= products.PIXEL_MAX**2
     raw += 1.0
     raw *= s_rows[:, np.newaxis]

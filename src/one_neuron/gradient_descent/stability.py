@@ -1,4 +1,4 @@
-"""How long a step of gradient descent may be: the largest eigenvalue of X X^T + 1, the same bits everywhere."""
+"""The learning rate up to which the cost is sure to fall, from the largest eigenvalue of X X^T + 1."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ _SETTLED = 1e-10  # relative change from one step to the next
 
 
 def stability_bound(eigenvalue: float, m: int) -> float:
-    r"""Return 2 / L: the learning rate up to which gradient descent is sure to go down, to six digits.
+    r"""Return 2 / L, the learning rate up to which gradient descent is sure to lower the cost, to six digits.
 
     .. math:: L = \frac{\lambda_{max}(X X^T + 1)}{4 m}
 
@@ -33,11 +33,11 @@ def stability_bound(eigenvalue: float, m: int) -> float:
 
 
 def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
-    """Return the largest eigenvalue of a symmetric matrix of which only products with vectors are known.
+    """Return the largest eigenvalue of a symmetric matrix that is given by its products with vectors.
 
     Lanczos's method: the eigenvalues of a small tridiagonal matrix grow towards those of the large one. Scalar
-    products are exact sums, and the small eigenvalue is found by bisection, so the result has the same bits wherever
-    `times` has.
+    products are exact sums, and bisection finds the eigenvalue of the small matrix, so the result has the same bits on
+    every machine if `times` has.
 
     Parameters
     ----------
@@ -49,13 +49,13 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
     Returns
     -------
     float
-        Nan if a product is not finite.
+        nan if a product is not finite.
 
     References
     ----------
     Golub and Van Loan (2013), Matrix Computations, sections 8.4.1 and 10.1.
     """
-    # No symmetry of the data may hide the eigenvector from the start.
+    # An irregular start: a symmetry of the data must not make it orthogonal to the eigenvector.
     v = 1.0 + np.arange(n) % 7 / 16.0
     v /= math.sqrt(_dot(v, v))
     before = np.zeros(n)
@@ -81,7 +81,7 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
 
 
 def _dot(v: Array, w: Array) -> float:
-    """Return the scalar product, its sum rounded once."""
+    """Return the scalar product; its sum is rounded once."""
     return math.fsum((v * w).tolist())
 
 
@@ -99,7 +99,7 @@ def _largest_of_tridiagonal(diagonal: list[float], beside: list[float]) -> float
 
 
 def _above_all(x: float, diagonal: list[float], beside: list[float]) -> bool:
-    """Say whether x is above all eigenvalues."""
+    """Return whether x is above all eigenvalues."""
     pivot = x - diagonal[0]
     for value, side in zip(diagonal[1:], beside, strict=True):
         if pivot <= 0:

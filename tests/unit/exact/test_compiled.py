@@ -1,4 +1,4 @@
-"""The compiled products against Python's own unlimited integers."""
+"""The compiled products compared with Python's own unlimited integers."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ LARGEST = 2**COUNT_BITS
 
 @given(st.lists(st.integers(-LARGEST, LARGEST), min_size=1, max_size=20))
 def test_split_counts(counts: list[int]) -> None:
-    """Digits of 16 bits that give the number back."""
+    """The digits have 16 bits and add up to the number."""
     low, high = split_counts(np.array(counts, dtype=np.float64))
     assert [int(a) + (int(b) << 16) for a, b in zip(low, high, strict=True)] == counts
 

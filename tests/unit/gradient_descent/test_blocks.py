@@ -1,4 +1,4 @@
-"""Training by blocks: the textbook's trajectory, and the same bits whatever the blocks, the threads and the kills."""
+"""Training by blocks: the textbook's trajectory, and the same bits for any blocks, threads and kills."""
 
 import threading
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from one_neuron.rows import RowsOnDisk
 
 @pytest.fixture(autouse=True)
 def only_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the form for many pictures with few of them."""
+    """Use the form "blocks" for few pictures as well."""
     monkeypatch.setattr(gradient_descent, "GRAM_LIMIT", 0)
 
 
@@ -29,7 +29,7 @@ def make_problem(m: int, n_x: int, seed: int = 0) -> tuple[NDArray[np.uint8], ND
 
 
 def bits(result: TrainingResult) -> bytes:
-    """Return all that training gives."""
+    """Return the bytes of w, b and the costs."""
     return result.parameters.w.tobytes() + np.float64(result.parameters.b).tobytes() + result.costs.tobytes()
 
 
@@ -53,7 +53,7 @@ class OnDisk(RowsOnDisk):
 def test_blocks_threads_and_disk_change_no_bit(
     block_bytes: int, cores: int, on_disk: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sums of whole numbers do not know their order."""
+    """Sums of whole numbers are the same in any order."""
     X, Y = make_problem(300, 12)
     options: dict[str, Any] = {"learning_rate": 3.0, "num_iterations": 12, "record_every": 5}
     expected = optimize(X, Y, **options)
@@ -144,7 +144,7 @@ class Memory:
 @pytest.mark.parametrize("killed", range(1, 21))
 @pytest.mark.parametrize("record_every", [1, 6])
 def test_going_on_after_a_kill_gives_the_same_bits(killed: int, record_every: int) -> None:
-    """At any iteration, also two times over."""
+    """At any iteration, and twice in a row."""
     X, Y = make_problem(60, 12)
     options: dict[str, Any] = {"learning_rate": 2.0, "num_iterations": 20, "record_every": record_every}
     expected = optimize(X, Y, **options)
@@ -162,7 +162,7 @@ def test_going_on_after_a_kill_gives_the_same_bits(killed: int, record_every: in
 
 
 def test_a_disk_that_fails_ends_training_and_its_threads() -> None:
-    """The error comes through; no thread stays behind."""
+    """The error reaches the caller, and no thread stays alive."""
     X, Y = make_problem(700, 12)
     before = threading.active_count()
     with pytest.raises(OSError, match="the disk is gone"):
@@ -171,7 +171,7 @@ def test_a_disk_that_fails_ends_training_and_its_threads() -> None:
 
 
 def test_too_many_rows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums would leave 64 bits."""
+    """Their sums would not fit into 64 bits."""
     monkeypatch.setattr(blocks, "ROWS_LIMIT", 9)
     with pytest.raises(ValueError, match=r"X has shape \(10, 3\); expected at most 9 rows"):
         optimize(*make_problem(10, 3), learning_rate=0.1, num_iterations=1)

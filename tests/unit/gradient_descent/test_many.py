@@ -1,4 +1,4 @@
-"""Many trainings at once against a textbook loop for each, the exact engine and the course's published numbers."""
+"""Many trainings at once, compared with a loop in plain NumPy, with `optimize` and with the course's numbers."""
 
 import math
 import os
@@ -31,7 +31,7 @@ RATES = np.array([0.001, 0.01, 0.03, 0.002, 0.02])
 
 
 class OnDisk:
-    """Rows that are handed out a slice at a time, as a file does; it never becomes one array."""
+    """Rows that are read one slice at a time, as from a file; they never become one array."""
 
     def __init__(self, X: NDArray[np.uint8]) -> None:
         self._X, self.shape, self.dtype = X, X.shape, X.dtype
@@ -72,7 +72,7 @@ def textbook(
 
 
 def bits(result: BatchResult) -> list[bytes]:
-    """Return all scores as bytes, w and b too."""
+    """Return all scores and weights as bytes."""
     c = result.train_costs.shape[1]
     weights = [result.parameters(j).w.tobytes() for j in range(c)]
     return [getattr(result, name).tobytes() for name in ARRAYS] + weights
@@ -153,7 +153,7 @@ def test_any_small_problem_follows_the_textbook(
 
 
 def test_every_column_follows_the_exact_engine(form: str) -> None:
-    """Another implementation of the same trajectory."""
+    """`optimize` follows the same trajectory with other arithmetic."""
     X, Y = make_problem(16, 27)
     result = optimize_many(X, Y, learning_rates=RATES, num_iterations=300, record_every=50)
     for j, rate in enumerate(RATES):
@@ -166,7 +166,7 @@ def test_every_column_follows_the_exact_engine(form: str) -> None:
 
 
 def test_course_numbers(course: dict[str, NDArray[Any]]) -> None:
-    """Every published cost to six digits; 207 of 209 and 35 of 50 right; its neighbours change nothing."""
+    """Every published cost to six digits; 207 of 209 and 35 of 50 right; other columns change nothing."""
     result = optimize_many(
         course["train_X"],
         course["train_Y"],
@@ -214,7 +214,7 @@ def test_the_number_of_threads_changes_no_bit(c: int, form: str, set_cores: Call
 
 
 def test_the_order_of_the_columns_does_not_matter(form: str) -> None:
-    """A column has the same neighbours in another order, and goes the same way."""
+    """Columns in another order follow the same trajectories."""
     X, Y = make_problem(15, 9)
     order, rates = np.random.default_rng(0).permutation(150), np.geomspace(1e-4, 0.03, 150)
     one, other = (optimize_many(X, Y, learning_rates=r, num_iterations=50) for r in (rates, rates[order]))
@@ -223,7 +223,7 @@ def test_the_order_of_the_columns_does_not_matter(form: str) -> None:
 
 
 def test_fewer_iterations_are_a_prefix(form: str) -> None:
-    """Shorter trainings are read off a longer one, to the bit, even where rates are too large."""
+    """A shorter training has the first scores of a longer one, to the bit, even at rates that are too large."""
     X, Y = make_problem(9, 12)
     rates = [0.01, 5.0]
     long = optimize_many(X, Y, learning_rates=rates, num_iterations=90, record_every=20, also_at=[37, 40, 0, 90])
@@ -236,7 +236,7 @@ def test_fewer_iterations_are_a_prefix(form: str) -> None:
 
 
 def test_an_absurd_rate_diverges_alone(form: str) -> None:
-    """No nan, no warning, and the neighbours go their way."""
+    """No nan, no warning, and the other columns are not affected."""
     X, Y = np.random.default_rng(0).integers(0, 256, (30, 4), dtype=np.uint8), np.arange(30) % 2
     rates = [0.01, 1e6, 0.02, 1e100, 1e-100]
     result = optimize_many(X, Y, learning_rates=rates, num_iterations=200, record_every=10)
@@ -292,7 +292,7 @@ def test_labels_of_any_type_mean_the_same(dtype: type) -> None:
 def test_progress_counts_all_updates(
     cores: int, form: str, set_cores: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rising numbers, one call at a time, the last one says that all is done."""
+    """The numbers rise, the calls do not overlap, and the last call reports that all is done."""
     set_cores(cores)
     monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0)
     X, Y = make_problem(12, 6)
@@ -310,8 +310,8 @@ def test_progress_counts_all_updates(
     assert calls[-1][0] == 2800
 
 
-def test_progress_is_told_some_times_a_second() -> None:
-    """At the beginning and at the end of a training that takes no time."""
+def test_progress_is_reported_a_few_times_a_second() -> None:
+    """A short training reports its first and its last update."""
     X, Y = make_problem(12, 6)
     calls: list[int] = []
     optimize_many(X, Y, learning_rates=[0.01], num_iterations=100, on_progress=lambda done, _: calls.append(done))
@@ -324,7 +324,7 @@ def test_progress_is_told_some_times_a_second() -> None:
 def test_an_error_in_the_callback_ends_training_at_once(
     cores: int, form: str, set_cores: Callable[[int], None]
 ) -> None:
-    """The error comes out; no thread goes on."""
+    """The caller gets the error, and no thread continues."""
     set_cores(cores)
     X, Y = make_problem(200, 50)
 
@@ -340,7 +340,7 @@ def test_an_error_in_the_callback_ends_training_at_once(
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_ctrl_c_ends_all_threads_soon(cores: int, form: str, set_cores: Callable[[int], None]) -> None:
-    """As if the user pressed it while training, which would take minutes, is on its way."""
+    """Ctrl-C during a training that would take minutes."""
     set_cores(cores)
     X, Y = make_problem(200, 50)
     began = threading.Event()
@@ -367,7 +367,7 @@ def test_ctrl_c_ends_all_threads_soon(cores: int, form: str, set_cores: Callable
 
 
 def test_a_broken_file_is_not_hidden(form: str, set_cores: Callable[[int], None]) -> None:
-    """An error in a thread comes out as it is."""
+    """The caller gets the error of a thread unchanged."""
     set_cores(2)
     X, Y = make_problem(40, 5)
 

@@ -1,4 +1,4 @@
-"""Training against a textbook loop in float64, the course's published numbers and properties of the optimum."""
+"""Training compared with a loop in plain NumPy, the course's published numbers and properties of the optimum."""
 
 import math
 from dataclasses import FrozenInstanceError
@@ -27,7 +27,7 @@ COURSE_COSTS = [
 
 
 def textbook(X: NDArray[Any], Y: NDArray[Any], learning_rate: float, num_iterations: int) -> tuple[Array, float, Array]:
-    """Train with the plainest NumPy there is: no portable arithmetic, no tricks. Return w, b and all costs."""
+    """Train with plain NumPy, without the project's own arithmetic. Return w, b and all costs."""
     features = X / 255 if X.dtype == np.uint8 else X
     w, b, costs = np.zeros(X.shape[1]), 0.0, []
     for _ in range(num_iterations):
@@ -48,7 +48,7 @@ def make_problem(m: int, n_x: int, *, positives: int | None = None, seed: int = 
 
 
 def run_blocks(monkeypatch: pytest.MonkeyPatch, *arguments: Any, **options: Any) -> TrainingResult:
-    """Train in the form that serves for more examples than the Gram matrix may have."""
+    """Train in the form "blocks", which `optimize` uses above GRAM_LIMIT."""
     with monkeypatch.context() as patch:
         patch.setattr(gradient_descent, "GRAM_LIMIT", 0)
         result = optimize(*arguments, **options)
@@ -123,7 +123,7 @@ def test_any_small_problem_follows_the_textbook(
 
 
 def test_floats_are_trained_as_they_are() -> None:
-    """Any X but raw pixels takes the features form and is not divided by 255."""
+    """Any X that is not pixels takes the form "features" and is not divided by 255."""
     X, Y = np.random.default_rng(0).normal(size=(20, 5)), make_problem(20, 1)[1]
     w, b, costs = textbook(X, Y, 0.5, 200)
     result = optimize(X, Y, learning_rate=0.5, num_iterations=200, record_every=1)
@@ -205,7 +205,7 @@ def test_constant_pictures_learn_the_share_of_the_classes(value: int, monkeypatc
 def test_digits_stay_small_enough_to_be_exact(
     learning_rate: float, positives: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The weights of the pictures never outgrow the grid that was chosen for them, however long all steps are."""
+    """The weights of the pictures stay within the grid that was chosen for them, however long the steps are."""
     largest: list[float] = []
     multiply = products.SymmetricProduct.__call__
 
@@ -244,7 +244,7 @@ def test_labels_of_any_type_mean_the_same(dtype: type) -> None:
     [(1, 100, [0, 1]), (10, 5, [0, 5, 10]), (11, 5, [0, 5, 10, 11]), (3, 1, [0, 1, 2, 3]), (4, 4, [0, 4])],
 )
 def test_recorded_iterations(num_iterations: int, record_every: int, recorded: list[int]) -> None:
-    """Row i is the cost after i updates: 0 always, every so many, and the last."""
+    """Row i is the cost after i updates: at 0, at every `record_every`, and at the last."""
     X, Y = make_problem(4, 3)
     result = optimize(X, Y, learning_rate=0.1, num_iterations=num_iterations, record_every=record_every)
     assert result.iterations.tolist() == recorded
@@ -273,7 +273,7 @@ def test_result_is_frozen() -> None:
 
 
 def test_rates_of_any_type_mean_the_same() -> None:
-    """A float32 does not spoil the arithmetic, a whole number is one, too."""
+    """A float32 does not lower the precision, and whole numbers are rates as well."""
     X, Y = make_problem(8, 6)
     for rate in (np.float32(0.5), np.float16(0.5)):
         result = optimize(X, Y, learning_rate=rate, num_iterations=50)  # type: ignore[arg-type]
@@ -282,7 +282,7 @@ def test_rates_of_any_type_mean_the_same() -> None:
 
 
 def test_huge_float_features_have_no_bound() -> None:
-    """Their scalar products overflow; training itself goes on as far as it can."""
+    """Their scalar products overflow, so the bound is nan; training itself continues."""
     result = optimize(np.array([[1e200], [-1e200]]), np.array([1, 0]), learning_rate=1e-300 * 1e201, num_iterations=1)
     assert math.isnan(result.stability_bound)
 
@@ -301,7 +301,7 @@ def test_huge_float_features_have_no_bound() -> None:
     ],
 )
 def test_the_form_follows_from_type_and_shape(shape: tuple[int, int], dtype: type, form: str) -> None:
-    """Never from free memory or cores."""
+    """Free memory and the number of cores play no part."""
     assert choose_form(np.broadcast_to(np.zeros(1, dtype=dtype), shape)) == form
 
 

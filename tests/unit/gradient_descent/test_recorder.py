@@ -77,7 +77,7 @@ def test_going_on_records_at_the_same_iterations() -> None:
 
 
 def test_progress_is_reported() -> None:
-    """Iteration and last cost; nan before the first."""
+    """Reports have the iteration and the last cost, nan before the first."""
     told: list[tuple[int, float]] = []
     recorder = make_recorder(on_progress=lambda iteration, cost: told.append((iteration, cost)), record_every=1000)
     recorder.show(0)

@@ -1,4 +1,4 @@
-"""The largest eigenvalue against NumPy's, and the bound against what training really does."""
+"""The largest eigenvalue compared with NumPy's, and the bound compared with what training does."""
 
 import math
 
@@ -20,7 +20,7 @@ def make_symmetric(eigenvalues: Array, seed: int = 0) -> Array:
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=12), st.integers(0, 9))
 def test_any_small_matrix(eigenvalues: list[float], seed: int) -> None:
-    """Also with equal, tiny and no other eigenvalues."""
+    """Also with equal and tiny eigenvalues, and with a single one."""
     matrix = make_symmetric(np.array(eigenvalues), seed)
     assert largest_eigenvalue(lambda v: matrix @ v, len(matrix)) == pytest.approx(max(eigenvalues), rel=1e-9, abs=1e-6)
 
@@ -52,7 +52,7 @@ def test_gram_matrices() -> None:
 
 
 def test_products_that_are_not_finite() -> None:
-    """Huge float features overflow; there is no bound then."""
+    """Huge float features overflow, so there is no bound."""
     assert math.isnan(largest_eigenvalue(lambda v: v * np.inf, 3))
     assert math.isnan(stability_bound(math.nan, 3))
 
