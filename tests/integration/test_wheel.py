@@ -72,6 +72,30 @@ def test_the_base_install_is_small(run: Run) -> None:
     assert set(found) - {"pip", "setuptools"} == BASE
 
 
+def test_the_public_names_need_nothing_else(run: Run) -> None:
+    """Each of them can be imported; the version is that of the wheel."""
+    program = (
+        "import importlib.metadata, one_neuron\n"
+        "for name in one_neuron.__all__: getattr(one_neuron, name)\n"
+        "print(one_neuron.__version__ == importlib.metadata.version('one-neuron'))"
+    )
+    done = run("python", "-c", program)
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_training(run: Run) -> None:
+    """By hand: the cost starts at ln 2; after the first update w = (6.375, -6.375), so z = -1625.6 and 1625.6."""
+    program = (
+        "import one_neuron as on; "
+        "print(on.optimize([[0, 255], [255, 0]], [0, 1], learning_rate=0.1, num_iterations=5).costs)"
+    )
+    done = run("python", "-c", program)
+    assert (done.returncode, done.stderr) == (0, "")
+    first, last = map(float, done.stdout.strip("[]\n").split())
+    assert first == pytest.approx(np.log(2), abs=1e-8)
+    assert last < 1e-300
+
+
 def test_predict(run: Run, tmp_path: Path) -> None:
     """The model takes bright pictures for cats: z = 24 mean - 12 over the 12 values of 2 x 2 pixels."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
