@@ -1,1 +1,1 @@
-"""Picture files, read safely, as rows of pixels."""
+"""Picture files of any format become rows of pixels."""

@@ -1,4 +1,8 @@
-"""From a decoded picture to num_px x num_px RGB pixels: upright, eight bits, resized."""
+"""From a decoded picture to num_px x num_px RGB pixels: upright, eight bits, over white, resized.
+
+Inside: the resize filter (RESAMPLING), the background of transparent pictures (BACKGROUND), how more than eight bits
+become eight (_Depth), and strips that bound the memory for large pictures (_shrink).
+"""
 
 import io
 from typing import Any
@@ -14,16 +18,10 @@ from one_neuron.pictures.preprocessing import Preprocessing
 
 Pixels = NDArray[np.uint8]
 
-
-BACKGROUND = (255, 255, 255)  # shows through where a picture is transparent, and around it with resize: pad
-
-
-_STRIP_PIXELS = 2**21  # a picture is converted in strips of so many pixels, which bounds the memory beside it
-
-
-_DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")
-
-
+RESAMPLING = Image.Resampling.BICUBIC  # the resize filter; every pixel of the original counts
+BACKGROUND = (255, 255, 255)  # under transparent pixels, and around the picture with resize: pad
+_STRIP_PIXELS = 2**21  # the largest part of a picture that is converted at a time
+_DEEP_MODES = ("F", "I", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes of more than eight bits
 _TURN_UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -36,7 +34,7 @@ _TURN_UPRIGHT = {
 
 
 def resize_picture(image: Image.Image, preprocessing: Preprocessing, *, orientation: int = 1) -> Pixels:
-    """Turn a picture upright, convert it to RGB and resize it; bicubic, every pixel of the original counts.
+    """Turn a picture upright, convert it to RGB and resize it.
 
     Parameters
     ----------
@@ -65,7 +63,7 @@ def resize_picture(image: Image.Image, preprocessing: Preprocessing, *, orientat
 
 
 def resize_pixels(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Resize pixels of shape (height, width, 3), uint8, as `resize_picture`."""
+    """Resize pixels of shape (height, width, 3), uint8, as `resize_picture` does."""
     return resize_picture(Image.fromarray(pixels), preprocessing)
 
 
@@ -75,17 +73,17 @@ def flatten_pictures(pictures: Pixels) -> Pixels:
 
 
 def encode_picture(pixels: Pixels) -> bytes:
-    """Return pixels of shape (height, width, 3), uint8, as the bytes of a PNG file, which keeps every one of them."""
+    """Return pixels of shape (height, width, 3), uint8, as the bytes of a PNG file, without loss."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, format="PNG")
     return stream.getvalue()
 
 
 def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, int]) -> Image.Image:
-    """Bring a box of the upright picture to the size `target`; a large one in strips, beside which little is in memory.
+    """Resize a box of the upright picture to the size `target`; large pictures are processed in strips to bound memory.
 
-    Resizing makes one side short after the other. Of a large picture the longer one is the first, so that what is half
-    done is small; else Pillow chooses.
+    Resizing shrinks one side after the other. For a large picture the longer side comes first, so that the
+    intermediate picture is small; otherwise Pillow chooses.
     """
     depth = _Depth(image) if image.mode in _DEEP_MODES else None
 
@@ -96,25 +94,25 @@ def _shrink(image: Image.Image, orientation: int, box: Box, target: tuple[int, i
 
     width, height = box[2] - box[0], box[3] - box[1]
     if width * height <= _STRIP_PIXELS:
-        return cut(box).resize(target, Image.Resampling.BICUBIC)
+        return cut(box).resize(target, RESAMPLING)
     tall = height > width
     half_done = Image.new("RGB", (width, target[1]) if tall else (target[0], height))
     for strip in cut_strips(box, _STRIP_PIXELS, across=tall):
         part = cut(strip)
         size = (part.width, target[1]) if tall else (target[0], part.height)
         place = (strip[0] - box[0], 0) if tall else (0, strip[1] - box[1])
-        half_done.paste(part.resize(size, Image.Resampling.BICUBIC), place)
-    return half_done.resize(target, Image.Resampling.BICUBIC)
+        half_done.paste(part.resize(size, RESAMPLING), place)
+    return half_done.resize(target, RESAMPLING)
 
 
 class _Depth:
-    """How the grey values of a picture with more than eight bits become eight; Pillow's own way turns them white.
+    """Scales grey values of more than eight bits to eight; Pillow's own conversion turns them white.
 
     Parameters
     ----------
     image : Image
-        Loaded, of one of _DEEP_MODES. Sixteen bits are scaled by 65535 (twelve in a TIFF by 4095), floats and wider
-        numbers by the first of 1 (floats only), 255 and 65535 that none of them exceeds.
+        Loaded, of one of _DEEP_MODES. 16-bit values are scaled by 65535 (12-bit values in a TIFF by 4095). Floats and
+        wider integers are scaled by the smallest of 1 (floats only), 255 and 65535 that no value exceeds.
 
     Raises
     ------
@@ -128,7 +126,7 @@ class _Depth:
             values = np.asarray(image.crop(strip))
             extremes.append((values.min(), values.max()))
         least, most = float(np.min(extremes)), float(np.max(extremes))
-        if not (least >= 0 and most <= 65535):  # neither holds for nan
+        if not (least >= 0 and most <= 65535):  # false for nan
             raise DataError(f"has grey values from {least:g} to {most:g}; scale them: 0 to 1, 0 to 255 or 0 to 65535")
         tags: Any = image.tag_v2 if isinstance(image, TiffImageFile) else {}
         if image.mode.startswith("I;16"):
@@ -158,4 +156,4 @@ def _to_rgb(image: Image.Image, depth: _Depth | None) -> Image.Image:
         image = image.convert("RGBA")
         below = Image.new("RGBA", image.size, (*BACKGROUND, 255))
         image = Image.alpha_composite(below, image)
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy all of it
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy an RGB picture

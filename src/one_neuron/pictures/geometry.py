@@ -1,11 +1,11 @@
-"""Where the parts of a picture lie: squares, strips, and the upright picture in the one that its file holds."""
+"""Positions in a picture: squares, strips, and the upright picture within the one that its file stores."""
 
 from collections.abc import Iterator
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 
-# For the orientations of EXIF (EXIF 2.32, 4.6.5): are x and y of the upright picture exchanged in the file, does x run
-# backwards there, does y?
+# For each EXIF orientation (EXIF 2.32, 4.6.5): does the file exchange x and y of the upright picture, does its x run
+# backwards, does its y?
 _STORED = {
     1: (False, False, False),
     2: (False, True, False),
@@ -29,7 +29,7 @@ def find_stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
     Parameters
     ----------
     box : Box
-        Of the upright picture.
+        In the upright picture.
     size : (int, int)
         Width and height of the stored picture.
     orientation : int
@@ -49,41 +49,41 @@ def find_stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
 
 
 def find_square(size: tuple[int, int]) -> Box:
-    """Return the largest square in the middle; an odd pixel is left out at the right or at the bottom."""
+    """Return the largest square in the middle; an odd pixel is dropped at the right or bottom."""
     side = min(size)
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     return left, top, left + side, top + side
 
 
 def fit(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Return the size with the same aspect and a longer side of `longest`; halves are rounded up, at least 1 stays."""
+    """Return the size of the same aspect ratio whose longer side is `longest`; halves round up, at least 1 is left."""
     longer = max(size)
     width, height = (max(1, (2 * side * longest + longer) // (2 * longer)) for side in size)
     return width, height
 
 
-def cut_strips(box: Box, pixels: int, *, across: bool = False) -> Iterator[Box]:
+def cut_strips(box: Box, max_pixels: int, *, across: bool = False) -> Iterator[Box]:
     """Cut a box into strips of whole rows, or of whole columns.
 
     Parameters
     ----------
     box : Box
         At least one pixel wide.
-    pixels : int
-        The most that a strip of more than one row has.
+    max_pixels : int
+        The most pixels in a strip of more than one row.
     across : bool
         Whether to cut columns.
 
     Yields
     ------
     Box
-        From the top down, or from left to right.
+        From top to bottom, or from left to right.
     """
     left, top, right, bottom = box
     if across:
-        for y0, x0, y1, x1 in cut_strips((top, left, bottom, right), pixels):
+        for y0, x0, y1, x1 in cut_strips((top, left, bottom, right), max_pixels):
             yield x0, y0, x1, y1
         return
-    rows = max(1, pixels // (right - left))
+    rows = max(1, max_pixels // (right - left))
     for start in range(top, bottom, rows):
         yield left, start, right, min(start + rows, bottom)

@@ -1,36 +1,47 @@
-"""Why a picture file is refused."""
+"""Refusals of picture files: the wording of their messages, and the limits that hold for the parts of all formats."""
 
 from one_neuron.errors import DataError
 
+REMEDY_REPLACE = "replace or remove it"
+# And one for each kilobyte of the file: libpng writes parts of 8 KB, and some encoders one part for each row.
+_MAX_PARTS = 20_000
+_MAX_METADATA = 64_000_000  # bytes; extended XMP can hold a second picture or a sound
+
 
 def damaged_message(reason: str) -> str:
-    """Say what is wrong with a file that begins as a picture does.
+    """Return the message for a file that begins as a picture and cannot be decoded.
 
     Parameters
     ----------
     reason : str
         Without a full stop.
     """
-    return f"is damaged ({reason}); replace or remove it"
+    return f"is damaged ({reason}); {REMEDY_REPLACE}"
 
 
-def limit_error(most: int, what: str) -> DataError:
-    """Say that a file has more of something than is read; how many there are is not waited for."""
-    return DataError(f"has more than {most:,} {what}; save the picture again without them, or remove it")
-
-
-_MOST_PARTS = 20_000  # and one for each kilobyte of the file: libpng makes one of 8 KB, some encoders one of each row
-
-
-_MOST_METADATA = 64_000_000  # bytes; extended XMP can hold a second picture, or a sound
-
-
-LOOK, BLOCK = 2_048, 2**20  # bytes that are read ahead, at first and at most
+def limit_error(limit: int, what: str) -> DataError:
+    """Build the error for a file that exceeds a limit; counting stops at the limit."""
+    return DataError(f"has more than {limit:,} {what}; save the picture again without them, or remove it")
 
 
 def check_counts(parts: int, size: int, metadata: int) -> None:
-    """Refuse a file of too many parts, or one that says too much of itself."""
-    if parts > _MOST_PARTS + size // 1_000:
-        raise limit_error(_MOST_PARTS + size // 1_000, f"parts in its {size:,} bytes")
-    if metadata > _MOST_METADATA:
-        raise limit_error(_MOST_METADATA, "bytes of metadata")
+    """Refuse a file with too many parts or too much metadata.
+
+    Parameters
+    ----------
+    parts : int
+        Segments, chunks or blocks counted so far.
+    size : int
+        Length of the file in bytes.
+    metadata : int
+        Bytes of metadata counted so far.
+
+    Raises
+    ------
+    DataError
+        If one of the two is above its limit.
+    """
+    if parts > _MAX_PARTS + size // 1_000:
+        raise limit_error(_MAX_PARTS + size // 1_000, f"parts in its {size:,} bytes")
+    if metadata > _MAX_METADATA:
+        raise limit_error(_MAX_METADATA, "bytes of metadata")

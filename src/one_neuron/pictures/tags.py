@@ -1,4 +1,4 @@
-"""What a picture says of itself in tags: the lists of TIFF, which EXIF data are made of, too. Nothing is believed."""
+"""The tags of TIFF files and EXIF data, which share a format: lists of type, count and value. Nothing is trusted."""
 
 import io
 import re
@@ -9,36 +9,36 @@ from typing import Any, BinaryIO
 from one_neuron.errors import DataError, one_line
 from one_neuron.pictures.refusals import damaged_message
 
+_ORIENTATION = 0x0112
+_DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that point to EXIF, GPS and interoperability data
 _NUMBER_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # TIFF 6.0; others: 1
 _MAX_NUMBERS = 300_000  # in one tag: strips of one row each for 75,000 rows of four colours
-_DIRECTORIES = (0x8769, 0x8825, 0xA005)  # tags that lead to EXIF, GPS and interoperability
-_ORIENTATION = 0x0112
-_MAX_ENTRIES = 65_535  # what a TIFF can count; a BigTIFF can claim more, and Pillow reads them all
-_NO_LIST = (struct.error, KeyError, ValueError, OverflowError)  # what comes of reading a list where there is none
+_MAX_ENTRIES = 65_535  # the most in a TIFF; a BigTIFF can claim more, and Pillow reads them all
+_NOT_A_LIST = (struct.error, KeyError, ValueError, OverflowError)  # raised by `_read_directory` on anything else
 
 
 def check_tags(stream: BinaryIO, size: int) -> None:
-    """Refuse a TIFF whose tags claim more than the file holds: many may name the same bytes, and Pillow copies all.
+    """Refuse a TIFF whose tags claim more bytes than the file has: many may name the same bytes, and Pillow copies all.
 
     Parameters
     ----------
     stream : BinaryIO
         A TIFF or BigTIFF file.
     size : int
-        Its length in bytes.
+        Length in bytes.
 
     Raises
     ------
     DataError
-        If there is no list of tags, or it claims too much.
+        If the list of tags is missing, or claims too much.
     """
     try:
         entries = list(_read_directory(stream))
         for tag, _, _, at in entries.copy():
             if tag in _DIRECTORIES:
                 entries += _read_directory(stream, at)
-                _check_entries(len(entries))  # all of them may lead to the same list
-    except _NO_LIST as error:
+                _check_entries(len(entries))  # all of them may point to the same list
+    except _NOT_A_LIST as error:
         raise DataError(damaged_message(f"its list of tags cannot be read: {one_line(error)}")) from error
     claimed = sum(_NUMBER_BYTES.get(kind, 1) * count for _, kind, count, _ in entries)
     numbers = max((count for _, kind, count, _ in entries if kind in _NUMBER_BYTES), default=0)
@@ -48,7 +48,7 @@ def check_tags(stream: BinaryIO, size: int) -> None:
 
 
 def find_orientation(information: Mapping[Any, Any]) -> int:
-    """Return how a picture lies in its file, from EXIF data, else from XMP.
+    """Return how a picture lies in its file, from EXIF data or else from XMP.
 
     Parameters
     ----------
@@ -58,16 +58,16 @@ def find_orientation(information: Mapping[Any, Any]) -> int:
     Returns
     -------
     int
-        1, upright, to 8 (EXIF 2.32, 4.6.5); 1 where nothing is said, or nonsense: the pixels are what matters.
+        1 (upright) to 8 (EXIF 2.32, 4.6.5); 1 where the orientation is missing or invalid.
     """
     try:
         exif = information.get("exif", b"")
-        if raw := information.get("Raw profile type exif"):  # ImageMagick's way, in PNG
+        if raw := information.get("Raw profile type exif"):  # how ImageMagick writes it in PNG
             exif = bytes.fromhex("".join(str(raw).split("\n")[3:]))
         for tag, _, _, value in _read_directory(io.BytesIO(exif.removeprefix(b"Exif\0\0"))):
             if tag == _ORIENTATION:
                 return value if 1 <= value <= 8 else 1
-    except _NO_LIST:
+    except _NOT_A_LIST:
         pass
     xmp = information.get("xmp") or information.get("XML:com.adobe.xmp") or b""
     found = re.search(rb'tiff:Orientation(?:="|>)([1-8])\b', xmp.encode() if isinstance(xmp, str) else xmp)
@@ -75,17 +75,17 @@ def find_orientation(information: Mapping[Any, Any]) -> int:
 
 
 def _read_directory(stream: BinaryIO, at: int | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Give tag, type, count and value (or where the values lie) of each entry in one list, by default the first.
+    """Yield tag, type, count and value (or the position of the values) of each entry in a list, by default the first.
 
     Raises
     ------
     struct.error, KeyError, ValueError or OverflowError
-        If there is no list.
+        If there is no such list.
     """
     stream.seek(0)
     header = stream.read(16)
     order = {b"II": "<", b"MM": ">"}[header[:2]]
-    big = header[2:3] == b"+"  # as Pillow has it: MM\0+ is none to it
+    big = header[2:3] == b"+"  # as Pillow decides it: MM\0+ is not a BigTIFF for it
     if at is None:
         (at,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", header, 8 if big else 4)
     stream.seek(at or 0)
@@ -94,11 +94,11 @@ def _read_directory(stream: BinaryIO, at: int | None = None) -> Iterator[tuple[i
     _check_entries(entries)
     for _ in range(entries):
         tag, kind, count, value = form.unpack(stream.read(form.size))
-        first = value[:2] if kind == 3 and count == 1 else value  # a short number stands in front
+        first = value[:2] if kind == 3 and count == 1 else value  # a short number fills the first two bytes
         yield tag, kind, count, int.from_bytes(first, "little" if order == "<" else "big")
 
 
 def _check_entries(entries: int) -> None:
-    """Refuse a list that is far too long."""
+    """Refuse a list that is much too long."""
     if entries > _MAX_ENTRIES:
         raise ValueError(f"it has {entries:,} entries; at most {_MAX_ENTRIES:,} are read")

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, EnvironmentProblem, quote_path
 from one_neuron.layout import WORK_FOLDER, find_repository
 from one_neuron.pictures.convert import flatten_pictures, resize_pixels
+from one_neuron.pictures.limits import MAX_PIXELS, MAX_SIDE
 from one_neuron.pictures.preprocessing import Preprocessing
-from one_neuron.pictures.reader import MAX_PIXELS, MAX_SIDE
 from one_neuron.rows import Pixels
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures

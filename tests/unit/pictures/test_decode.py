@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
-from one_neuron.pictures import convert, decode, reader, row_cache
+from one_neuron.pictures import convert, decode, limits, reader, row_cache
 from one_neuron.pictures.decode import Decoded, decode_pictures
 from one_neuron.pictures.preprocessing import Preprocessing
 
@@ -262,7 +262,7 @@ def test_a_picture_that_changes_meanwhile_is_not_kept(
         return pixels
 
     monkeypatch.setattr(reader, "read_picture", change)
-    with pytest.raises(DataError, match=r"001.png' was changed while it was being read; wait until it is whole"):
+    with pytest.raises(DataError, match=r"001.png' was changed while it was being read; wait until it is complete"):
         run(paths[1:2])
 
 
@@ -289,7 +289,7 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
 ) -> None:
     """Eight of them would hand over to each other all the time; not so where a file takes long to read."""
     with_threads(monkeypatch, 8)
-    monkeypatch.setattr(decode, "_SOON_BYTES", soon)
+    monkeypatch.setattr(decode, "_SMALL_BYTES", soon)
     paths = make_pictures(200)
     expected = run(paths).X[:]
     decoded_files.clear()
@@ -367,7 +367,7 @@ def test_a_wrong_bound_is_found_out_before_anything_is_done(
 
 def test_large_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     """Never more pixels at once than allowed; one that has more than that goes alone."""
-    gate, held, most = decode._Gate(10), [0], [0]
+    gate, held, most = decode._PixelBudget(10), [0], [0]
     lock = threading.Lock()
 
     def hold(pixels: int) -> None:
@@ -390,7 +390,7 @@ def test_large_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_large_picture_has_its_turn() -> None:
     """Small ones that come later wait behind it, or it might wait until the end."""
-    gate, order = decode._Gate(10), []
+    gate, order = decode._PixelBudget(10), []
 
     def hold(pixels: int) -> None:
         with gate.reserve(pixels):
@@ -414,7 +414,7 @@ def test_pixels_are_counted_before_they_are_decoded(
 ) -> None:
     """With room for one picture alone, eight threads decode one at a time."""
     with_threads(monkeypatch, 8)
-    monkeypatch.setattr(reader, "MAX_PIXELS", 8 * 8)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 8 * 8)
     paths, resize_picture, inside, most = make_pictures(16), convert.resize_picture, [0], [0]
 
     def convert_alone(image: Image.Image, preprocessing: Preprocessing, *, orientation: int) -> Picture:
