@@ -103,7 +103,7 @@ def run_predict(options: argparse.Namespace) -> int:
     from one_neuron.neuron import predict_probability
     from one_neuron.pictures.convert import flatten_pictures
     from one_neuron.pictures.reader import load_picture
-    from one_neuron.sources.folder import list_pictures
+    from one_neuron.sources.listing import list_pictures
     from one_neuron.storage.model import load_model
 
     model = load_model(options.model)
@@ -166,7 +166,7 @@ def run_settings(options: argparse.Namespace) -> None:
     check_data_path(settings.data)
     repair_rwlock(Path.cwd())
     if settings.data.source == "folder":
-        from one_neuron.sources.folder import list_folder
+        from one_neuron.sources.listing import list_folder
 
         list_folder(Path(settings.data.path), settings.data.positive_class)  # no picture is opened
     for name, value in flatten_settings(settings).items():

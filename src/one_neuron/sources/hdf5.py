@@ -1,4 +1,4 @@
-"""Pictures in HDF5 files: the user's own, laid out as the course's are, or under other names."""
+"""Pictures in the user's own HDF5 files, with the course's names of datasets or others."""
 
 import hashlib
 import math
@@ -21,7 +21,8 @@ from one_neuron.pictures.limits import MAX_PIXELS, MAX_SIDE
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import Pixels
 from one_neuron.settings.params import DataSettings, Hdf5Settings
-from one_neuron.sources.hdf5_worker import REMEDY, PictureStream, open_pictures
+from one_neuron.sources.hdf5_stream import PictureStream, open_pictures
+from one_neuron.sources.hdf5_worker import REMEDY
 from one_neuron.storage.names import StoredNames
 from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, memory_bound
 from one_neuron.storage.prepared_set import PreparedSet
@@ -39,21 +40,21 @@ def load(path: Path, data: DataSettings, keys: Hdf5Settings, *, split: Split) ->
     path : Path
         One file with everything, or the folder in which the two files lie.
     data : DataSettings
-        Its source, and what size every picture is brought to, and how.
+        The source and the preprocessing of the pictures.
     keys : Hdf5Settings
         The names of files and datasets. Without `test_x` all rows are split; without `classes` they are "0" and "1".
     split : callable
-        Takes the SHA-256 of the pixels of each picture and its label, gives True for the test set.
+        Takes the SHA-256 of the pixels of each picture and its label, and returns True for the test set.
 
     Returns
     -------
     train, test : PreparedSet
-        What takes more than `memory_bound()` stays on disk.
+        Pixels that take more than `memory_bound()` stay on disk.
 
     Raises
     ------
     DataError
-        If a file is missing or damaged, or holds other things than expected; the message names file and dataset.
+        If a file is missing, damaged, or has other contents than expected; the message names file and dataset.
     """
     train_file, test_file = (path / keys.train_file, path / keys.test_file) if path.is_dir() else (path, path)
     if keys.test_x:
@@ -64,7 +65,7 @@ def load(path: Path, data: DataSettings, keys: Hdf5Settings, *, split: Split) ->
 def load_pair(
     train_file: Path, test_file: Path, data: DataSettings, keys: Hdf5Settings
 ) -> tuple[PreparedSet, PreparedSet]:
-    """Read two sets that have been told apart already.
+    """Read a training and a test set that are stored separately.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def _load_and_split(
 
 
 def _check_pair(train: PictureStream, test: PictureStream) -> None:
-    """Refuse sets of different kinds of pictures: the neuron would be asked about others than it has seen."""
+    """Refuse a test set whose pictures or classes differ in kind from those of the training set."""
     for what, one, other in (
         ("pictures of height and width", train.shape[1:], test.shape[1:]),
         ("the classes", train.classes, test.classes),
@@ -129,7 +130,7 @@ def _check_pair(train: PictureStream, test: PictureStream) -> None:
 def _make_set(
     stream: PictureStream, key: str, X: Pixels, data: DataSettings, rows: NDArray[np.intp] | None = None
 ) -> PreparedSet:
-    """Make a prepared set of some rows, or of all."""
+    """Return a prepared set of some rows, or of all."""
     in_memory = isinstance(X, np.ndarray)
     names = _names(key, np.arange(len(stream.labels)) if rows is None else rows)
     if rows is not None:
@@ -145,14 +146,14 @@ def _make_set(
 
 
 def _names(key: str, rows: NDArray[np.intp]) -> StoredNames:
-    """Return what the pictures are called, compactly: there may be millions of them."""
+    """Return the names of the pictures, in compact form: there may be millions."""
     longest = len(os.fsencode(f"{key}[{rows[-1]}]"))
     names = (os.fsencode(f"{key}[{row}]") for row in rows.tolist())
     return StoredNames(np.fromiter(names, dtype=f"S{longest}", count=len(rows)))
 
 
 def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | None = None) -> Pixels:
-    """Return the rows of all pictures: an array, or where that takes too much memory, a file that goes by itself."""
+    """Return the rows of all pictures: an array, or an unlinked temporary file if they take too much memory."""
     m, n_x = stream.shape[0], data.preprocessing.n_x
     blocks = _resized(stream, data.preprocessing, digests)
     if m * n_x > memory_bound():
@@ -166,14 +167,14 @@ def _collect(stream: PictureStream, data: DataSettings, digests: list[bytes] | N
 
 
 def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> PixelFile:
-    """Write rows to a file without a name, which the system removes when nobody reads it any more, or at a kill."""
+    """Write rows to an unlinked temporary file, freed when its last reader closes it or is killed."""
     folder = find_repository() / WORK_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    needed, free = 2 * math.prod(shape), shutil.disk_usage(folder).free  # the prepared set takes as much again
+    needed, free = 2 * math.prod(shape), shutil.disk_usage(folder).free  # the prepared set takes the same again
     if needed > free:
         raise EnvironmentProblem(
             f"{quote_path(folder)} has {free / 1e9:.1f} GB of free space; the rows of {shape[0]:,} pictures take "
-            f"{needed / 1e9:.1f} GB: make space, or lower data.num_px"
+            f"{needed / 1e9:.1f} GB: free some space, or lower data.num_px"
         )
     handle, name = tempfile.mkstemp(dir=folder, prefix="rows-")
     with os.fdopen(handle, "wb") as file:
@@ -187,15 +188,15 @@ def _spool(blocks: Iterator[NDArray[np.uint8]], shape: tuple[int, int]) -> Pixel
 def _resized(
     stream: PictureStream, preprocessing: Preprocessing, digests: list[bytes] | None
 ) -> Iterator[NDArray[np.uint8]]:
-    """Give blocks of rows as the neuron sees them; note the SHA-256 of each picture as it was, where asked to."""
+    """Yield blocks of resized rows; append the SHA-256 of each original picture to `digests`."""
     _, height, width = stream.shape
     if height * width > MAX_PIXELS or max(height, width) > MAX_SIDE:
         raise DataError(
             f"'{stream.path}' holds pictures of {height} x {width} pixels; at most {MAX_PIXELS:,} are read, and "
             f"{MAX_SIDE:,} a side: make the pictures smaller"
         )
-    most = max(1, BLOCK_BYTES // preprocessing.n_x)  # of rows: small pictures can become large ones
-    with ThreadPoolExecutor(count_cores()) as pool:  # Pillow lets other threads run
+    most = max(1, BLOCK_BYTES // preprocessing.n_x)  # rows of a block: small pictures may grow
+    with ThreadPoolExecutor(count_cores()) as pool:  # Pillow releases the GIL
         for block in stream.blocks():
             if digests is not None:
                 digests.extend(hashlib.sha256(picture.data).digest() for picture in block)

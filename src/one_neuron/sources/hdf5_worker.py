@@ -1,28 +1,23 @@
-"""Labelled pictures out of an HDF5 file that anyone may have written, read by a process of its own.
+"""The process that reads labelled pictures out of an untrusted HDF5 file, and sends them to `hdf5_stream`.
 
-The HDF5 library crashes on some damaged files, loops for ever on others, and unpacks a megabyte to a gigabyte where the
-file says so. The process has limits of memory and time, and what it sends is checked, so none of this goes further.
+The HDF5 library crashes on some damaged files, never returns on others, and unpacks a megabyte to a gigabyte if the
+file says so. This process therefore limits its own memory and time.
 """
 
 import json
 import math
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, one_line
-from one_neuron.layout import SOURCE_ROOT
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_dataset
 from one_neuron.storage.header import check_classes
 from one_neuron.storage.pixel_file import BLOCK_BYTES
@@ -33,131 +28,12 @@ if TYPE_CHECKING:
 WHOLE_BYTES = 128 * 2**20  # of labels, which are read in one piece
 REMEDY = "see data.path and the section hdf5 in params.yaml"
 _MAX_NAME_BYTES = 1000
-# Read at a time from a dataset in chunks: as many of them as possible, so that few are read twice.
+# Read at a time from a dataset in chunks: whole chunks, as many as possible, so that few are unpacked twice.
 _PIECE_BYTES = 64 * 2**20
 _INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
-_MEMORY_BYTES = 400 * 2**20  # that the process may take beyond what it has when it starts
+_MEMORY_BYTES = 400 * 2**20  # that the process may use beyond what it has at its start
 _SECONDS = 4.0  # of computing, for each piece
-_BYTES_PER_SECOND = 20e6  # that HDF5 unpacks, at the very least
-
-
-@dataclass(frozen=True)
-class PictureStream:
-    """Pictures of one set, to be taken once, in their order.
-
-    Parameters
-    ----------
-    path : Path
-        The file they come from.
-    shape : (int, int, int)
-        Number, height and width of the pictures.
-    labels : ndarray of shape (m,), uint8
-        0 or 1 for each.
-    classes : (str, str) or None
-        The names of label 0 and label 1, where the file has them.
-    process : Popen
-        Sends the pixels.
-    errors : binary file
-        Where the process says what is wrong.
-    """
-
-    path: Path
-    shape: tuple[int, int, int]
-    labels: NDArray[np.uint8]
-    classes: tuple[str, str] | None
-    process: "subprocess.Popen[bytes]"
-    errors: IO[bytes]
-
-    def blocks(self) -> Iterator[NDArray[np.uint8]]:
-        """Give the pictures in blocks of some megabytes.
-
-        Yields
-        ------
-        ndarray of shape (k, height, width, 3), uint8
-            Together all pictures.
-
-        Raises
-        ------
-        DataError
-            If the file is damaged, or a value lies out of [0, 255]; the message names it.
-        """
-        m, height, width = self.shape
-        rows = max(1, BLOCK_BYTES // (height * width * 3))
-        for start in range(0, m, rows):
-            block = np.empty((min(rows, m - start), height, width, 3), dtype=np.uint8)
-            _receive(self.path, self.process, self.errors, block)
-            yield block
-
-
-@contextmanager
-def open_pictures(path: Path, *, x: str, y: str, classes: str) -> Iterator[PictureStream]:
-    """Start to read a set of pictures.
-
-    Parameters
-    ----------
-    path : Path
-        An HDF5 file.
-    x, y : str
-        The datasets of pictures, (m, height, width, 3), and of labels.
-    classes : str
-        The dataset of the two names; empty where there is none.
-
-    Yields
-    ------
-    PictureStream
-
-    Raises
-    ------
-    DataError
-        If the file cannot be used; the message names it, the dataset and what is expected.
-    """
-    places = os.pathsep.join([str(SOURCE_ROOT), *filter(None, sys.path)])
-    # BLAS would set memory aside for each of its threads
-    environment = {**os.environ, "PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__, os.fspath(path), x, y, classes],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-        )
-        try:
-            header = json.loads(_output(process).readline() or _fail(path, process, errors))
-            labels = np.empty(header["shape"][0], dtype=np.uint8)
-            _receive(path, process, errors, labels)
-            names = (header["classes"][0], header["classes"][1]) if header["classes"] else None
-            yield PictureStream(path, tuple(header["shape"]), labels, names, process, errors)
-        finally:
-            process.kill()
-            _output(process).close()
-            process.wait()
-
-
-def _output(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    """Return the end of the pipe that the process writes to."""
-    assert process.stdout is not None
-    return process.stdout
-
-
-def _receive(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes], out: NDArray[np.uint8]) -> None:
-    """Fill `out` with the next bytes."""
-    if _output(process).readinto(out.reshape(-1).data) != out.size:  # type: ignore[attr-defined]
-        _fail(path, process, errors)
-
-
-def _fail(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> NoReturn:
-    """Say why the process ended too early."""
-    code = process.wait()
-    errors.seek(0)
-    said = errors.read().decode("utf-8", "surrogateescape").strip()
-    if code == DataError.exit_code:
-        raise DataError(said)
-    if code == -signal.SIGXCPU:
-        raise DataError(f"'{path}' is damaged: HDF5 does not come to an end with it; get the file again")
-    if code < 0:
-        raise DataError(f"'{path}' is damaged: HDF5 crashed on it (signal {-code}); get the file again")
-    raise RuntimeError(f"reading '{path}' ended with {code}: {said}")
+_BYTES_PER_SECOND = 20e6  # that HDF5 unpacks on the slowest machine
 
 
 def send_pictures(
@@ -168,15 +44,15 @@ def send_pictures(
     Parameters
     ----------
     path, x, y, classes
-        As in `open_pictures`.
+        As in `hdf5_stream.open_pictures`.
     out : binary stream
     allow : callable
-        Is told before each step how many bytes HDF5 may have to unpack for it.
+        Called before each step with the number of bytes that HDF5 may have to unpack for it.
 
     Raises
     ------
     DataError
-        As in `open_pictures`.
+        As in `hdf5_stream.open_pictures`.
     """
     allow(0)
     with open_hdf5(path, remedy=REMEDY) as file:
@@ -195,7 +71,7 @@ def send_pictures(
 
 
 def _find_pictures(file: "h5py.File", x: str) -> "h5py.Dataset":
-    """Return the dataset of pictures after the checks of its shape and type."""
+    """Return the dataset of pictures after checking its shape and type."""
     pictures = find_dataset(file, x, _INTEGERS, 4)
     if pictures.shape[3] != 3 or 0 in pictures.shape:
         raise DataError(f"'{x}' has shape {pictures.shape}; expected (m, height, width, 3) with at least one picture")
@@ -203,11 +79,11 @@ def _find_pictures(file: "h5py.File", x: str) -> "h5py.Dataset":
 
 
 def _read_labels(file: "h5py.File", y: str) -> NDArray[np.uint8]:
-    """Return the labels, (m,), whole numbers or truth values of any type."""
+    """Return the labels, (m,), from integers or booleans of any type."""
     labels = read_dataset(file, y, dtype=("bool", *_INTEGERS), ndim=(1, 2), most_bytes=WHOLE_BYTES)
     if labels.ndim == 2 and 1 not in labels.shape:
         raise DataError(f"'{y}' has shape {labels.shape}; expected (m,), (1, m) or (m, 1)")
-    # A stored truth value may be any byte
+    # A stored boolean may be any byte.
     flat = labels.reshape(-1).view(np.uint8) if labels.dtype == np.bool_ else labels.reshape(-1)
     wrong = np.flatnonzero((flat < 0) | (flat > 1))
     if wrong.size:
@@ -235,7 +111,7 @@ def _read_classes(file: "h5py.File", classes: str) -> tuple[str, str]:
 
 
 def _to_bytes(values: NDArray[Any], x: str, start: Sequence[int]) -> NDArray[np.uint8]:
-    """Return pixel values as uint8; the first one out of range is named, never cut to fit."""
+    """Return pixel values as uint8; a value out of range is an error and is never clipped."""
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)
     wrong = (values < 0) | (values > 255)
@@ -249,23 +125,23 @@ def _to_bytes(values: NDArray[Any], x: str, start: Sequence[int]) -> NDArray[np.
 def _pieces(
     shape: tuple[int, ...], chunks: tuple[int, ...] | None, itemsize: int
 ) -> Iterator[tuple[tuple[slice, ...], int]]:
-    """Cut a dataset into pieces of bounded size that follow each other in memory.
+    """Cut a dataset into consecutive pieces of bounded size.
 
     Parameters
     ----------
     shape : tuple of int
         Of the dataset; all at least 1.
     chunks : tuple of int, optional
-        Of a chunk. A piece takes whole chunks where it can.
+        Shape of a chunk. A piece consists of whole chunks where possible.
     itemsize : int
         Bytes of a value.
 
     Yields
     ------
     piece : tuple of slice
-        One for each dimension.
+        One slice for each dimension.
     touched : int
-        No fewer bytes than all the chunks take that HDF5 unpacks for it.
+        An upper bound of the bytes in all chunks that HDF5 unpacks for the piece.
     """
     limit = max(1, (_PIECE_BYTES if chunks else BLOCK_BYTES) // itemsize)
     axis = next(axis for axis in range(len(shape)) if math.prod(shape[axis + 1 :]) <= limit)
@@ -283,17 +159,17 @@ def _pieces(
 
 
 def _limit_memory() -> None:
-    """Let this process take no more memory than it needs."""
+    """Limit the memory of this process."""
     import resource
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected, and nobody wants its memory on disk
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected; no core dumps
     if sys.platform == "linux":
         taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         _lower(resource.RLIMIT_AS, taken + _MEMORY_BYTES)
 
 
 def _allow_time(touched: int) -> None:
-    """Let this process compute for as long as the next step can take: a slow disk takes none of it, a loop all."""
+    """Limit the CPU time of this process to what the next step can take; waiting for a disk does not count."""
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -302,7 +178,7 @@ def _allow_time(touched: int) -> None:
 
 
 def _lower(kind: int, value: int) -> None:
-    """Set a limit within the one that cannot be exceeded."""
+    """Set a soft limit, at most the hard limit."""
     import resource
 
     hard = resource.getrlimit(kind)[1]
@@ -310,8 +186,8 @@ def _lower(kind: int, value: int) -> None:
 
 
 def main() -> int:
-    """Send the pictures that the command line names to stdout; what is wrong with them goes to stderr, in one line."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the reader of the pipe, and that ends this process
+    """Send the pictures that the command line names to stdout; an error is one line on stderr."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the reader of the pipe, which ends this process
     _limit_memory()
     path, x, y, classes = sys.argv[1:]
     try:

@@ -15,7 +15,7 @@ from one_neuron.errors import DataError, SettingsError
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.settings.params import DataSettings
-from one_neuron.sources import folder
+from one_neuron.sources import folder, listing
 from one_neuron.sources.loaded import Loaded
 from tests.values import DATA
 
@@ -145,7 +145,7 @@ def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
     (root / "train/cat/.DS_Store").write_bytes(b"\0")
     (root / "train/cat/more").mkdir()
     (root / "README.md").write_text("mine")
-    paths, problems = folder.list_pictures(root / "train/cat")
+    paths, problems = listing.list_pictures(root / "train/cat")
     assert ([path.name for path in paths], problems) == (["10.jpg", "9.jpg", "a.PNG", "b.png"], [])
     assert load(root).ignored == 1
     assert load(root).train.m == 6
@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
         "train' and '.*test' hold other classes: 'bird' is in one of them only",
     ),
     "odd class": ({"cat/a.png": 1, "do\ng/a.png": 1}, r"a class cannot be called 'do\\ng'; rename the folder"),
-    "same picture twice": ({"cat/a.png": 1, "dog/a.png": 1}, "no picture for the test set"),
+    "same picture twice": ({"cat/a.png": 1, "dog/a.png": 1}, "no readable picture for the test set"),
 }
 
 
@@ -279,15 +279,17 @@ def test_a_missing_folder_is_refused(name: str, message: str, tmp_path: Path, mo
         load(Path(name))
 
 
-def test_a_queued_experiment_knows_what_is_tracked_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queued_experiment_sees_only_what_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DVC runs it in a copy of the repository and says so by DVC_ROOT."""
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")
-    with pytest.raises(DataError, match=r"'mine' does not exist; a queued experiment has .*`dvc add mine`, or write"):
+    with pytest.raises(
+        DataError, match=r"'mine' does not exist; a queued experiment sees .*`dvc add mine`, or set data.path"
+    ):
         load(Path("mine"))
     Path("mine").mkdir()
     with pytest.raises(
-        DataError, match=r"'mine' holds no folder; .*: a queued experiment has .*`dvc add mine`, or write"
+        DataError, match=r"'mine' holds no folder; .*: a queued experiment sees .*`dvc add mine`, or set data.path"
     ):
         load(Path("mine"))
 

@@ -30,8 +30,9 @@ from one_neuron.pictures import convert
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import RowsOnDisk
 from one_neuron.settings.params import DataSettings, Hdf5Settings
-from one_neuron.sources import hdf5, hdf5_worker
-from one_neuron.sources.hdf5_worker import open_pictures, send_pictures
+from one_neuron.sources import hdf5, hdf5_stream, hdf5_worker
+from one_neuron.sources.hdf5_stream import open_pictures
+from one_neuron.sources.hdf5_worker import send_pictures
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from tests.values import DATA
 
@@ -332,7 +333,7 @@ def test_what_does_not_fit_into_memory_stays_on_disk(
 
 def test_many_pictures_come_in_blocks(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in its own row, though no more than two are in a block."""
-    monkeypatch.setattr(hdf5_worker, "BLOCK_BYTES", 2 * X[0].size)
+    monkeypatch.setattr(hdf5_stream, "BLOCK_BYTES", 2 * X[0].size)
     with open_pictures(write(in_folder / "all.h5"), x="x", y="y", classes="c") as stream:
         blocks = list(stream.blocks())
     assert [len(block) for block in blocks] == [2, 2, 1]
@@ -439,7 +440,7 @@ def test_a_chunk_that_unpacks_to_gigabytes_is_refused(in_folder: Path) -> None:
     ("script", "kind", "message"),
     [
         ("kill -SEGV $$", DataError, r"all\.h5' is damaged: HDF5 crashed on it \(signal 11\); get the file again"),
-        ("kill -XCPU $$", DataError, r"all\.h5' is damaged: HDF5 does not come to an end with it; get the file again"),
+        ("kill -XCPU $$", DataError, r"all\.h5' is damaged: HDF5 does not finish reading it; get the file again"),
         ("echo 'what happened' >&2; exit 1", RuntimeError, r"all\.h5' ended with 1: what happened"),
         ("""echo '{"shape": [5, 4, 6], "classes": null}'; printf abc""", RuntimeError, r"all\.h5' ended with 0"),
     ],
