@@ -105,10 +105,10 @@ def test_a_killed_training_goes_on_with_the_same_bits(
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))
         process.send_signal(sent)
-        resumed += "going on after iteration" in process.communicate(timeout=60)[1]
+        resumed += "resuming after iteration" in process.communicate(timeout=60)[1]
     printed, said = finish(start())
     assert outputs() == expected
-    assert resumed + ("going on after iteration" in said) >= 1
+    assert resumed + ("resuming after iteration" in said) >= 1
     assert "blocks form, m = 6,001" in printed
     assert [path for path in checkpoint() if path.suffix == ".npz" and not path.name.startswith(".")] == []
 

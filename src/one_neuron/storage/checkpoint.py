@@ -1,4 +1,4 @@
-"""The state of a long training on disk, so that a kill costs seconds and not hours."""
+"""The state of a long training on disk, so that a kill loses seconds and not hours."""
 
 import hashlib
 import json
@@ -22,55 +22,54 @@ _ABANDONED_DAYS = 30
 
 
 class CheckpointFile:
-    """Keeps the newest state of one training in a file of its own.
+    """The file with the newest state of one training.
 
-    It lies in the repository that DVC_ROOT names, not in the folder of a queued experiment, which DVC deletes, and in
-    none of DVC's outputs, which DVC deletes before a stage starts.
+    It lies in the repository (`layout.find_repository`), not in the folder of a queued experiment or in an output of a
+    stage, which DVC deletes.
 
     Parameters
     ----------
     content : mapping
-        All that the trajectory follows from: parameters and the SHA-256 of the data. Together with the code of the
-        maths it makes the name of the file, so a state never serves another training.
+        Everything that the trajectory depends on: parameters and the SHA-256 of the data. The name of the file is a
+        hash of it and of the code that trains, so no other training uses the state.
     """
 
     def __init__(self, content: Mapping[str, str | int | float]) -> None:
-        # After an edit of this code the rest of the trajectory would be another one.
         code = hash_code("one_neuron/gradient_descent/blocks.py", aside=["one_neuron.system"])
         digest = hashlib.sha256(json.dumps({**content, "code": code}, sort_keys=True).encode("ascii"))
         self.path = find_repository() / FOLDER / f"{digest.hexdigest()[:32]}.npz"
-        self._kept, self._warned = time.monotonic(), False
+        self._last_write, self._warned = time.monotonic(), False
 
     def load(self) -> TrainingState | None:
-        """Return the state, or None where there is none or it is damaged."""
+        """Return the state; None if there is none or it is damaged."""
         try:
             with self.path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 state = _read_state(arrays)
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._say(f"cannot be read ({error.strerror or one_line(error)}); training starts from the beginning")
+            self._report(f"cannot be read ({error.strerror or one_line(error)}); training starts from the beginning")
             return None
-        except Exception as error:  # noqa: BLE001 - a damaged zip file raises anything, and nothing depends on it
-            self._say(f"is damaged ({one_line(error)}); training starts from the beginning")
+        except Exception as error:  # noqa: BLE001 - a damaged zip file raises any exception, and training can do without
+            self._report(f"is damaged ({one_line(error)}); training starts from the beginning")
             return None
-        print(f"one-neuron: going on after iteration {state.iteration:,} ('{self.path}')", file=sys.stderr)
+        print(f"one-neuron: resuming after iteration {state.iteration:,} ('{self.path}')", file=sys.stderr)
         return state
 
     def offer(self, state: Callable[[], TrainingState]) -> None:
-        """Keep the state if the last one was kept more than EVERY_SECONDS ago. A full disk does not stop training."""
-        if time.monotonic() - self._kept < EVERY_SECONDS:
+        """Write the state if the last one is older than EVERY_SECONDS. A full disk does not stop the training."""
+        if time.monotonic() - self._last_write < EVERY_SECONDS:
             return
         try:
             self._write(state())
         except OSError as error:
             if not self._warned:
-                self._say(f"could not be written ({error.strerror or one_line(error)}); training goes on")
+                self._report(f"could not be written ({error.strerror or one_line(error)}); training continues")
             self._warned = True
-        self._kept = time.monotonic()
+        self._last_write = time.monotonic()
 
     def _write(self, state: TrainingState) -> None:
-        """Put the state on disk, whole or not at all."""
+        """Write the state, whole or not at all."""
         with atomic_write(self.path) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,
@@ -82,20 +81,20 @@ class CheckpointFile:
             )
 
     def remove(self) -> None:
-        """Sweep up: the training is done. Files that nobody came back to for a month go, too."""
+        """Delete the checkpoint of a finished training, and abandoned ones older than 30 days."""
         month_ago = time.time() - _ABANDONED_DAYS * 24 * 3600
         for path in (self.path, *self.path.parent.glob("*.npz")):
-            with suppress(OSError):  # what cannot be swept, or is gone already, is no reason to fail now
+            with suppress(OSError):  # a file that cannot be deleted must not fail a finished training
                 if path == self.path or path.stat().st_mtime < month_ago:
                     path.unlink()
 
-    def _say(self, text: str) -> None:
-        """Tell the user something about the file."""
+    def _report(self, text: str) -> None:
+        """Print a message about the file on stderr."""
         print(f"one-neuron: '{self.path}' {text}", file=sys.stderr)
 
 
 def _read_state(arrays: Mapping[str, Any]) -> TrainingState:
-    """Turn arrays back into a state."""
+    """Return the state that the arrays hold."""
     iterations, costs = arrays["iterations"].tolist(), arrays["costs"].tolist()
     w = arrays["w"]
     if w.dtype != np.float64 or w.ndim != 1 or not iterations or len(iterations) != len(costs):

@@ -1,8 +1,8 @@
-"""HDF5 files that anyone may have written: opened, found and read only after checks of what the library would believe.
+"""Reading untrusted HDF5 files: the HDF5 library sees a dataset only after the checks in this module.
 
-A file of two kilobytes can claim a terabyte, lead into other files, ask for plug-ins, or unpack to a thousand times its
-size. What is checked here bounds memory and keeps the library inside the file; a damaged file can still crash it, so
-files of users are read in a process of their own (`hdf5_pictures`).
+A file of two kilobytes can claim a terabyte, point into other files, ask for plug-ins, or unpack to a thousand times
+its size. The checks bound memory and keep the library inside the file. A damaged file can still crash the library, so
+users' files are read in a separate process (`sources.hdf5_worker`).
 """
 
 import math
@@ -22,26 +22,36 @@ from one_neuron.errors import DataError, OneNeuronError, one_line
 MAX_CHUNK_BYTES = 64 * 2**20  # HDF5 unpacks a chunk as a whole
 _MAX_ATTRIBUTES = 32
 _MAX_ATTRIBUTE_BYTES = 2**20
-_KEYS_NAMED = 20  # in a message
-# What HDF5 and h5py can undo by themselves; for any other filter HDF5 would look for a plug-in.
+_MAX_KEYS_NAMED = 20  # in a message
+# The filters built into HDF5 and h5py; for any other filter HDF5 would load a plug-in.
 _FILTERS = {
     h5py.h5z.FILTER_DEFLATE: "gzip",
     h5py.h5z.FILTER_SHUFFLE: "shuffle",
     h5py.h5z.FILTER_FLETCHER32: "fletcher32",
     h5py.h5z.FILTER_LZF: "lzf",
 }
+# The names of other types, for messages.
+_CLASSES = {
+    h5py.h5t.ARRAY: "array",
+    h5py.h5t.BITFIELD: "bit field",
+    h5py.h5t.COMPOUND: "compound",
+    h5py.h5t.OPAQUE: "opaque",
+    h5py.h5t.REFERENCE: "reference",
+    h5py.h5t.TIME: "time",
+    h5py.h5t.VLEN: "sequences of variable length",
+}
 
 
 @contextmanager
 def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
-    """Open `path` for reading; every problem found in the block names the file and the remedy.
+    """Open `path` for reading; every error raised in the block names the file and the remedy.
 
     Parameters
     ----------
     path : Path
-        An HDF5 file. Anything but a regular file is refused before it is opened: a FIFO would wait for ever.
+        An HDF5 file. Anything but a regular file is refused before it is opened: opening a FIFO waits for ever.
     remedy : str
-        What the user can do, for the end of the message.
+        The end of the message: what the user can do.
 
     Raises
     ------
@@ -61,12 +71,12 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
 
 
 def _check_regular(path: Path, remedy: str) -> None:
-    """Refuse what is no regular file, by its entry in the file system alone."""
+    """Refuse anything but a regular file, without opening it."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"'{path}' is missing; {remedy}") from error
-    except OSError as error:  # a loop of links, no permission, a name that is too long
+    except OSError as error:  # a loop of links, no permission, too long a name
         raise DataError(f"'{path}' cannot be read ({error.strerror}); {remedy}") from error
     if not stat.S_ISREG(mode):
         raise DataError(f"'{path}' is not a file; {remedy}")
@@ -88,7 +98,7 @@ def read_dataset(
     file, key, dtype, ndim, contiguous
         As in `find_dataset`.
     most_bytes : int, optional
-        What it may take in memory. Needed for a file of others: 1 MB of chunks can unpack to 1 GB.
+        The most memory it may take. Needed for untrusted files: 1 MB of chunks can unpack to 1 GB.
 
     Returns
     -------
@@ -110,16 +120,15 @@ def read_dataset(
 def find_dataset(
     file: h5py.File, key: str, dtype: str | Sequence[str], ndim: int | Sequence[int], *, contiguous: bool = False
 ) -> h5py.Dataset:
-    """Find the dataset `key` without reading it: of the right type and dimensions, really stored, and in this file.
+    """Find the dataset `key` without reading it, and check that it has the right type and is stored in this file.
 
     Parameters
     ----------
     file : h5py.File
-        An open file.
     key : str
-        Name of the dataset, with a slash after each group on the way.
+        Name of the dataset, with the names of its groups before it, separated by slashes.
     dtype : str or sequence of str
-        Names of the accepted types, for instance "uint8"; "bytes" is text of any fixed length.
+        Names of the accepted types, such as "uint8"; "bytes" is text of any fixed length.
     ndim : int or sequence of int
         The accepted numbers of dimensions.
     contiguous : bool
@@ -132,7 +141,7 @@ def find_dataset(
     Raises
     ------
     DataError
-        If the key is missing (the keys present are named) or the dataset does not fit.
+        If the key is missing (the message names the keys present) or the dataset does not fit.
     """
     found = _follow(file, key)
     if not isinstance(found, h5py.h5d.DatasetID):
@@ -149,14 +158,9 @@ def find_dataset(
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
-    """Read all attributes of a file of ours: single numbers and text of a fixed length, nothing else.
+    """Read all attributes of one of our own files: single numbers and text of fixed length.
 
     HDF5 crashes or hangs on damaged text of variable length.
-
-    Parameters
-    ----------
-    file : h5py.File
-        An open file.
 
     Returns
     -------
@@ -165,7 +169,7 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If there are too many of them, or one is of another kind or too large.
+        If there are too many attributes, or one is of another kind or too large.
     """
     count = h5py.h5a.get_num_attrs(file.id)
     if count > _MAX_ATTRIBUTES:
@@ -186,7 +190,7 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
 
 
 def _follow(file: h5py.File, key: str) -> Any:
-    """Return the low-level object `key`, reached through hard links alone: others may lead out of the file."""
+    """Return the low-level object `key`, following only hard links: other links may point out of the file."""
     place: Any = file.id
     for part in [part for part in key.split("/") if part] or [""]:
         name = part.encode("utf-8", "surrogateescape")
@@ -201,26 +205,26 @@ def _follow(file: h5py.File, key: str) -> Any:
 
 
 def _present(place: Any) -> str:
-    """Return the names in a group, as far as they fit into a message."""
+    """Return the names in a group, as many as fit into a message."""
     names: list[str] = []
 
     def take(name: bytes) -> bool | None:
         names.append(name.decode("utf-8", "backslashreplace"))
-        return True if len(names) > _KEYS_NAMED else None
+        return True if len(names) > _MAX_KEYS_NAMED else None
 
     place.links.iterate(take)
-    listed = sorted(names[:_KEYS_NAMED]) + ["..."] * (len(names) > _KEYS_NAMED)
+    listed = sorted(names[:_MAX_KEYS_NAMED]) + ["..."] * (len(names) > _MAX_KEYS_NAMED)
     return ", ".join(listed) or "none"
 
 
 def _kind_of(found: Any) -> str:
-    """Name what HDF5 calls an object."""
+    """Return the name of a kind of HDF5 object."""
     kinds = {h5py.h5g.GroupID: "group", h5py.h5d.DatasetID: "dataset"}
     return next((name for kind, name in kinds.items() if isinstance(found, kind)), "named type")
 
 
 def _check_layout(found: Any, key: str, *, contiguous: bool) -> None:
-    """Refuse what lies in other files, needs plug-ins or is unpacked in pieces too large for memory."""
+    """Refuse data in other files, filters that need plug-ins, and chunks too large for memory."""
     plan = found.get_create_plist()
     layout = plan.get_layout()
     if layout == h5py.h5d.VIRTUAL or plan.get_external_count():
@@ -246,7 +250,7 @@ def _check_layout(found: Any, key: str, *, contiguous: bool) -> None:
 
 
 def _check_type(found: Any, key: str, dtypes: Sequence[str]) -> None:
-    """Compare the type of a dataset, without following what it refers to."""
+    """Check the type of a dataset, without following references."""
     kind = found.get_type()
     if kind.committed():
         raise DataError(f"'{key}' has a named type; store it with a plain one")
@@ -266,39 +270,28 @@ def _check_type(found: Any, key: str, dtypes: Sequence[str]) -> None:
         raise DataError(f"'{key}' has type {dtype}; expected {' or '.join(dtypes)}")
 
 
-_CLASSES = {
-    h5py.h5t.ARRAY: "array",
-    h5py.h5t.BITFIELD: "bit field",
-    h5py.h5t.COMPOUND: "compound",
-    h5py.h5t.OPAQUE: "opaque",
-    h5py.h5t.REFERENCE: "reference",
-    h5py.h5t.TIME: "time",
-    h5py.h5t.VLEN: "sequences of variable length",
-}
-
-
 def _is_variable(kind: Any) -> bool:
-    """Tell text of variable length."""
+    """Return whether a type is text of variable length."""
     return kind.get_class() == h5py.h5t.STRING and bool(kind.is_variable_str())
 
 
 def _declared_bytes(found: Any) -> int:
-    """Return how much memory a dataset would take; NumPy's own product overflows."""
+    """Return how many bytes a dataset would take in memory; NumPy's product would overflow."""
     return math.prod(map(int, found.shape)) * int(found.get_type().get_size())
 
 
 def _check_stored(file: h5py.File, found: Any, key: str) -> None:
-    """Believe only what is stored: a file of two kilobytes can claim a terabyte of zeros."""
+    """Refuse a dataset that claims more than it stores: a file of two kilobytes can claim a terabyte of zeros."""
     declared, plan = _declared_bytes(found), found.get_create_plist()
     if plan.get_layout() != h5py.h5d.CHUNKED:
         stored = int(found.get_storage_size())
         if stored != declared:
             raise DataError(f"'{key}' claims {declared} bytes and stores {stored}")
-        return  # HDF5 has seen that they lie within the file
+        return  # HDF5 itself checks that they lie within the file
     sides = zip(map(int, found.shape), map(int, plan.get_chunk()), strict=True)
     chunks = math.prod(-(-length // side) for length, side in sides)
     file_bytes = os.fstat(file.id.get_vfd_handle()).st_size
-    # Each takes a byte at least, so only a count that the file has room for is worth counting.
+    # Each chunk takes at least a byte; more chunks than bytes need not be counted.
     stored = int(found.get_num_chunks()) if chunks <= file_bytes else 0
     if stored != chunks:
         raise DataError(f"'{key}' claims {declared} bytes in {chunks} chunks and stores {stored} of them")

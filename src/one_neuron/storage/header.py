@@ -1,4 +1,4 @@
-"""What every HDF5 file of ours says about itself in its attributes: kind, version, geometry, classes and SHA-256.
+"""The attributes of our own HDF5 files: kind, version, preprocessing, classes and SHA-256.
 
 All text has a fixed length: HDF5 crashes or hangs on a damaged file with text of variable length.
 """
@@ -23,7 +23,7 @@ REMEDY = "run `dvc repro` to make it again"
 
 @dataclass(frozen=True)
 class Header:
-    """What prepared sets and models have in common.
+    """The attributes that prepared sets and models have in common.
 
     Parameters
     ----------
@@ -41,23 +41,23 @@ class Header:
 
 
 def new_digest(kind: str, fields: Mapping[str, Any], *arrays: NDArray[Any] | RowsOnDisk) -> "hashlib._Hash":
-    """Return a SHA-256 that has taken in all that is said of a content but its bytes; these come next.
+    """Return a SHA-256 of everything about a content but its bytes, which the caller adds.
 
     Parameters
     ----------
     kind : str
         "prepared" or "model".
     fields : mapping
-        Small values, as JSON takes them.
+        Small values that JSON can represent.
     *arrays : ndarray or RowsOnDisk
-        Their types and shapes count, so that the bytes of one cannot be taken for those of the next.
+        Their types and shapes are hashed, so that bytes cannot move from one array to the next unnoticed.
     """
     shapes = [[array.dtype.name, list(array.shape)] for array in arrays]
     return hashlib.sha256(json.dumps([kind, FORMAT_VERSION, fields, shapes], sort_keys=True).encode("ascii"))
 
 
 def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header) -> None:
-    """Write what every file of ours carries.
+    """Write the common attributes of a file.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header
 
 
 def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
-    """Check kind and version; return what the file says about its content.
+    """Check kind and version; return the common attributes of a file.
 
     Raises
     ------
@@ -101,19 +101,19 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
 
 
 def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
-    """Check that there are two different names, each of which fits on a line.
+    """Check that there are two different names, each printable on one line.
 
     Parameters
     ----------
     classes : sequence
         Of any length and type.
     place : str
-        What names them, for the message.
+        Where the names come from, for the message.
 
     Raises
     ------
     DataError
-        If there are others.
+        If not.
     """
     fit = [name for name in classes if isinstance(name, str) and name and name.isprintable()]
     if len(classes) != 2 or len(set(fit)) != 2:
@@ -143,7 +143,7 @@ def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> 
     Raises
     ------
     DataError
-        If it is missing, no JSON or JSON of another kind.
+        If it is missing, not JSON, or JSON of another kind.
     """
     text = read_attribute(attributes, key, str)
     try:
@@ -156,7 +156,7 @@ def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> 
 
 
 def check_digest(path: Path, computed: str, written: str) -> None:
-    """Compare the content of `path` with the SHA-256 that was written beside it."""
+    """Compare the SHA-256 of the content of `path` with the one that the file states."""
     if computed != written:
         raise DataError(
             f"'{path}': its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): it was "

@@ -1,4 +1,4 @@
-"""The file of a trained neuron."""
+"""Trained neurons: `Model`, and its HDF5 file models/model.h5."""
 
 import io
 import json
@@ -29,20 +29,20 @@ from one_neuron.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Model:
-    """A trained neuron with all that is needed to use it on a new picture.
+    """A trained neuron with everything that is needed to apply it to a new picture.
 
     Parameters
     ----------
     parameters : Parameters
         w of shape (n_x,) and b.
     preprocessing : Preprocessing
-        As in the training set: a new picture is treated the same.
+        That of the training set; new pictures need the same.
     classes : (str, str)
         The names of label 0 and label 1.
     threshold : float
         A probability above it means label 1; in (0, 1).
     trained_with : mapping of str to str, int or float
-        The parameters that made it and the SHA-256 of the training set.
+        The parameters of the training and the SHA-256 of the training set.
 
     Raises
     ------

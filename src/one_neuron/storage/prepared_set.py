@@ -1,4 +1,4 @@
-"""The HDF5 files between the stages: prepared sets and models."""
+"""Prepared sets: `PreparedSet`, labelled pictures as rows of pixels, and its HDF5 files data/prepared/*.h5."""
 
 import io
 import json
@@ -33,7 +33,7 @@ from one_neuron.system.files import atomic_write
 
 @dataclass(frozen=True)
 class PreparedSet:
-    """Labelled pictures, ready for the neuron.
+    """Labelled pictures, ready for training and prediction.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class PreparedSet:
     Y : ndarray of shape (m,), uint8
         Labels in {0, 1}.
     names : sequence of m str
-        Where each picture came from; for people, never read as a path. None ends with a NUL character.
+        Where each picture came from, for display; never used as a path. No name may end with a NUL character.
     preprocessing : Preprocessing
         How the pictures became rows of X.
     classes : (str, str)
@@ -57,7 +57,7 @@ class PreparedSet:
         If shapes, types or ranges do not fit each other.
     """
 
-    X: Any  # Pixels; what else is asked of an ndarray, the type checker cannot know
+    X: Any  # Pixels; callers also use it as an ndarray, which the type checker would refuse
     Y: NDArray[np.uint8]
     names: Sequence[str]
     preprocessing: Preprocessing
@@ -92,7 +92,7 @@ class PreparedSet:
     def sha256(self) -> str:
         """SHA-256 of pixels, labels and all other fields, as 64 hexadecimal digits.
 
-        It is the same wherever X lies, and is worked out once, in one pass over X.
+        It does not depend on where X lies, and is computed once, in one pass over X.
         """
         header = {**asdict(self.preprocessing), "classes": self.classes, "source": self.source}
         digest = new_digest("prepared", header, self.X, self.Y)
@@ -107,20 +107,20 @@ class PreparedSet:
 def save_prepared(path: Path, prepared: PreparedSet) -> None:
     """Write `prepared` to `path`, whole or not at all.
 
-    Never more than a few blocks of X are in memory: HDF5 puts all else together, with X declared last, and the pixels
-    are written behind it, one block of rows after the other.
+    Only a few blocks of X are in memory at a time: HDF5 builds the file without the pixels, with X declared last, and
+    the pixels are then appended block by block.
 
     Parameters
     ----------
     path : Path
-        The file to make or replace.
+        The file to create or replace.
     prepared : PreparedSet
         Its X is read twice, the first time for its SHA-256.
 
     Raises
     ------
     DataError
-        If X gives another block of rows than was asked for.
+        If X returns another block of rows than was asked for.
     OSError
         If the disk is full or cannot be written.
     """
@@ -132,7 +132,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
         file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
         offset = _declare_pixels(file, prepared.X.shape)
     if image.getbuffer().nbytes > offset:
-        raise RuntimeError("HDF5 has put something behind the pixels")
+        raise RuntimeError("HDF5 wrote something after the pixels")
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(image.getbuffer())
         stream.seek(offset)
@@ -143,7 +143,8 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
 def load_prepared(path: Path | str) -> PreparedSet:
     """Read a prepared set and check all of it.
 
-    X is an ndarray and `names` a tuple; where X takes more than `memory_bound()`, a `PixelFile` and `StoredNames`.
+    X is an ndarray and `names` a tuple, unless X takes more than `memory_bound()`: then they are a `PixelFile` and
+    `StoredNames`.
 
     Raises
     ------
@@ -178,7 +179,7 @@ def load_prepared(path: Path | str) -> PreparedSet:
 
 
 def _declare_pixels(file: h5py.File, shape: tuple[int, ...]) -> int:
-    """Give X its place at the end of a new file and write nothing there; return where it begins."""
+    """Allocate X at the end of a new file without writing it; return the position of its first byte."""
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     return int(file.create_dataset("X", shape, np.uint8, dcpl=plan, fill_time="never").id.get_offset())

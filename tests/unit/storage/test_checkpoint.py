@@ -34,7 +34,7 @@ def test_a_state_comes_back_to_the_bit(capsys: pytest.CaptureFixture[str]) -> No
     assert (found.iteration, found.iterations, found.costs) == (7, [0, 5], STATE.costs)
     assert found.parameters.w.tobytes() == STATE.parameters.w.tobytes()
     assert found.parameters.b == -0.25
-    assert "going on after iteration 7" in capsys.readouterr().err
+    assert "resuming after iteration 7" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("changes", [{"learning_rate": 0.006}, {"train_sha256": "cd" * 32}, {"num_iterations": 3}])
