@@ -1,1 +1,1 @@
-"""Loading a data set from where its pictures are."""
+"""Loading a data set: one module for each value of `data.source`."""

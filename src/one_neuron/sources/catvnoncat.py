@@ -1,4 +1,4 @@
-"""The course's cat / non-cat photographs: two HDF5 files, from a folder or downloaded, known by their SHA-256."""
+"""The course's cat / non-cat photographs: two HDF5 files with known SHA-256, from a folder or downloaded."""
 
 import hashlib
 import os
@@ -23,8 +23,7 @@ _KEYS = Hdf5Settings(
     test_y="test_set_y",
     classes="list_classes",
 )
-# Public copies of the same bytes, tried in turn. No licence goes with the pictures, so they are not part of this
-# project.
+# Public copies of the same bytes, tried in turn. The pictures have no licence, so they are not part of this project.
 ADDRESSES = (
     "https://raw.githubusercontent.com/ramakris/coursera-deeplearning/HEAD/Improving-DeepNN/datasets/{name}",
     "https://raw.githubusercontent.com/lalxyy/NEU-MCM-Training-4/HEAD/code/datasets/{name}",
@@ -48,7 +47,7 @@ def load(data: DataSettings) -> tuple[PreparedSet, PreparedSet]:
     Raises
     ------
     DataError
-        If a file is missing from the folder that ONE_NEURON_CATVNONCAT_DIR names, or its SHA-256 is another.
+        If a file is missing from the folder that ONE_NEURON_CATVNONCAT_DIR names, or has another SHA-256.
     EnvironmentProblem
         If the variable is not set and the files can neither be found in the cache nor downloaded.
     """
@@ -57,7 +56,7 @@ def load(data: DataSettings) -> tuple[PreparedSet, PreparedSet]:
 
 
 def _find(name: str) -> Path:
-    """Return the checked file `name`, from the user's folder or from the cache, downloaded if it is not there."""
+    """Return the checked file `name` from the user's folder or else from the cache, downloaded if it is missing."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
         return _download(name)
@@ -71,11 +70,11 @@ def _find(name: str) -> Path:
 
 
 def _download(name: str) -> Path:
-    """Return the file from the user's cache; fetch it first, from one public copy after the other."""
-    import pooch  # takes 0.3 s, and only this source needs it
+    """Return the file from the user's cache; if it is missing, download it from the first copy that works."""
+    import pooch  # takes 0.3 s; only this source needs it
     import requests
 
-    pooch.get_logger().setLevel("WARNING")  # the progress bar says enough
+    pooch.get_logger().setLevel("WARNING")  # the progress bar is enough
     reasons = []
     for address in ADDRESSES:
         try:
@@ -88,7 +87,7 @@ def _download(name: str) -> Path:
                 downloader=downloader,
             )
             return Path(file)
-        except (requests.RequestException, ValueError) as error:  # ValueError: the bytes have another SHA-256
+        except (requests.RequestException, ValueError) as error:  # ValueError: another SHA-256
             reasons.append(type(error).__name__)
         except OSError as error:
             raise EnvironmentProblem(f"'{pooch.os_cache('one-neuron')}' cannot be written: {error}") from error

@@ -1,4 +1,4 @@
-"""Where pictures come from: one module for each value of `data.source`."""
+"""Load the data set that `data.source` names."""
 
 from functools import partial
 from pathlib import Path
@@ -13,15 +13,15 @@ from one_neuron.sources.split import choose_test
 
 
 def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loaded:
-    """Load and flatten the pictures that `data.source` names.
+    """Load the pictures that `data.source` names, as rows of pixels.
 
     Parameters
     ----------
     data : DataSettings
     keys : Hdf5Settings
-        What things are called in HDF5 files.
+        The names of files and datasets of `data.source: hdf5`.
     drawn : Path
-        The folder that the stage `draw` wrote.
+        The folder that the stage `draw` writes.
 
     Returns
     -------
@@ -30,11 +30,11 @@ def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loade
     Raises
     ------
     DataError
-        If a file is missing or damaged, or if a set lacks one of the two classes.
+        If a file is missing or damaged, or if a set has pictures of only one class.
     SettingsError
         If no class is called `data.positive_class`.
     EnvironmentProblem
-        If pictures have to be downloaded and cannot be, or if the disk is full.
+        If a download fails, or if the disk is full.
     """
     loaded = _load(data, keys, drawn)
     place = quote_path(data.path) if data.source in ("folder", "hdf5") else data.source
@@ -50,7 +50,7 @@ def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loade
 
 
 def _load(data: DataSettings, keys: Hdf5Settings, drawn: Path) -> Loaded:
-    """Ask the source."""
+    """Load the data set without checking it."""
     if data.source == "folder":
         return folder.load(Path(data.path), data)
     if data.source == "drawn":

@@ -1,4 +1,4 @@
-"""What a source gives: the two prepared sets, and what became of the files on the way."""
+"""`Loaded`, the result of every source: the two prepared sets, and an account of the files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from one_neuron.storage.prepared_set import PreparedSet
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a source gives.
+    """The result of a source.
 
     Parameters
     ----------
@@ -19,9 +19,9 @@ class Loaded:
     classes : sequence of ClassCount
         Every class, by label and then by name.
     skipped : sequence of (str, str)
-        Name of each picture that was left out because it cannot be read, and why.
+        Name of each picture that was left out because it cannot be read, and the reason.
     ignored : int
-        Number of files that are no pictures by their names.
+        Number of files whose suffix is not that of a picture.
     """
 
     train: PreparedSet
@@ -32,7 +32,7 @@ class Loaded:
 
 
 def count_labels(train: PreparedSet, test: PreparedSet) -> list[ClassCount]:
-    """Return the two classes of sets whose labels are all that is known.
+    """Return the number of pictures of the two classes, for sets without folders of classes.
 
     Parameters
     ----------

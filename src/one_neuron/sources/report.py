@@ -1,4 +1,4 @@
-"""What can be said of the data before anything is trained: counts, what was left out, and pictures that occur twice."""
+"""The report on the data in metrics/prepare.json: counts, skipped files, and pictures that occur twice."""
 
 import hashlib
 import sys
@@ -15,13 +15,13 @@ from one_neuron.storage.pixel_file import row_blocks
 from one_neuron.storage.prepared_set import PreparedSet
 
 _DIGEST_BYTES = 32  # SHA-256
-_MAX_SKIPPED = 100  # files that are named
-_MAX_PAIRS = 20
+_MAX_SKIPPED = 100  # skipped files that are named
+_MAX_PAIRS = 20  # pairs of equal pictures that are named
 
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One class as the user knows it; where there are more than two, several have label 0.
+    """One class of the user; if there are more than two, several have label 0.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class ClassCount:
 
 
 def row_digests(X: Pixels) -> NDArray[np.bytes_]:
-    """Return the SHA-256 of each row, by which equal pictures are found: in one pass, a block at a time in memory.
+    """Return the SHA-256 of each row, in one pass with one block in memory at a time.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def row_digests(X: Pixels) -> NDArray[np.bytes_]:
     Returns
     -------
     ndarray of shape (m,), 32 bytes each
-        Equal where all pixels are equal.
+        Equal for rows with equal pixels.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def row_digests(X: Pixels) -> NDArray[np.bytes_]:
 
 
 def find_originals(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
-    """Find for each picture the first one that has the same pixels.
+    """Find for each picture the first one with the same pixels.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def find_originals(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (m,), int64
-        Its index: the picture's own where no earlier one equals it.
+        Its index; the picture's own index if no earlier picture equals it.
     """
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     return first[group]
@@ -90,31 +90,36 @@ def build_report(
     skipped: Sequence[tuple[str, str]],
     ignored: int,
 ) -> dict[str, Any]:
-    """Return what `metrics/prepare.json` holds.
+    """Return the content of `metrics/prepare.json`.
 
-    Each picture takes some 150 bytes of memory meanwhile: its SHA-256, and what it takes to put them in order.
+    This takes about 150 bytes of memory for each picture: its SHA-256, and sorting them.
 
     Parameters
     ----------
     train, test : PreparedSet
         Their pixels are read once.
     classes : sequence of ClassCount
-        In the order in which they are to be shown; more than two where several folders are the rest.
+        In the order of display; more than two if several folders have label 0.
     skipped : sequence of (str, str)
         File and reason of each picture that could not be read.
     ignored : int
-        How many files are no pictures.
+        Number of files that are not pictures.
 
     Returns
     -------
     dict
-        "train" and "test", each with m, num_positive and num_negative; "classes", a list of name, label, train and
-        test; num_skipped and the first of them in "skipped" (file and reason); num_ignored; num_copies, the test
-        pictures with exactly the pixels of a training picture; num_repeated, the training pictures with those of an
-        earlier one; num_contradictions, the pictures with another label than the first one that has their pixels,
-        training pictures before test pictures. "copies" and "contradictions" are the first pairs of names: a picture
-        and the one it equals. Names are never keys, because they can be any text; what cannot be printed on one line
-        or is no UTF-8 is a backslash escape in them.
+        - "train" and "test": m, num_positive and num_negative of each;
+        - "classes": a list of name, label, train and test;
+        - "num_skipped", and the first of them in "skipped" (file and reason);
+        - "num_ignored";
+        - "num_repeated": training pictures with exactly the pixels of an earlier one;
+        - "num_copies": test pictures with exactly the pixels of a training picture;
+        - "num_contradictions": pictures whose label differs from that of the first picture with the same pixels,
+          where training pictures come before test pictures;
+        - "copies" and "contradictions": the first pairs of names, a picture and the one it equals.
+
+        Names are never keys, because they can be any text. Characters that cannot be printed on one line, and bytes
+        that are not UTF-8, are backslash escapes.
 
     Raises
     ------
@@ -153,12 +158,12 @@ def build_report(
 
 
 def describe_copies(report: Mapping[str, Any]) -> str:
-    """Say on one line that test pictures are copies of training pictures; "" where there are none.
+    """Return a warning that test pictures are copies of training pictures; "" if there are none.
 
     Parameters
     ----------
     report : mapping
-        From `describe_data`.
+        From `build_report`.
     """
     count = report["num_copies"]
     if not count:
@@ -170,12 +175,12 @@ def describe_copies(report: Mapping[str, Any]) -> str:
 
 
 def warn(report: Mapping[str, Any]) -> None:
-    """Say on stderr, on one line, that test pictures are copies of training pictures; nothing where there are none.
+    """Print the warning of `describe_copies` on stderr, if there is one.
 
     Parameters
     ----------
     report : mapping
-        From `describe_data`.
+        From `build_report`.
     """
     copies = describe_copies(report)
     if copies:
@@ -183,6 +188,6 @@ def warn(report: Mapping[str, Any]) -> None:
 
 
 def _count_labels(prepared: PreparedSet) -> dict[str, int]:
-    """Return the number of pictures, and of each label."""
+    """Return the number of pictures and of each label."""
     num_positive = int(np.count_nonzero(prepared.Y))
     return {"m": prepared.m, "num_positive": num_positive, "num_negative": prepared.m - num_positive}

@@ -1,4 +1,4 @@
-"""Which pictures are held out for the test set, where the user has not decided it: by content, not by name or order."""
+"""Hold out pictures for the test set by their content, not by name or order."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 def choose_test(
     digests: Sequence[bytes], groups: NDArray[np.integer], *, fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Choose the test set: about `fraction` of each class, the same pictures whatever else is there.
+    """Choose the test set: about `fraction` of each class. The choice does not depend on the other pictures.
 
-    The SHA-256 of the seed and the content is a number in [0, 1); below `fraction` the picture is held out. So copies
-    of a picture are always on the same side, and no picture changes sides when others come or go. Only where a class
-    would have no picture on one side, the one that comes nearest to it is moved there, unless another class needs it
-    (copies can be in several).
+    The SHA-256 of the seed and the content, read as a number in [0, 1), decides: below `fraction` the picture is held
+    out. So copies of a picture are always on the same side, and adding or removing pictures moves no other picture.
+    Only if a class would have no picture on one side, its picture with the nearest number is moved there, unless that
+    would leave another class without one (copies can be in several classes).
 
     Parameters
     ----------
     digests : sequence of m bytes
         SHA-256 of the content of each picture.
     groups : ndarray of shape (m,), int
-        The class of each picture; there may be more than two.
+        The class of each picture; more than two classes are allowed.
     fraction : float
         In (0, 1).
     seed : int
@@ -44,9 +44,9 @@ def choose_test(
     for group in np.unique(groups).tolist():
         if group in divided:
             continue
-        contents = np.unique(places[groups == group])  # sorted; a content has one place, wherever it appears
+        contents = np.unique(places[groups == group])  # sorted; copies have the same number
         all_held_out = held_out[groups == group].all()
-        for place in contents[::-1] if all_held_out else contents:  # the nearest first
+        for place in contents[::-1] if all_held_out else contents:  # nearest to `fraction` first
             moved = held_out ^ (places == place)
             if divided | {group} <= (after := _find_divided(groups, moved)):
                 held_out, divided = moved, after
