@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from one_neuron.exact import functions, products
 
@@ -56,7 +56,7 @@ def initialize_with_zeros(n_x: int) -> Parameters:
     return Parameters(w=np.zeros(n_x), b=0.0)
 
 
-def compute_z(X: NDArray[Any], parameters: Parameters) -> Array:
+def compute_z(X: ArrayLike, parameters: Parameters) -> Array:
     """Return z = X w + b.
 
     Parameters
@@ -82,7 +82,7 @@ def compute_z(X: NDArray[Any], parameters: Parameters) -> Array:
     return np.asarray(X @ w + b, dtype=np.float64)
 
 
-def sigmoid(z: Array) -> Array:
+def sigmoid(z: ArrayLike) -> Array:
     """Return 1 / (1 + exp(-z)).
 
     Parameters
@@ -96,7 +96,7 @@ def sigmoid(z: Array) -> Array:
     return np.asarray(1.0 / (1.0 + functions.exp(-np.asarray(z, dtype=np.float64))))
 
 
-def losses(z: Array, Y: NDArray[Any]) -> Array:
+def losses(z: ArrayLike, Y: ArrayLike) -> Array:
     r"""Return the cross-entropy of each example.
 
     .. math:: L(z, y) = -y \log a - (1 - y) \log(1 - a) = \log(1 + e^z) - y z, \quad a = \mathrm{sigmoid}(z)
@@ -126,7 +126,7 @@ def losses(z: Array, Y: NDArray[Any]) -> Array:
     return np.asarray(np.maximum(np.where(Y, -z, z), 0.0) + functions.log1p(functions.exp(-np.abs(z))))
 
 
-def cost(z: Array, Y: NDArray[Any]) -> float:
+def cost(z: ArrayLike, Y: ArrayLike) -> float:
     """Return the mean of the losses over the m examples, stable at any z.
 
     Parameters
@@ -147,7 +147,7 @@ def cost(z: Array, Y: NDArray[Any]) -> float:
     return functions.mean(losses(z, Y))
 
 
-def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
+def gradient(X: ArrayLike, Y: ArrayLike, z: ArrayLike) -> tuple[Array, float]:
     r"""Return the gradient of the cost.
 
     .. math:: dw = \frac{1}{m} X^T (A - Y), \qquad db = \frac{1}{m} \sum_i (a_i - y_i), \qquad A = \mathrm{sigmoid}(z)
@@ -180,7 +180,7 @@ def gradient(X: NDArray[Any], Y: NDArray[Any], z: Array) -> tuple[Array, float]:
     return dw / len(X), functions.mean(dz)
 
 
-def predict_probability(X: NDArray[Any], parameters: Parameters) -> Array:
+def predict_probability(X: ArrayLike, parameters: Parameters) -> Array:
     """Return the probability of label 1 for each example: sigmoid(X w + b).
 
     Parameters
@@ -196,7 +196,7 @@ def predict_probability(X: NDArray[Any], parameters: Parameters) -> Array:
     return sigmoid(compute_z(X, parameters))
 
 
-def predict(X: NDArray[Any], parameters: Parameters, *, threshold: float = 0.5) -> NDArray[np.uint8]:
+def predict(X: ArrayLike, parameters: Parameters, *, threshold: float = 0.5) -> NDArray[np.uint8]:
     """Return label 1 where the probability is above `threshold`, else 0.
 
     Parameters
@@ -215,5 +215,5 @@ def predict(X: NDArray[Any], parameters: Parameters, *, threshold: float = 0.5) 
 
 
 def _to_array(X: Any) -> NDArray[Any]:
-    """Return lists as float64 features, as `optimize` takes them; arrays stay as they are."""
+    """Return lists as float64 features, as `optimize` takes them; arrays, and rows on disk, stay as they are."""
     return X if hasattr(X, "dtype") else np.asarray(X, dtype=np.float64)

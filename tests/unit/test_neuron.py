@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -135,6 +136,26 @@ def test_other_integers_are_taken_as_they_are() -> None:
     """Only uint8 means pixels."""
     X = np.array([[2, 3]], dtype=np.int64)
     assert neuron.compute_z(X, Parameters(w=np.array([1.0, 10.0]), b=1.0)).tolist() == [33.0]
+
+
+def test_lists_are_features() -> None:
+    """As in `optimize`: a list of whole numbers is not divided by 255."""
+    X, Y = [[1, 2], [3, 4], [255, 0]], [0, 1, 1]
+    parameters = Parameters(w=np.array([0.5, -1.0]), b=0.25)
+    z = neuron.compute_z(X, parameters)
+    assert z.tolist() == [-1.25, -2.25, 127.75]
+    dw, db = neuron.gradient(X, Y, z.tolist())
+    expected_dw, expected_db = neuron.gradient(np.array(X, np.float64), np.array(Y), z)
+    assert (dw == expected_dw).all()
+    assert db == expected_db
+    assert neuron.cost(z.tolist(), Y) == neuron.cost(z, np.array(Y))
+    assert neuron.predict(X, parameters).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize(("z", "a"), [(0, 0.5), ([0.0], [0.5]), (np.zeros((1, 2), np.int64), [[0.5, 0.5]])])
+def test_sigmoid_of_numbers_and_lists(z: Any, a: Any) -> None:
+    """As the course calls it: sigmoid(0)."""
+    assert neuron.sigmoid(z).tolist() == a
 
 
 def test_inputs_are_not_changed() -> None:

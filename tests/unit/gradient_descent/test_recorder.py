@@ -29,6 +29,16 @@ def test_costs_are_right_whether_they_wait_or_not() -> None:
         assert recorder.costs == pytest.approx(expected, rel=1e-14)
 
 
+def test_few_large_z_are_kept() -> None:
+    """The costs of 2**16 examples are computed after two records, so that z does not fill the memory."""
+    recorder = Recorder(np.zeros(2**16), num_iterations=9, record_every=1, tolerance=0.0, on_progress=None)
+    known = []
+    for iteration in range(4):
+        recorder.record(iteration, np.zeros(2**16))
+        known.append(len(recorder.costs))
+    assert known == [0, 2, 2, 4]
+
+
 def test_tolerance() -> None:
     """Training stops at the first record that differs by less from the one before; a rise does not stop it."""
     recorder = make_recorder(tolerance=0.01)
@@ -73,6 +83,7 @@ def test_going_on_records_at_the_same_iterations() -> None:
         if second.is_due(iteration):
             second.record(iteration, np.full(2, iteration / 10))
     assert second.iterations == whole.iterations == [0, 10, 20, 30, 37]
+    assert first.iterations == [0, 10, 20]
     assert second.costs == whole.costs
 
 
