@@ -89,11 +89,13 @@ def test_going_on_records_at_the_same_iterations() -> None:
 
 def test_progress_is_reported() -> None:
     """Reports have the iteration and the last cost, nan before the first."""
-    told: list[tuple[int, float]] = []
-    recorder = make_recorder(on_progress=lambda iteration, cost: told.append((iteration, cost)), record_every=1000)
+    reports: list[tuple[int, float]] = []
+    recorder = make_recorder(on_progress=lambda iteration, cost: reports.append((iteration, cost)), record_every=1000)
     recorder.show(0)
     recorder.record(0, np.zeros(2))
     recorder.show(1)
-    assert math.isnan(told[0][1])
-    assert told[1][0] == 1
-    assert told[1][1] == pytest.approx(math.log(2))
+    recorder.record(1000, np.array([3.0, -3.0]))
+    recorder.show(1000)
+    assert [iteration for iteration, _ in reports] == [0, 1, 1000]
+    assert math.isnan(reports[0][1])
+    assert [cost for _, cost in reports[1:]] == pytest.approx([math.log(2), math.log1p(math.exp(-3))])
