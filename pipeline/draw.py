@@ -6,7 +6,7 @@ from one_neuron.system.command import run_command
 
 
 def main() -> None:
-    """Draw all pictures anew."""
+    """Delete the drawn pictures, and draw all of them again."""
     import shutil
 
     from drawn_pictures import draw_pictures

@@ -6,7 +6,7 @@ from one_neuron.system.command import run_command
 
 
 def main() -> None:
-    """Load, resize and flatten the pictures of the source that params.yaml names; say what they are."""
+    """Load, resize and flatten the pictures of the source that params.yaml names, and report on them."""
     from one_neuron.layout import DRAWN_FOLDER, PREPARE_METRICS, TEST_FILE, TRAIN_FILE
     from one_neuron.pictures.cache_limit import trim_rows
     from one_neuron.settings.params import load_settings

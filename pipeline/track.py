@@ -1,4 +1,4 @@
-"""Stage `track`: what the other stages wrote -> exactly one MLflow run that shows it, and data/tracked.json."""
+"""Stage `track`: the outputs of the other stages -> exactly one MLflow run that shows them, and data/tracked.json."""
 
 import sys
 

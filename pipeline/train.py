@@ -39,7 +39,7 @@ def main() -> None:
         rate, bound = settings.learning_rate, result.stability_bound
         print(
             f"one-neuron: TRAINING DIVERGED: the last costs lie above the first ({costs[0]:.6f}); lower "
-            f"train.learning_rate ({rate}), up to {bound} the cost is sure to fall",
+            f"train.learning_rate ({rate}); up to {bound} the cost is sure to fall",
             file=sys.stderr,
         )
 

@@ -1,4 +1,4 @@
-"""What several tests share: the repository, the course's pictures, small sets and models."""
+"""Fixtures for several tests: the repository, the course's pictures, small sets and models."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def course_folder() -> Path:
-    """Return the folder with the course's two files, or skip: they have no licence and are not part of the project."""
+    """Return the folder of the course's two files, or skip: the project may not include them, for lack of a licence."""
     named = os.environ.get("ONE_NEURON_CATVNONCAT_DIR")
     folder = Path(named).expanduser() if named else ROOT.parent / "shared" / "data"
     if not all((folder / name).is_file() for name in COURSE_FILES):

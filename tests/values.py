@@ -1,4 +1,4 @@
-"""What most tests take as params.yaml, and parts of it."""
+"""The values of params.yaml that most tests use."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ VALUES: dict[str, dict[str, Any]] = {
 
 
 def alias_bomb() -> str:
-    """Return a few hundred bytes that stand for 10 ** 12 words."""
+    """Return a few hundred bytes of YAML whose aliases expand to 10 ** 12 words."""
     lines = ["a0: &a0 [word, word, word, word, word, word, word, word, word, word]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
     return "\n".join(lines)

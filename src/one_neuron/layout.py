@@ -1,4 +1,4 @@
-"""Where params.yaml and every output of the stages lie, and which source files an output depends on."""
+"""Where parameters and outputs lie, and which source files an output depends on."""
 
 import ast
 import hashlib
@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 
+# Relative to the root of the project, which is the current folder of every stage.
 PARAMS_FILE = Path("params.yaml")
 LOCK_FILE = Path("dvc.lock")
 DRAWN_FOLDER = Path("data/drawn")

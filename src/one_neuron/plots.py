@@ -1,4 +1,4 @@
-"""Pictures of what the neuron learned. The only room that knows matplotlib."""
+"""Plots of the training and of what the neuron learned. Only this module and sweep/plots.py import matplotlib."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,30 +19,31 @@ from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.files import atomic_write
 
 _EXAMPLES_IN_A_ROW = 8
-_LONGEST_CLASS = 60  # letters of a name that still fit over a row of pictures
+_LONGEST_CLASS = 60  # characters of a class name that fit over a row of pictures
 _DPI = 100
 
 
 @contextmanager
 def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Give an empty figure and save it as a PNG, whole or not at all.
+    """Yield an empty figure, and save it as a PNG file when the block succeeds, whole or not at all.
 
-    The user's own matplotlib settings, the time and the version stay out of the file: same result, same bytes.
+    The user's own matplotlib settings, the time and the version do not enter the file: the same result gives the same
+    bytes.
 
     Parameters
     ----------
     path : Path
-        The file to make or replace.
+        The file to create or replace.
     width, height : float
         Inches of 100 pixels.
 
     Yields
     ------
     Figure
-        To be drawn on by the block.
+        The figure to draw on.
     """
     with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
-        # A name may use a script that matplotlib's own font lacks: it shows as boxes.
+        # A name may use a script that matplotlib's own font lacks; its characters are drawn as boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -52,16 +53,16 @@ def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate: float) -> None:
-    """Draw the cost over the iterations.
+    """Plot the cost against the iterations.
 
     Parameters
     ----------
     path : Path
-        The PNG file to make.
+        The PNG file to create or replace.
     costs : sequence of (int, float)
-        Iteration and cost after that many updates.
+        Pairs of an iteration and the cost after that many updates.
     learning_rate : float
-        For the title.
+        Shown in the title.
     """
     with drawing_to(path, 6.4, 4.0) as figure:
         axes = figure.subplots()
@@ -74,15 +75,15 @@ def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate:
 
 
 def plot_weights(path: Path, model: Model) -> None:
-    """Draw w as a picture: what the neuron looks for.
+    """Draw w as a picture.
 
-    On the left the weights as colours around grey (bright where a channel speaks for label 1), on the right their sum
-    over the three channels.
+    The left side shows the weights as colours around grey: a channel is bright where its weight speaks for label 1. The
+    right side shows the sum of the weights over the three channels.
 
     Parameters
     ----------
     path : Path
-        The PNG file to make.
+        The PNG file to create or replace.
     model : Model
         w is unrolled in the order (row, column, channel).
     """
@@ -95,19 +96,19 @@ def plot_weights(path: Path, model: Model) -> None:
         summed = weights[..., 0] + weights[..., 1] + weights[..., 2]
         limit = float(np.abs(summed).max()) or 1.0
         shown = total.imshow(summed, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        total.set_title(_plain(f"red speaks for '{model.classes[1]}', blue against"), parse_math=False)
+        total.set_title(_printable(f"red speaks for '{model.classes[1]}', blue against"), parse_math=False)
         figure.colorbar(shown, ax=total)
         for axes in (colours, total):
             axes.set_axis_off()
 
 
 def plot_examples(path: Path, prepared: PreparedSet) -> None:
-    """Draw the first pictures of each class as the neuron sees them.
+    """Draw the first pictures of each class, as the neuron sees them.
 
     Parameters
     ----------
     path : Path
-        The PNG file to make.
+        The PNG file to create or replace.
     prepared : PreparedSet
     """
     chosen = np.concatenate([np.flatnonzero(label == prepared.Y)[: 2 * _EXAMPLES_IN_A_ROW] for label in (1, 0)])
@@ -121,23 +122,23 @@ def plot_examples(path: Path, prepared: PreparedSet) -> None:
 
 
 def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
-    """Draw each class in a row: the mean of its training pictures, and some of them.
+    """Draw a row for each class: the mean of its training pictures, and some examples.
 
-    The examples are evenly spaced over the class, in the order of the training set. Its pixels are read once, a block
-    at a time in memory.
+    The examples are evenly spaced over the class, in the order of the training set. The pixels are read once, in blocks
+    that fit into memory.
 
     Parameters
     ----------
     path : Path
-        The PNG file to make.
+        The PNG file to create or replace.
     train, test : PreparedSet
-        Of the test set, only the labels are asked for.
+        Only the labels of the test set are used.
     """
     means = _mean_pictures(train)
     with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 3.4) as figure:
         for part, label in zip(figure.subfigures(2, 1, squeeze=False).flat, (1, 0), strict=True):
             rows = np.flatnonzero(train.Y == label)
-            name = one_line(_plain(train.classes[label]))
+            name = one_line(_printable(train.classes[label]))
             name = name if len(name) <= _LONGEST_CLASS else f"{name[: _LONGEST_CLASS - 1]}\N{HORIZONTAL ELLIPSIS}"
             counts = f"{len(rows):,} in the training set, {np.count_nonzero(test.Y == label):,} in the test set"
             part.suptitle(f"{name}: {counts}", fontsize=10, parse_math=False)
@@ -154,32 +155,32 @@ def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
 
 
 def plot_mistakes(path: Path, prepared: PreparedSet, A: NDArray[np.float64], mistakes: NDArray[np.int64]) -> None:
-    """Draw the worst misses with their names and the probability of label 1.
+    """Draw the worst mistakes, with their names and their probability of label 1.
 
     Parameters
     ----------
     path : Path
-        The PNG file to make.
+        The PNG file to create or replace.
     prepared : PreparedSet
     A : ndarray of shape (m,), float64
-        Probability of label 1.
+        The probabilities of label 1.
     mistakes : ndarray of shape (k,), int64
-        Indices of the pictures to show, the worst first; may be empty.
+        The indices of the pictures to show, the worst first; may be empty.
     """
     positive = prepared.classes[1]
 
-    def describe(i: int) -> str:
+    def caption(i: int) -> str:
         name = prepared.names[i].split("/")[-1]
         return f"{name}\n{prepared.classes[prepared.Y[i]]}\nP({positive}) = {A[i]:.3f}"
 
     title = "The worst misses on the test set" if len(mistakes) else "No misses on the test set"
-    _plot_pictures(path, prepared, mistakes, describe, title)
+    _plot_pictures(path, prepared, mistakes, caption, title)
 
 
 def _plot_pictures(
-    path: Path, prepared: PreparedSet, chosen: NDArray[np.int64], describe: Callable[[int], str], title: str
+    path: Path, prepared: PreparedSet, chosen: NDArray[np.int64], caption: Callable[[int], str], title: str
 ) -> None:
-    """Draw the chosen pictures in rows, each under its description."""
+    """Draw the chosen pictures in rows, each with its caption."""
     rows = max(1, -(-len(chosen) // _EXAMPLES_IN_A_ROW))
     with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 1.75 * rows + 0.4) as figure:
         figure.suptitle(title)
@@ -188,13 +189,13 @@ def _plot_pictures(
             axes.set_axis_off()
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
             axes.imshow(_as_picture(prepared.X[i], prepared.preprocessing.num_px))
-            # A picture's name is text, not matplotlib's mathematics.
-            axes.set_title(_plain(describe(i)), fontsize=7, parse_math=False)
+            # parse_math: a dollar sign in a name does not begin a formula.
+            axes.set_title(_printable(caption(i)), fontsize=7, parse_math=False)
 
 
 def _mean_pictures(prepared: PreparedSet) -> NDArray[np.uint8]:
-    """Return the mean pixels of each label, rounded, of shape (2, n_x); black for a label without pictures."""
-    sums = np.zeros((2, prepared.X.shape[1]), np.int64)  # whole numbers: the same however they are added up
+    """Return the rounded mean pixels of each label, of shape (2, n_x); zeros for a label without pictures."""
+    sums = np.zeros((2, prepared.X.shape[1]), np.int64)  # integers: the same sum in any order
     start = 0
     for block in row_blocks(prepared.X):
         labels = prepared.Y[start : start + len(block)]
@@ -211,6 +212,6 @@ def _as_picture(pixels: NDArray[np.uint8], num_px: int) -> NDArray[np.uint8]:
     return pixels.reshape(num_px, num_px, -1)
 
 
-def _plain(text: str) -> str:
-    """Return text that can be drawn: a name may hold bytes that are no UTF-8."""
+def _printable(text: str) -> str:
+    """Return text that can be drawn: bytes that are not UTF-8 become escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""A copy of the project in a folder of its own, small enough that DVC and MLflow run in seconds."""
+"""A small copy of the project, on which DVC and MLflow run in seconds."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ class Project:
     folder: Path
 
     def environment(self, **variables: str) -> dict[str, str]:
-        """Return the variables of a command there: this environment's programs, and no store but its own."""
+        """Return the environment of a command there: the programs of this environment, and no store but its own."""
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "DVC_NO_ANALYTICS": "1",
@@ -32,7 +32,7 @@ class Project:
         return environment | variables
 
     def run(self, *command: str, code: int = 0, **variables: str) -> str:
-        """Run a command there, check its exit code, and return all that it printed."""
+        """Run a command there, check its exit code, and return its output."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -52,7 +52,7 @@ class Project:
         return self.run(sys.executable, f"pipeline/{name}.py", code=code, PYTHONPATH="src", **variables)
 
     def start(self, *command: str, **variables: str) -> subprocess.Popen[str]:
-        """Start a command there, in a process group of its own."""
+        """Start a command there, in a new process group."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -65,7 +65,7 @@ class Project:
         )
 
     def edit(self, name: str, old: str, new: str) -> None:
-        """Replace a text that must be there."""
+        """Replace a text, which must exist, in a file."""
         path = self.folder / name
         text = path.read_text(encoding="utf-8")
         assert old in text
@@ -82,7 +82,7 @@ class Project:
 
 
 def make_project(folder: Path) -> Project:
-    """Copy what git tracks, or would, into a folder and commit it there."""
+    """Copy all files except the ignored ones into a folder and commit them there."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""A user's own pictures, from nothing to a tracked run and a prediction, by the commands of the README."""
+"""A user's own pictures, from scratch to a tracked run and a prediction, with the commands of the README."""
 
 import json
 import os
@@ -18,7 +18,7 @@ OWN = ("-S", "data.source=folder", "-S", "data.positive_class=my cat")
 
 
 def make_pictures(folder: Path, m: int, *, seed: int) -> None:
-    """Write pictures in several formats, under names as people give them: reddish in the first class."""
+    """Write pictures in several formats, under realistic names; those of the first class are reddish."""
     rng = np.random.default_rng(seed)
     for reddish, name in ((True, "my cat"), (False, "\u00f6ther \U0001f408")):
         (folder / name).mkdir(parents=True)
@@ -30,7 +30,7 @@ def make_pictures(folder: Path, m: int, *, seed: int) -> None:
 
 
 def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
-    """Copy the pictures, run, predict; then every change of a picture counts, and nothing else does."""
+    """Copy the pictures, run, predict; afterwards only a change of a picture runs a stage."""
     make_pictures(project.folder / "pictures", 20, seed=1)
     told = project.run("dvc", "exp", "run", *OWN, "-S", "data.resize=pad", "-S", "data.decode=fast")
     assert "tracked: run" in told
@@ -58,7 +58,7 @@ def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
 
 
 def test_the_queue_has_what_is_tracked(project: Project) -> None:
-    """A queued experiment is refused with the remedy, and works when that was followed."""
+    """A queued experiment is refused with a remedy, and the remedy works."""
     make_pictures(project.folder / "pictures", 8, seed=1)
     told = run_copy(project, *OWN, code=255)
     assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment has" in told
@@ -77,12 +77,12 @@ def test_the_queue_has_what_is_tracked(project: Project) -> None:
 
 
 def run_copy(project: Project, *options: str, code: int = 0) -> str:
-    """Run an experiment in a copy of what is tracked, as the queue does; return what it printed."""
+    """Run an experiment in a copy of the tracked files, as the queue does; return its output."""
     return project.run("dvc", "exp", "run", "--temp", *options, code=code)
 
 
 def test_hdf5_files_of_the_user(project: Project) -> None:
-    """Under other names than the course's, in one file, without a test set."""
+    """With other names than the course's, in one file, without a test set."""
     rng = np.random.default_rng(1)
     pixels, labels = rng.integers(0, 200, (60, 12, 12, 3), dtype=np.uint8), np.arange(60) % 2
     pixels[labels == 1, :, :, 0] += 55
@@ -131,7 +131,7 @@ print("outside:", outside)
 
 
 def test_nothing_is_written_outside_the_project(project: Project, tmp_path: Path) -> None:
-    """Whatever the files are called, and wherever links lead."""
+    """For any names of files and any links."""
     make_pictures(tmp_path / "elsewhere", 8, seed=1)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "elsewhere").rglob("*")}
     for folder in (tmp_path / "elsewhere").iterdir():

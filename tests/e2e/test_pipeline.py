@@ -1,4 +1,4 @@
-"""The pipeline as its users run it: DVC and MLflow for real, on few and small pictures."""
+"""The pipeline as users run it: real DVC and MLflow, with a few small pictures."""
 
 import json
 import resource
@@ -25,7 +25,7 @@ def read_lock(project: Project) -> str:
 
 
 def test_a_second_run_does_nothing_and_a_clean_one_gives_the_same_lock(project: Project) -> None:
-    """One command makes one run; again, nothing; from nothing, the same bytes and still one run."""
+    """One command makes one run; repeated, nothing; from scratch, the same bytes and still one run."""
     project.run("dvc", "repro")
     lock, runs = read_lock(project), project.runs()
     assert [run["status"] for run in runs] == ["FINISHED"]
@@ -39,7 +39,7 @@ def test_a_second_run_does_nothing_and_a_clean_one_gives_the_same_lock(project: 
 
 
 def test_a_fresh_clone_gets_its_run_although_the_lock_is_complete(project: Project) -> None:
-    """A committed dvc.lock says that all stages ran; the store of a clone is empty all the same."""
+    """A clone has a complete dvc.lock and an empty store."""
     project.run("dvc", "repro")
     for name in (*OUTPUTS, "mlartifacts", ".one-neuron"):
         shutil.rmtree(project.folder / name)
@@ -51,7 +51,7 @@ def test_a_fresh_clone_gets_its_run_although_the_lock_is_complete(project: Proje
 
 
 def test_results_out_of_the_run_cache_have_their_run(project: Project) -> None:
-    """Going back to earlier parameters runs no training, but their run is there again in a new store."""
+    """Earlier parameters need no training, but a new store gets their run."""
     project.run("dvc", "repro")
     project.edit("params.yaml", "learning_rate: 0.005", "learning_rate: 0.001")
     project.run("dvc", "repro")
@@ -75,7 +75,7 @@ def test_a_deleted_store_is_filled_again_by_make_track(project: Project) -> None
 
 
 def test_changed_parameters_run_only_what_they_reach(project: Project) -> None:
-    """The number of mistakes shown reaches neither the pictures nor the model."""
+    """The number of mistakes shown changes neither the data nor the model."""
     project.run("dvc", "repro")
     project.edit("params.yaml", "num_mistakes: 12", "num_mistakes: 3")
     printed = project.run("dvc", "repro")
@@ -86,7 +86,7 @@ def test_changed_parameters_run_only_what_they_reach(project: Project) -> None:
 
 @pytest.mark.slow
 def test_queued_experiments_keep_their_runs_and_run_their_own_code(project: Project) -> None:
-    """Four queued experiments on a fresh store: four runs, artifacts that open, and the code as it was when queued."""
+    """Four queued experiments on a new store: four runs, artifacts that open, each with the code as queued."""
     project.run("dvc", "repro")
     project.run("git", "add", "dvc.lock")
     project.run("git", "commit", "--quiet", "--message", "first result")
@@ -128,7 +128,7 @@ def test_queued_experiments_keep_their_runs_and_run_their_own_code(project: Proj
 def test_wrong_parameters_stop_every_stage_before_it_starts(
     project: Project, stage: str, old: str, new: str, said: str
 ) -> None:
-    """One line, exit code 2, and nothing is made."""
+    """One line, exit code 2, and no output."""
     project.edit("params.yaml", old, new)
     printed = project.stage(stage, code=2)
     assert said in printed
@@ -137,7 +137,7 @@ def test_wrong_parameters_stop_every_stage_before_it_starts(
 
 
 def test_a_full_disk_leaves_the_old_outputs(project: Project) -> None:
-    """A limit on file size stands in for a full disk: exit code 4, one line, and the old files as they were."""
+    """A limit on file size simulates a full disk: exit code 4, one line, and the old files stay."""
     for stage in ("draw", "prepare", "train"):
         project.stage(stage)
     model = (project.folder / "models" / "model.h5").read_bytes()
@@ -168,7 +168,7 @@ def test_an_interrupted_training_says_so(project: Project, sent: signal.Signals,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 60  # until all is imported, of which HDF5 comes last, and training has begun
+    deadline = time.monotonic() + 60  # until HDF5, the last import, is loaded and training has begun
     while "h5py" not in Path(f"/proc/{process.pid}/maps").read_text(encoding="utf-8") and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(2)
@@ -180,7 +180,7 @@ def test_an_interrupted_training_says_so(project: Project, sent: signal.Signals,
 
 
 def test_a_stage_ends_with_the_dvc_that_started_it(project: Project) -> None:
-    """Left running after `kill -9` of dvc, it would overwrite what the next run writes."""
+    """Otherwise a stage that outlives `kill -9` of dvc would overwrite the outputs of the next run."""
     for stage in ("draw", "prepare"):
         project.stage(stage)
     project.edit("params.yaml", "num_iterations: 2000", "num_iterations: 10000000")
@@ -206,7 +206,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(project: Project) -> None:
 
 
 def test_make_track_refuses_what_the_files_do_not_show(project: Project) -> None:
-    """A run with new parameters and old costs would be a lie."""
+    """A run with new parameters and old costs would be wrong."""
     project.run("dvc", "repro")
     project.edit("params.yaml", "learning_rate: 0.005", "learning_rate: 0.02")
     printed = project.stage("track", code=3)
@@ -217,7 +217,7 @@ def test_make_track_refuses_what_the_files_do_not_show(project: Project) -> None
 
 
 def test_a_killed_repro_can_be_run_again(project: Project) -> None:
-    """A kill -9 in the middle of a stage: the next run makes everything whole."""
+    """After a kill -9 in the middle of a stage, the next run completes everything."""
     process = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro"],
         cwd=project.folder,

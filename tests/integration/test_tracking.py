@@ -1,4 +1,4 @@
-"""Real MLflow on temporary folders: one run for each result, whatever happens on the way."""
+"""Real MLflow in temporary folders: one run for each result, whatever happens meanwhile."""
 
 import json
 import os
@@ -38,7 +38,7 @@ pytestmark = [
     # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    # And what pandas 4 will take away, where it keeps an example.
+    # And something that pandas 4 will remove, when it stores an example.
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
 ]
 
@@ -60,7 +60,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "DVC_")):
             monkeypatch.delenv(name)
-    # None of these may lead a run astray.
+    # None of these may change where a run is recorded.
     monkeypatch.setenv("MLFLOW_RUN_ID", "f" * 32)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "77")
@@ -75,7 +75,7 @@ def _prepared(seed: int, m: int) -> PreparedSet:
 
 
 def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
-    """Write what the stages would leave in `folder`."""
+    """Write the outputs of the stages into `folder`."""
     train, test = _prepared(2 * seed, 12), _prepared(2 * seed + 1, 7)
     save_prepared(folder / "data/prepared/train.h5", train)
     save_prepared(folder / "data/prepared/test.h5", test)
@@ -103,7 +103,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
 
 @pytest.fixture(scope="session")
 def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make one store, to be copied by the tests that do not look at how it is made."""
+    """Create one store, to be copied by the tests that do not examine its creation."""
     root = tmp_path_factory.mktemp("store")
     ensure_store(root)
     return root / "mlflow.db"
@@ -112,7 +112,7 @@ def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path, fresh_store: Path) -> Path:
     """Return a repository with a result and an empty store."""
-    shutil.copy(fresh_store, tmp_path)  # its artifacts follow: `_follow_move`
+    shutil.copy(fresh_store, tmp_path)  # `follow_move` updates its artifacts
     return write_result(tmp_path)
 
 
@@ -125,19 +125,19 @@ def client_of(root: Path) -> Any:
 
 
 def runs_of(root: Path) -> list[Any]:
-    """Return all runs of our experiment that are not deleted."""
+    """Return all runs of the experiment that are not deleted."""
     client = client_of(root)
     return list(client.search_runs([client.get_experiment_by_name("one-neuron").experiment_id]))
 
 
 def models_of(root: Path) -> list[Any]:
-    """Return all logged models of our experiment that are not deleted."""
+    """Return all logged models of the experiment that are not deleted."""
     client = client_of(root)
     return list(client.search_logged_models([client.get_experiment_by_name("one-neuron").experiment_id]))
 
 
 def run_python(program: str, *arguments: object, timeout: float = 120, **variables: str) -> str:
-    """Run a program in a process of its own and return what it prints."""
+    """Run a program in a new process and return what it prints."""
     environment = os.environ | {"PYTHONPATH": str(PROJECT / "src")} | variables
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
@@ -175,7 +175,7 @@ def run_stage() -> RunStage:
 
 
 def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Path) -> None:
-    """So that it can be found, and left out, in the UI."""
+    """So that it can be found, or filtered out, in the UI."""
     assert "one_neuron.diverged" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
     metrics = json.loads((root / "metrics/train.json").read_text())
     write_json(root / "metrics/train.json", {**metrics, "diverged": True})
@@ -187,7 +187,7 @@ def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Pat
 
 
 def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
-    """As the stage told them; a name may be longer than a tag."""
+    """As in metrics/prepare.json; a name may be longer than a tag."""
     assert "one_neuron.warning" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
     report = read_json(root / "metrics/prepare.json")
     write_json(root / "metrics/prepare.json", {**report, "num_copies": 3, "copies": [["a.png", "b.png" * 2000]]})
@@ -199,7 +199,7 @@ def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("resize", "pad"), ("decode", "fast")])
 def test_a_model_for_pictures_made_in_another_way_is_refused(root: Path, key: str, value: str) -> None:
-    """Params.yaml was edited and nothing run since."""
+    """As after an edit of params.yaml without a run."""
     change: dict[str, Any] = {key: value}
     model = load_model(root / "models/model.h5")
     save_model(root / "models/model.h5", replace(model, preprocessing=replace(model.preprocessing, **change)))
@@ -220,7 +220,7 @@ def test_first_call_makes_the_run_and_the_second_adds_nothing(root: Path) -> Non
 
 
 def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
-    """All that the files say is in the run, by the same words."""
+    """All that the files hold is in the run, under the same names."""
     run_id = record_result(root, root).run_id
     client = client_of(root)
     run = client.get_run(run_id)
@@ -309,7 +309,7 @@ def test_nothing_but_git_is_started_and_nothing_is_connected_to(root: Path, monk
 
 
 def test_later_commits_and_names_are_added_and_the_first_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that several commits give is one run that names them all."""
+    """A result that several commits give is one run that lists them all."""
 
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
@@ -479,7 +479,7 @@ def test_model_treats_pictures_as_the_command_does(root: Path, tmp_path: Path) -
     assert np.load(tmp_path / "probability.npy").tobytes() == expected.tobytes()
 
 
-# --- lost, broken off, moved ---------------------------------------------------------
+# --- lost, interrupted, moved --------------------------------------------------------
 
 
 def test_run_comes_back_after_the_store_was_deleted(root: Path, run_stage: RunStage) -> None:
@@ -500,7 +500,7 @@ STEPS = ["log_inputs", "log_model_artifacts", "finalize_logged_model", "log_outp
 
 @pytest.mark.parametrize("step", STEPS)
 def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
-    """One finished run remains, with nothing twice, wherever the first attempt stopped."""
+    """One finished run remains, without duplicates, wherever the first attempt stopped."""
     prepare_mlflow()
     from mlflow import MlflowClient
 
@@ -529,7 +529,7 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
 
 
 def test_artifacts_are_found_after_the_folder_was_renamed(tmp_path: Path, fresh_store: Path) -> None:
-    """Old artifacts open and new ones go to the new place."""
+    """Old artifacts open, and new ones are stored in the new folder."""
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     shutil.copy(fresh_store, before)
@@ -546,7 +546,7 @@ def test_artifacts_are_found_after_the_folder_was_renamed(tmp_path: Path, fresh_
 
 @pytest.mark.parametrize("name", ["with a space", "50%20 off, a#b? 猫"])
 def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
-    """Characters that mean something in a URI are only characters."""
+    """Special characters of URIs are plain characters there."""
     root = write_result(tmp_path / name)
     run_id = record_result(root, root).run_id
     assert Path(client_of(root).download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
@@ -593,7 +593,7 @@ def test_eight_first_starts_at_once_give_eight_runs(tmp_path: Path) -> None:
 
 
 def test_four_with_the_same_result_give_one_run(tmp_path: Path) -> None:
-    """Whoever comes first makes it."""
+    """The first process creates it."""
     folders = [write_result(tmp_path / f"copy {number}", seed=3) for number in range(4)]
     run_python(TOGETHER, tmp_path, *folders)
     (run,) = runs_of(tmp_path)
@@ -626,7 +626,7 @@ assert killed >= 3, killed
 
 
 def test_a_kill_while_the_store_is_made_leaves_nothing_that_breaks_the_next_start(tmp_path: Path) -> None:
-    """Kill the first start at several moments; the next one works and sweeps up."""
+    """Kill the first start at several moments; the next one works and cleans up."""
     printed = run_python(KILL, tmp_path, 0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
     assert "new-store.db" in printed  # some were killed in the middle
     write_result(tmp_path)
@@ -640,14 +640,14 @@ def test_a_kill_while_the_store_is_made_leaves_nothing_that_breaks_the_next_star
 
 @pytest.fixture
 def shared(tmp_path: Path, fresh_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a folder with a result, and a database to which the lock in that folder means nothing."""
+    """Return a folder with a result whose store is used without the lock in that folder."""
     shutil.copy(fresh_store, tmp_path / "shared.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db?timeout=20")
     return write_result(tmp_path / "folder")
 
 
 def test_a_run_that_another_machine_is_at_work_on_is_left_alone(shared: Path) -> None:
-    """An old unfinished run was broken off and is completed; a young one may be finished any moment."""
+    """An old unfinished run was interrupted and is completed; a recent one may finish at any moment."""
     client = client_of(shared)
     experiment_id = client.get_experiment_by_name("one-neuron").experiment_id
     tags = {CONTENT_KEY: read_result(shared).content_key}
@@ -703,13 +703,13 @@ def server(tmp_path: Path) -> Iterator[str]:
                         break
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(process.pid, signal.SIGTERM)  # its workers, too
+            os.killpg(process.pid, signal.SIGTERM)  # its workers as well
             process.wait()
 
 
 @pytest.mark.slow
 def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run_stage: RunStage) -> None:
-    """MLFLOW_TRACKING_URI leads everything there, and nothing stays in the folder."""
+    """With MLFLOW_TRACKING_URI everything is stored there and nothing in the folder."""
     folder = write_result(tmp_path / "folder")
     before = {*folder.rglob("*")}
     outputs = [run_stage(folder, MLFLOW_TRACKING_URI=server) for _ in range(2)]
@@ -726,7 +726,7 @@ def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run
 
 def test_a_store_of_another_version_is_not_migrated_unasked(root: Path) -> None:
     """A migration is the user's decision."""
-    ensure_store(root)  # lets its artifacts follow
+    ensure_store(root)  # updates its artifact locations
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'bd07f7e963c5'")
         connection.commit()
@@ -737,7 +737,7 @@ def test_a_store_of_another_version_is_not_migrated_unasked(root: Path) -> None:
 
 
 def test_a_damaged_store_is_one_line(root: Path) -> None:
-    """What MLflow says in pages is one line that names the file."""
+    """MLflow's pages of output become one line that names the file."""
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         connection.execute("ALTER TABLE tags RENAME COLUMN value TO lost")
         connection.commit()
@@ -755,7 +755,7 @@ def test_a_deleted_experiment_says_how_to_restore_it(root: Path) -> None:
 
 
 def test_a_run_deleted_in_the_ui_is_made_again(root: Path) -> None:
-    """A deleted run shows nothing."""
+    """A deleted run does not show a result."""
     first = record_result(root, root)
     client_of(root).delete_run(first.run_id)
     second = record_result(root, root)
@@ -779,7 +779,7 @@ def test_a_dead_server_is_one_line_within_seconds(root: Path, monkeypatch: pytes
 
 
 def test_a_silent_server_is_one_line_within_seconds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and never answers."""
+    """It accepts the connection and never answers."""
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -792,7 +792,7 @@ def test_a_silent_server_is_one_line_within_seconds(root: Path, monkeypatch: pyt
 
 
 def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run stays unfinished, to be completed when there is room."""
+    """The run stays unfinished, and is completed when the disk has space."""
 
     def fill(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -1,4 +1,4 @@
-"""The stage `train` as a process: kills, files larger than memory, trainings that go wrong."""
+"""The stage `train` as a process: kills, files larger than memory, trainings that diverge."""
 
 import json
 import os
@@ -20,9 +20,9 @@ from tests.values import DATA, HDF5
 
 pytestmark = pytest.mark.integration
 
-MANY = 6001  # one more than the gram form takes
+MANY = 6001  # one more than the limit of the gram form
 OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
-# The stage, but every state is kept and an iteration takes a while, so that kills hit all of them.
+# The stage, but every state is stored and an iteration takes longer, so that kills hit all moments.
 SLOWLY = """
 import runpy, sys, time
 from one_neuron.gradient_descent import blocks
@@ -38,7 +38,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def start(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Return a function that starts the stage in a folder of its own with some parameters."""
+    """Return a function that starts the stage in a new folder with some parameters."""
     for part in ("src", "pipeline"):
         shutil.copytree(repository / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.chdir(tmp_path)
@@ -68,19 +68,19 @@ def start(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def outputs() -> list[bytes]:
-    """Return all that the stage wrote."""
+    """Return the contents of the outputs."""
     return [Path(name).read_bytes() for name in OUTPUTS]
 
 
 def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Wait for the stage to end well; return what it printed."""
+    """Wait for the stage to succeed; return what it printed."""
     printed = process.communicate(timeout=120)
     assert process.returncode == 0, printed[1]
     return printed
 
 
 def checkpoint() -> list[Path]:
-    """Return the states that lie about."""
+    """Return the stored states."""
     return sorted(Path(".one-neuron/checkpoints").glob("*"))
 
 
@@ -89,7 +89,7 @@ def checkpoint() -> list[Path]:
 def test_a_killed_training_goes_on_with_the_same_bits(
     sent: signal.Signals, start: Start, make_prepared: Callable[..., PreparedSet]
 ) -> None:
-    """Killed at some random moments; the last start does the rest, and no state stays behind."""
+    """The stage is killed at random moments; the last start finishes, and no state is left."""
     save_prepared(Path("data/prepared/train.h5"), make_prepared(MANY))
     finish(start())
     expected = outputs()
@@ -115,7 +115,7 @@ def test_a_killed_training_goes_on_with_the_same_bits(
 
 @pytest.mark.slow
 def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
-    """69 MB of pixels under a bound of 64."""
+    """69 MB of pixels under a limit of 64 MB."""
     rng, m = np.random.default_rng(0), 7000
     X = rng.integers(0, 256, (m, 57 * 57 * 3), np.uint8)
     names = tuple(f"{i}.png" for i in range(m))
@@ -131,18 +131,18 @@ def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
 def test_a_training_that_goes_wrong_is_loud_and_a_result(
     start: Start, make_prepared: Callable[..., PreparedSet]
 ) -> None:
-    """It says what to do, the files are there, and they say so, too."""
-    alike = np.full((9, 12), 255, np.uint8)  # no line divides them, so a long step overshoots for ever
+    """A line on stderr names the remedy; the outputs are written, and the metrics record it."""
+    alike = np.full((9, 12), 255, np.uint8)  # not separable, so a large step overshoots for ever
     save_prepared(Path("data/prepared/train.h5"), make_prepared(9, X=alike))
     _, said = finish(start(learning_rate=900))
     metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))
     assert metrics["diverged"] is True
     assert "TRAINING DIVERGED" in said
-    assert f"lower train.learning_rate (900.0), up to {metrics['stability_bound']} the cost is sure to fall" in said
+    assert f"lower train.learning_rate (900.0); up to {metrics['stability_bound']} the cost is sure to fall" in said
 
 
 def test_stopping_early(start: Start, make_prepared: Callable[..., PreparedSet]) -> None:
-    """With a tolerance, the costs end where training did, and the model is that of so many iterations."""
+    """With a tolerance, the costs end with training, and the model is that of the same number of iterations."""
     save_prepared(Path("data/prepared/train.h5"), make_prepared(9))
     _, said = finish(start(num_iterations=100_000, record_every=10, tolerance=1e-3, learning_rate=0.1))
     metrics = json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))

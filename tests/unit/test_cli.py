@@ -26,7 +26,7 @@ BLACK = (0, 0, 0)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the current folder: a model that takes bright pictures for cats, and two pictures."""
+    """Return the current folder, with two pictures and a model for which bright pictures are cats."""
     monkeypatch.chdir(tmp_path)
     # z = 24 mean - 12 over the 12 values of a 2 x 2 picture: 12 for white, -12 for black.
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_predict_prints_file_class_and_probability(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One line a picture, in the order of the arguments; 1 / (1 + e**-12) is 0.999994."""
+    """One line per picture, in the order of the arguments; 1 / (1 + e**-12) is 0.999994."""
     assert main(["predict", "pictures/dark.jpg", "pictures/bright cat.png"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "pictures/dark.jpg\tnon-cat\tP(cat) = 0.0000",
@@ -60,7 +60,7 @@ def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.Capt
 
 
 def test_odd_things_in_a_folder_do_not_hide_its_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line for each, and the pictures are done all the same."""
+    """Each is reported on a line, and the pictures are still classified."""
     Path("pictures/folder.jpg").mkdir()
     Path("pictures/link").symlink_to(".")
     Path("pictures/deeper").mkdir()
@@ -83,7 +83,7 @@ def test_odd_things_in_a_folder_do_not_hide_its_pictures(folder: Path, capsys: p
 def test_pictures_are_treated_as_in_training(
     folder: Path, capsys: pytest.CaptureFixture[str], resize: str, expected: str
 ) -> None:
-    """Black with a white square in the middle: cropped, it is white."""
+    """A black picture with a white square in the middle is white when it is cropped."""
     parameters = Parameters(w=np.full(12, 2.0), b=-12.0)
     save_model(Path("cropping.h5"), Model(parameters, Preprocessing(2, resize), ("non-cat", "cat"), 0.5))
     image = Image.new("RGB", (400, 20), BLACK)
@@ -109,7 +109,7 @@ def test_pictures_are_read_as_in_training(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_a_bad_picture_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line on stderr for each bad one, and exit code 3."""
+    """A line on stderr for each unreadable one, and exit code 3."""
     Path("text.jpg").write_text("no picture", encoding="utf-8")
     Path("empty").mkdir()
     assert main(["predict", "nowhere.png", "text.jpg", "empty", "pictures/dark.jpg"]) == 3
@@ -120,20 +120,20 @@ def test_a_bad_picture_does_not_stop_the_others(folder: Path, capsys: pytest.Cap
 
 
 def test_a_line_stays_a_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever is in the name of a file."""
+    """Whatever the name of the file holds."""
     Image.new("RGB", (2, 2), WHITE).save("two\nlines\tand a tab.png")
     assert main(["predict", "two\nlines\tand a tab.png"]) == 0
     assert capsys.readouterr().out == "two\\nlines\\tand a tab.png\tcat\tP(cat) = 1.0000\n"
 
 
 def test_folders_inside_folders_count(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As for one with a folder for each class."""
+    """As in a folder with a subfolder for each class."""
     assert main(["predict", "."]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
 def test_a_name_that_is_too_long_does_not_stop_the_others(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The system's own refusals count as bad pictures, too."""
+    """An error of the system counts as an unreadable picture."""
     assert main(["predict", "x" * 300, "pictures/dark.jpg"]) == 3
     printed = capsys.readouterr()
     assert "cannot be read (File name too long)" in printed.err
@@ -152,7 +152,7 @@ def test_names_that_are_no_text_can_be_printed(folder: Path, capsys: pytest.Capt
 def test_the_model_s_own_threshold_decides(
     folder: Path, capsys: pytest.CaptureFixture[str], threshold: float, expected: str
 ) -> None:
-    """A probability of just one half is a cat only below."""
+    """A probability of exactly one half is a cat only for a threshold below it."""
     undecided = Model(Parameters(w=np.zeros(12), b=0.0), Preprocessing(2), ("non-cat", "cat"), threshold=threshold)
     save_model(Path("undecided.h5"), undecided)
     assert main(["predict", "--model", "undecided.h5", "pictures/dark.jpg"]) == 0
@@ -169,7 +169,7 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
 def test_settings_refuse_a_wrong_memory_bound(
     repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`make repro` asks for the settings first, so that nothing is run, and nothing put away, for a typing error."""
+    """`make repro` checks the settings first, so that a typing error neither runs a stage nor deletes an output."""
     monkeypatch.chdir(repository)
     monkeypatch.setenv("ONE_NEURON_MEMORY_MB", "abc")
     assert main(["settings"]) == 2
@@ -204,7 +204,7 @@ def test_settings_prints_what_would_be_used(
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    """The parser says what it expected."""
+    """The parser prints what it expects."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -218,7 +218,7 @@ def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
 
 
 def test_the_ui_runs_in_the_root_of_the_project_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Elsewhere it would make a new and empty store."""
+    """Elsewhere it would create a new, empty store."""
     assert main(["ui"]) == 2
     assert "not the root of the project" in capsys.readouterr().err
     assert not Path("mlflow.db").exists()
@@ -239,7 +239,7 @@ def test_the_ui_names_a_port_that_is_taken(
 
 
 class Sweeps:
-    """Stand in for the store of the sweeps: keep what is asked for, and answer with one run."""
+    """A substitute for the store of the sweeps: it records the calls and returns one run."""
 
     def __init__(self, **answer: object) -> None:
         self.asked: list[tuple[Path, str | None, str | None]] = []
@@ -266,7 +266,7 @@ def project(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def put_sweeps(monkeypatch: pytest.MonkeyPatch, **answer: object) -> Sweeps:
-    """Put one run in the place of the real store."""
+    """Replace the real store by one run."""
     sweeps = Sweeps(**answer)
     module = ModuleType("one_neuron.tracking.find_run")
     monkeypatch.setattr(module, "find_run", sweeps.find_run, raising=False)
@@ -285,7 +285,7 @@ def test_promote_prints_the_change_and_the_next_step(
     sweep: str | None,
     run: str | None,
 ) -> None:
-    """The diff, then the run and `dvc repro`, with the model that will come out of it."""
+    """The diff, the run, and `dvc repro` with the SHA-256 of the model that it will make."""
     sweeps = put_sweeps(monkeypatch, sweep_id="a" * 32, model_sha256="c" * 64)
     assert main(["promote", *options]) == 0
     assert sweeps.asked == [(project, sweep, run)]
@@ -301,7 +301,7 @@ def test_promote_prints_the_change_and_the_next_step(
 def test_promote_a_run_without_sweep_or_model(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is said of what is not there; a second time nothing is left to do, though the change is uncommitted."""
+    """Neither is mentioned; a second time nothing is left to do, although the change is uncommitted."""
     put_sweeps(monkeypatch)
     assert main(["promote"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == f"Promoted run {'b' * 32}: now run `dvc repro`."
@@ -333,7 +333,7 @@ def test_promote_refuses_what_force_allows(
 def test_promote_runs_in_the_root_of_the_project_only(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Elsewhere there is no store to look into."""
+    """Elsewhere there is no store."""
     sweeps = put_sweeps(monkeypatch)
     Path("dvc.yaml").unlink()
     assert main(["promote"]) == 2

@@ -1,4 +1,4 @@
-"""What DVC could not read is named before it tries."""
+"""Entries that DVC could not hash are reported before it tries."""
 
 import fcntl
 import os
@@ -49,7 +49,7 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "path", ["pictures", "./pictures/", "pictures/cat", "pictures/cat/a b\n\U0001f408.png", "linked"]
 )
 def test_files_and_folders_will_do(path: str) -> None:
-    """Wherever they lie, links to them too."""
+    """Wherever they lie, and links to them."""
     Path("linked").symlink_to("pictures")
     Path("pictures/cat/link.png").symlink_to("a b\n\U0001f408.png")
     check(path)
@@ -58,19 +58,19 @@ def test_files_and_folders_will_do(path: str) -> None:
 
 @pytest.mark.parametrize("path", [".", "..", "/", "data", "data/mine", "./models", ".dvc/x", "../project"])
 def test_where_the_project_writes_nothing_can_be_read(path: str) -> None:
-    """DVC would speak of overlapping paths or circles."""
+    """DVC would report overlapping paths or cycles."""
     with pytest.raises(SettingsError, match=r"data.path is .*, where the project itself writes"):
         check(path)
 
 
 def bind(path: str) -> None:
-    """Leave a socket there."""
+    """Create a socket."""
     with socket.socket(socket.AF_UNIX) as one:
         one.bind(path)
 
 
 def loop(path: str) -> None:
-    """Leave a link there that names itself."""
+    """Create a link to itself."""
     Path(path).symlink_to(Path(path).name)
 
 
@@ -86,7 +86,7 @@ def loop(path: str) -> None:
     ],
 )
 def test_what_dvc_cannot_read_is_named(make: object, message: str) -> None:
-    """It would hang on a FIFO."""
+    """It would block for ever on a FIFO."""
     assert callable(make)
     make("pictures/cat/x.png")
     with pytest.raises(DataError, match=message):
@@ -94,13 +94,13 @@ def test_what_dvc_cannot_read_is_named(make: object, message: str) -> None:
 
 
 def test_a_missing_place_is_named() -> None:
-    """With the parameter."""
+    """The message names the parameter."""
     with pytest.raises(DataError, match=r"'nowhere' does not exist; create it, or set data.path to your pictures"):
         check("nowhere")
 
 
 def test_a_place_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the test: root may read anything."""
+    """The refusal is simulated, because root may read anything."""
 
     def refuse(path: object) -> None:
         raise PermissionError(13, "Permission denied", str(path))
@@ -113,7 +113,7 @@ def test_a_place_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC would say no more than errno."""
+    """DVC would print only an errno."""
     monkeypatch.setattr(os, "access", lambda path, _: not str(path).endswith(".png"))
     with pytest.raises(DataError, match=r"\.png' cannot be read \(permission denied\); allow reading, or remove it"):
         check("pictures")
@@ -121,7 +121,7 @@ def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("path", ["https://example.org/cats.zip", "s3://bucket/cats"])
 def test_an_address_is_no_place(path: str) -> None:
-    """DVC can fetch it."""
+    """DVC can download it."""
     with pytest.raises(
         SettingsError, match=f"data.path is '{path}'; download it first: dvc import-url {path} pictures/NAME"
     ):

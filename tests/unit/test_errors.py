@@ -15,7 +15,7 @@ from one_neuron.errors import (
 
 
 def test_report_error_prints_and_returns_the_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """For commands that go on after a bad file; no name out of it reaches the terminal as a command."""
+    """For commands that continue after an unreadable file; no name reaches the terminal as a command."""
     assert report_error(DataError("'a'\nis bad")) == 3
     assert capsys.readouterr().err == "one-neuron: 'a' is bad\n"
     assert report_error(DataError("present: \x1b]0;title\x07")) == 3
@@ -24,7 +24,7 @@ def test_report_error_prints_and_returns_the_code(capsys: pytest.CaptureFixture[
 
 @pytest.mark.parametrize("kind", [SettingsError, DataError, EnvironmentProblem])
 def test_all_errors_of_ours_have_one_base(kind: type[OneNeuronError]) -> None:
-    """So that one except clause is enough, and each kind has its own code."""
+    """One except clause is enough, and each kind has its own code."""
     assert issubclass(kind, OneNeuronError)
     assert kind.exit_code in (2, 3, 4)
 
@@ -50,6 +50,6 @@ def test_one_line(text: object, line: str) -> None:
     ],
 )
 def test_names_are_shown_as_they_are_or_as_escapes(name: str, shown: str) -> None:
-    """On one line, whatever they hold; folding lines leaves them alone."""
+    """Always on one line; `one_line` does not change them."""
     assert escape_control_characters(name) == one_line(escape_control_characters(name)) == shown
     assert quote_path(name) == f"'{shown}'"

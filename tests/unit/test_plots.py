@@ -1,4 +1,4 @@
-"""The plots are whole PNG files, the same bytes every time, whatever the user's settings and the names in them."""
+"""The plots are complete PNG files, with the same bytes every time, for any settings of the user and any names."""
 
 import hashlib
 import os
@@ -55,7 +55,7 @@ def pixels(path: Path) -> NDArray[np.int64]:
 
 
 def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
-    """Of a sensible size, with something on it, without time, version or other text, in a folder made for it."""
+    """It has a sensible size and content, no time, version or other text; its folder is created."""
     path = tmp_path / "new folder" / "plot.png"
     draw(path)
     assert [entry.name for entry in path.parent.iterdir()] == ["plot.png"]
@@ -68,7 +68,7 @@ def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) -> None:
-    """The same bytes twice: settings made before the call stay out of the file, and are as they were afterwards."""
+    """The same bytes twice: earlier settings do not change the file, and they are not changed."""
     draw(tmp_path / "plain.png")
     changes: Any = {
         "font.size": 25.0,
@@ -85,7 +85,7 @@ def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) 
 
 
 def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
-    """A file of settings named by MATPLOTLIBRC, another backend and style included."""
+    """Including a settings file named by MATPLOTLIBRC, another backend and a style."""
     (tmp_path / "matplotlibrc").write_text("font.size: 25\nfont.family: monospace\nbackend: svg\nsavefig.bbox: tight\n")
     program = (
         "import sys; from pathlib import Path; from one_neuron.plots import plot_costs\n"
@@ -145,7 +145,7 @@ def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeMo
     [r"$\frac$.png", r"$x_^{ \alpha%#&~", "new\nline", "x" * 300, "caf\udce9.png", ""],
 )
 def test_names_are_text(name: str, make_prepared: MakePrepared, make_model: MakeModel, tmp_path: Path) -> None:
-    """Mathematics, line ends, bytes that are no UTF-8: nothing in the name of a picture or a class breaks a plot."""
+    """Formulas, line ends, bytes that are not UTF-8: no name of a picture or a class breaks a plot."""
     classes = ("other", name if name and name.isprintable() else "class")  # others are refused
     prepared = make_prepared(m=2, names=(name, name), classes=classes)
     plots.plot_mistakes(tmp_path / "mistakes.png", prepared, np.array([0.5, 0.5]), np.array([0, 1]))
@@ -155,14 +155,14 @@ def test_names_are_text(name: str, make_prepared: MakePrepared, make_model: Make
 
 
 def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """The stage promises the file, even where nothing was missed."""
+    """The stage must write the file, even without mistakes."""
     plots.plot_mistakes(tmp_path / "plot.png", make_prepared(m=2), np.array([0.1, 0.9]), np.array([], dtype=np.int64))
     assert pixels(tmp_path / "plot.png").min() < 100  # the title
 
 
 @pytest.mark.parametrize("m", [1, 40])
 def test_few_and_many_examples(m: int, make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """One class alone, more than fit."""
+    """A single class, with more pictures than fit."""
     plots.plot_examples(tmp_path / "plot.png", make_prepared(m=m))
     assert (tmp_path / "plot.png").stat().st_size > 0
 
@@ -181,7 +181,7 @@ def colours_of(path: Path) -> set[tuple[int, ...]]:
 
 
 def fill(levels: list[int]) -> NDArray[np.uint8]:
-    """Return pictures of 2 x 2, each all of one grey."""
+    """Return pictures of 2 x 2 pixels, each of a single grey."""
     return np.repeat(np.array(levels, np.uint8)[:, np.newaxis], 12, axis=1)
 
 
@@ -198,7 +198,7 @@ def test_the_mean_of_each_class_is_exact(
 
 
 def test_each_class_has_its_mean_beside_it(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """Each grey is a picture of its own in the plot, whole."""
+    """Each grey is one whole picture in the plot."""
     prepared = make_prepared(m=4, X=fill([20, 60, 40, 90]))
     plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
     greys = {grey for grey, *_ in colours_of(tmp_path / "plot.png")}
@@ -206,7 +206,7 @@ def test_each_class_has_its_mean_beside_it(make_prepared: MakePrepared, tmp_path
 
 
 def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """Eight of sixteen, every other one; all are shown where there are fewer than eight."""
+    """Eight of sixteen, every other one; all pictures if there are fewer than eight."""
     levels = [10 * i for i in range(16)]
     X, Y = fill([*levels, 200, 220]), np.repeat([1, 0], [16, 2]).astype(np.uint8)
     prepared = make_prepared(m=18, X=X, Y=Y)
@@ -216,7 +216,7 @@ def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_pat
 
 
 def test_a_class_of_one_picture_and_a_class_of_none(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """No mean is shown of nothing."""
+    """An empty class has no mean."""
     prepared = make_prepared(m=1, X=fill([77]), Y=np.array([1], np.uint8))
     plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
     assert colours_of(tmp_path / "plot.png") == {(255, 255, 255), (77, 77, 77)}
@@ -225,7 +225,7 @@ def test_a_class_of_one_picture_and_a_class_of_none(make_prepared: MakePrepared,
 def test_classes_of_pixels_on_disk_are_drawn_from_the_rows_they_need(
     make_prepared: MakePrepared, tmp_path: Path
 ) -> None:
-    """The same bytes as from memory; nothing asks for all pixels at once."""
+    """The same bytes as from memory; the pixels are never read all at once."""
     prepared = make_prepared(m=40)
     (tmp_path / "pixels").write_bytes(b"header" + prepared.X.tobytes())
     on_disk = replace(prepared, X=PixelFile(tmp_path / "pixels", offset=6, shape=prepared.X.shape))
@@ -235,7 +235,7 @@ def test_classes_of_pixels_on_disk_are_drawn_from_the_rows_they_need(
 
 
 def test_weights_of_zero_are_grey(make_model: MakeModel, tmp_path: Path) -> None:
-    """An untrained neuron looks for nothing; no division by zero."""
+    """All weights of an untrained neuron are 0; there is no division by zero."""
     plots.plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=np.zeros(12), b=0.0)))
     assert (pixels(tmp_path / "plot.png") == 128).all(axis=-1).sum() > 10_000
 
@@ -254,7 +254,7 @@ def test_the_weights_lie_as_the_pixels_do(make_model: MakeModel, tmp_path: Path)
 
 @pytest.mark.parametrize("costs", [[(0, 0.69)], [(0, 0.69), (1, 0.0)], [(0, 0.69), (10**7, 1e300)]])
 def test_any_costs_can_be_drawn(costs: list[tuple[int, float]], tmp_path: Path) -> None:
-    """One point, a cost of 0, a diverged one."""
+    """A single point, a cost of 0, a diverged training."""
     plots.plot_costs(tmp_path / "plot.png", costs, learning_rate=1e-12)
     assert (tmp_path / "plot.png").stat().st_size > 0
 

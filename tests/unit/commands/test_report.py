@@ -35,7 +35,7 @@ def write_result(**more: object) -> None:
 
 
 def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
-    """Source, shapes, costs, accuracies beside the baseline, plots and the way to the UI."""
+    """Source, shapes, costs, accuracies beside the baseline, plots, and the command for the UI."""
     write_result()
     assert main(["report"]) == 0
     printed = capsys.readouterr().out
@@ -51,7 +51,7 @@ def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_report_says_that_training_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also when the result came out of DVC's cache, where nothing was trained."""
+    """Even if the result comes from DVC's cache and nothing was trained."""
     write_result(diverged=True)
     assert main(["report"]) == 0
     printed = capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_report_says_that_training_went_wrong(capsys: pytest.CaptureFixture[str]
 
 
 def test_report_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
-    """The missing file is named, and so is a number that is not there."""
+    """The message names a missing file or a missing number."""
     write_result()
     write_json(TRAIN_METRICS, {"source": "drawn", "m": 209})
     assert main(["report"]) == 3

@@ -1,4 +1,4 @@
-"""params.yaml: what is accepted, and what the message says about everything else."""
+"""params.yaml: what is accepted, and the messages about everything else."""
 
 import math
 import resource
@@ -53,7 +53,7 @@ def change(key: str, value: object) -> dict[str, dict[str, Any]]:
 
 
 def replace_value(key: str, text: str) -> str:
-    """Return the YAML text with the value of `key` (a unique name) replaced as it stands."""
+    """Return the YAML text with the value of `key` (a unique name) replaced."""
     lines = [f"  {key}: {text}" if line.startswith(f"  {key}:") else line for line in TEXT.splitlines()]
     return "\n".join(lines) + "\n"
 
@@ -124,7 +124,7 @@ def test_what_is_no_number_is_refused(key: str, value: object) -> None:
 
 @pytest.mark.parametrize("value", ["Drawn", "", None, 1, ["drawn"], True])
 def test_the_source_is_one_of_some_words(value: object) -> None:
-    """The words are named."""
+    """The message names the options."""
     with pytest.raises(SettingsError) as caught:
         check_settings(change("data.source", value), origin="here")
     assert str(caught.value) == f"here: data.source is {value!r}; expected drawn or catvnoncat or folder or hdf5"
@@ -230,7 +230,7 @@ MAY_BE_EMPTY = ["hdf5.classes"]
 @pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
 @pytest.mark.parametrize("value", ["a b", "/x/y", "../mine", "caf\u00e9 \U0001f408", "a" * 300, "no", "1.5"])
 def test_names_are_taken_as_they_are(key: str, value: str) -> None:
-    """Spaces, accents and emoji are no trouble."""
+    """Spaces, accents and emoji are allowed."""
     section, name = key.split(".")
     assert getattr(getattr(check_settings(change(key, value), origin="here"), section), name) == value
 
@@ -245,7 +245,7 @@ def test_a_class_may_be_called_7(key: str) -> None:
 @pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
 @pytest.mark.parametrize("value", [None, True, 1.5, ["a"], {"a": 1}])
 def test_what_is_no_text_is_refused(key: str, value: object) -> None:
-    """Key and value are named, and quotation marks."""
+    """The message names key, value and quotation marks."""
     with pytest.raises(SettingsError) as caught:
         check_settings(change(key, value), origin="here")
     assert str(caught.value).startswith(f"here: {key} is {value!r}; expected the name of ")
@@ -255,7 +255,7 @@ def test_what_is_no_text_is_refused(key: str, value: object) -> None:
 @pytest.mark.parametrize("key", TEXTS)
 @pytest.mark.parametrize("value", ["", " a", "a\n", "a\nb", "a\0b", "\t"])
 def test_a_text_is_on_one_line(key: str, value: str) -> None:
-    """And not empty, where it names something that must be there."""
+    """Nor empty, if it names something that must exist."""
     with pytest.raises(
         SettingsError, match=rf"here: {key} is .*; expected the name of .*, on one line, without spaces"
     ):
@@ -263,7 +263,7 @@ def test_a_text_is_on_one_line(key: str, value: str) -> None:
 
 
 def test_some_texts_may_be_empty() -> None:
-    """A file may lack names of classes, or a test set: then both its names are empty."""
+    """A file may have no class names or no test set; the names of an absent test set are both empty."""
     assert check_settings(change("hdf5.classes", ""), origin="here").hdf5.classes == ""
     values = {**VALUES, "hdf5": {**VALUES["hdf5"], "test_x": "", "test_y": ""}}
     assert check_settings(values, origin="here").hdf5.test_x == ""
@@ -277,7 +277,7 @@ def test_some_texts_may_be_empty() -> None:
 @pytest.mark.parametrize("key", ["hdf5.train_file", "hdf5.test_file"])
 @pytest.mark.parametrize(("value", "fits"), [("a.h5", True), ("a/b c.h5", True), ("/a.h5", False), ("../a.h5", False)])
 def test_files_lie_in_the_path_that_dvc_looks_at(key: str, value: str, fits: bool) -> None:
-    """A change elsewhere would not be seen."""
+    """DVC would not see a change elsewhere."""
     if fits:
         check_settings(change(key, value), origin="here")
     else:
@@ -293,7 +293,7 @@ def test_a_tilde_is_refused(value: str) -> None:
 
 
 def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
-    """In a process of its own that may not grow: OmegaConf would copy what every alias stands for."""
+    """In a process with limited memory: OmegaConf would copy the value of every alias."""
     path = write(alias_bomb())
     program = (
         "import resource, sys; from pathlib import Path; from one_neuron.settings.params import load_settings\n"
@@ -314,7 +314,7 @@ def test_an_alias_bomb_is_refused_at_once(write: Write) -> None:
     ("key", "name"), [("learning_rate", "train.learning_rate"), ("path", "data.path"), ("num_train", "draw.num_train")]
 )
 def test_numbers_of_thousands_of_digits_are_refused(write: Write, key: str, name: str, text: str) -> None:
-    """In a line that a person can read; Python itself refuses to write most of them."""
+    """On one short line; Python itself refuses to print most of them."""
     with pytest.raises(SettingsError) as caught:
         load_settings(write(replace_value(key, text)))
     assert f"params.yaml: {name} is " in str(caught.value)
@@ -324,7 +324,7 @@ def test_numbers_of_thousands_of_digits_are_refused(write: Write, key: str, name
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
 def test_a_nest_of_lists_is_refused_at_once(write: Write, opening: str) -> None:
-    """Libyaml takes seconds for some kilobytes of brackets, and OmegaConf all of the stack."""
+    """Libyaml takes seconds for some kilobytes of brackets, and OmegaConf uses up the stack."""
     path = write(opening * 16_000)
     started = time.process_time()
     with pytest.raises(SettingsError, match=r"params.yaml', line 1: lists or sections are nested more than 20 deep"):
@@ -333,7 +333,7 @@ def test_a_nest_of_lists_is_refused_at_once(write: Write, opening: str) -> None:
 
 
 def test_a_file_too_large_for_parameters_is_refused(write: Write) -> None:
-    """YAML is read slowly: a megabyte of it takes minutes."""
+    """YAML is slow to parse: a megabyte takes minutes."""
     path = write(TEXT + "# " + "x" * 70_000)
     with pytest.raises(SettingsError, match=r"params.yaml' has 70,\d{3} bytes; at most 65,536 are read"):
         load_settings(path)

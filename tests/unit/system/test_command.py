@@ -1,4 +1,4 @@
-"""Exit codes and messages: one line for what a user can cause, a traceback for what only a programmer can."""
+"""Exit codes and messages: one line for an error that a user can cause, a traceback for a mistake of the program."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def test_one_line_and_an_exit_code(
 
 @pytest.mark.parametrize(("result", "code"), [(None, 0), (0, 0), (3, 3)])
 def test_a_command_that_ends_well(result: int | None, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    """None means 0; another code is passed on; nothing is printed."""
+    """None means 0, other codes are returned as they are, and nothing is printed."""
     assert run_command(lambda: result) == code
     assert capsys.readouterr() == ("", "")
 
@@ -84,27 +84,27 @@ def test_debug_lets_the_traceback_through(error: Exception, monkeypatch: pytest.
 
 @pytest.mark.parametrize("value", ["", "0"])
 def test_debug_is_off_where_the_variable_says_so(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONE_NEURON_DEBUG=0 is no."""
+    """ONE_NEURON_DEBUG=0 means no."""
     monkeypatch.setenv("ONE_NEURON_DEBUG", value)
     assert run_command(raising(DataError("x"))) == 3
 
 
 def test_the_argument_beats_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """debug=False holds although the variable asks for tracebacks."""
+    """debug=False wins over ONE_NEURON_DEBUG=1."""
     monkeypatch.setenv("ONE_NEURON_DEBUG", "1")
     assert run_command(raising(DataError("x")), debug=False) == 3
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), KeyError("a bug"), AssertionError("a bug")])
 def test_bugs_are_not_hidden(error: Exception) -> None:
-    """What no user can cause keeps its traceback."""
+    """An error that a user cannot cause keeps its traceback."""
     with pytest.raises(type(error)):
         run_command(raising(error), debug=False)
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_a_closed_pipe_is_no_error(lines: int) -> None:
-    """`one-neuron ... | head -1` ends with 141 and without a complaint, also where all output fits into the buffer."""
+    """`one-neuron ... | head -1` ends with 141 and prints no error, even if all output fits into the buffer."""
     program = (
         "import sys; from one_neuron.system.command import run_command\n"
         "def command():\n"
@@ -127,7 +127,7 @@ def test_a_closed_pipe_is_no_error(lines: int) -> None:
 
 
 def test_an_odd_file_name_can_be_printed() -> None:
-    """A name that is no UTF-8 does not turn the message into a UnicodeEncodeError."""
+    """A name that is not UTF-8 does not cause a UnicodeEncodeError."""
     program = (
         "import sys; from one_neuron.errors import DataError; from one_neuron.system.command import run_command\n"
         "def command(): raise DataError('caf\\udce9.png is damaged')\n"
@@ -139,7 +139,7 @@ def test_an_odd_file_name_can_be_printed() -> None:
 
 
 def test_a_missing_library_says_how_to_get_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """The system's Python ran the script instead of the one in .venv."""
+    """As when the system's Python runs the script instead of the one in .venv."""
 
     def command() -> None:
         raise ModuleNotFoundError("No module named 'numpy'", name="numpy")
@@ -160,14 +160,14 @@ def test_commands_run_in_any_thread() -> None:
 
 
 def test_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python has no stdout when it was started with `>&-`."""
+    """Python has no stdout if it is started with `>&-`."""
     monkeypatch.setattr(sys, "stdout", None)
     assert run_command(lambda: None) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_can_wait_for_the_end_of_a_block(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
-    """All of the block is done first, then the command ends as it would have; the handlers are the old ones again."""
+    """The block finishes first; then the command ends as without it. The old handlers are restored."""
     done: list[str] = []
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the text formats between the stages."""
+"""Files that are written whole or not at all, and the text formats between the stages."""
 
 import errno
 import json
@@ -23,14 +23,14 @@ def entries(folder: Path) -> list[str]:
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """Put the process's umask back."""
+    """Restore the umask of the process."""
     mask = os.umask(0o022)
     yield
     os.umask(mask)
 
 
 def test_what_the_block_writes_becomes_the_file(tmp_path: Path) -> None:
-    """In a folder that is made for it; the temporary file has the same suffix and is gone afterwards."""
+    """Its folder is created; the temporary file has the same suffix and is gone afterwards."""
     path = tmp_path / "new" / "folder" / "a b.png"
     with atomic_write(path) as temporary:
         assert temporary.parent == path.parent
@@ -45,7 +45,7 @@ def test_what_the_block_writes_becomes_the_file(tmp_path: Path) -> None:
     "error", [ValueError("a bug"), KeyboardInterrupt(), OSError(28, "No space left"), SystemExit(1)]
 )
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
-    """And nothing temporary, whatever the error."""
+    """And no temporary file, whatever the error."""
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -61,7 +61,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path: Path, error: BaseExceptio
 
 
 def test_a_failing_block_makes_no_new_file(tmp_path: Path) -> None:
-    """Where there was none, there is none."""
+    """A file that did not exist still does not exist."""
     with pytest.raises(ZeroDivisionError), atomic_write(tmp_path / "file.txt"):
         _ = 1 / 0
     assert entries(tmp_path) == []
@@ -78,7 +78,7 @@ def test_a_block_that_removes_the_file_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", ["in the block", "before the new name"])
 def test_a_kill_leaves_the_old_file(tmp_path: Path, moment: str) -> None:
-    """SIGKILL cannot be caught: what was there is there, byte for byte, and the next write succeeds."""
+    """SIGKILL cannot be caught: the old file stays, byte for byte, and the next write succeeds."""
     path = tmp_path / "file.txt"
     path.write_text("old")
     program = (
@@ -122,7 +122,7 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o000, 0o666)])
 def test_permissions_follow_the_umask(tmp_path: Path, umask: None, mask: int, mode: int) -> None:
-    """As for any other file, though temporary files are private; and the umask is as before."""
+    """As for any other file, although temporary files are private; the umask stays as it was."""
     os.umask(mask)
     write_json(tmp_path / "file.json", {})
     assert (tmp_path / "file.json").stat().st_mode & 0o777 == mode
@@ -130,7 +130,7 @@ def test_permissions_follow_the_umask(tmp_path: Path, umask: None, mask: int, mo
 
 
 def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
-    """Floats to the bit, other scripts as they are, keys in their order, one line end at the end."""
+    """Floats to the bit, non-ASCII text as it is, keys in their order, one line end at the end."""
     value = {"z": 0.1 + 0.2, "a": 5e-324, "n": [1, -0.0, 1e308, None, True], "name": "Käthe 猫", "big": 2**70}
     write_json(tmp_path / "file.json", value)
     text = (tmp_path / "file.json").read_text(encoding="utf-8")
@@ -144,7 +144,7 @@ def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_json_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
-    """There is no nan in JSON; the old file stays."""
+    """JSON has no nan; the old file stays."""
     path = tmp_path / "file.json"
     write_json(path, {"cost": 1.0})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -167,7 +167,7 @@ def test_json_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
     ],
 )
 def test_a_wrong_json_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    """File and way out."""
+    """The message names the file and the remedy."""
     path = tmp_path / "file.json"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
@@ -178,7 +178,7 @@ def test_a_wrong_json_file_is_named(tmp_path: Path, content: bytes, message: str
 
 @pytest.mark.parametrize("read", [read_json, read_costs])
 def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
-    """File and way out."""
+    """The message names the file and the remedy."""
     assert callable(read)
     with pytest.raises(DataError, match=r"nothing\.here' is missing; run `dvc repro`"):
         read(tmp_path / "nothing.here")
@@ -192,13 +192,13 @@ def test_csv_bytes(tmp_path: Path) -> None:
 
 
 def test_csv_takes_any_name(tmp_path: Path) -> None:
-    """A picture's name may hold bytes that are no UTF-8."""
+    """The name of a picture may hold bytes that are not UTF-8."""
     write_csv(tmp_path / "file.csv", ["name"], [["caf\udce9.png"]])
     assert (tmp_path / "file.csv").read_bytes() == b"name\ncaf\\udce9.png\n"
 
 
 def test_csv_rows_that_fail_leave_the_old_file(tmp_path: Path) -> None:
-    """The rows are made while they are written."""
+    """The rows come from a generator that fails."""
     path = tmp_path / "file.csv"
     path.write_text("old\n")
     with pytest.raises(ZeroDivisionError):
@@ -229,7 +229,7 @@ def test_costs_come_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None:
-    """File and way out."""
+    """The message names the file and the remedy."""
     path = tmp_path / "costs.csv"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"costs.csv' is not a table of iteration,cost .*dvc repro"):
@@ -237,7 +237,7 @@ def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    """The system does not."""
+    """The system does not name it."""
     with pytest.raises(OSError, match=r"No space left.*train.h5") as caught, atomic_write(tmp_path / "train.h5"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.filename == str(tmp_path / "train.h5")

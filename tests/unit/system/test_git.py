@@ -1,4 +1,4 @@
-"""Which commit a folder was checked out from, in real repositories."""
+"""The commit from which a folder was checked out, in real repositories."""
 
 import subprocess
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_origin_names_commit_and_dirtiness(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_repository_around_ours_is_not_our_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unpacked archive inside somebody's repository has no commit."""
+    """An unpacked archive inside another repository has no commit."""
     monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
     (tmp_path / "other.txt").touch()
     _git(tmp_path, "init")

@@ -1,4 +1,4 @@
-"""What the machine offers, as threadpoolctl and the system see it."""
+"""Cores and BLAS threads, compared with threadpoolctl and the system."""
 
 import os
 
@@ -14,7 +14,7 @@ def count_blas_threads() -> set[int]:
 
 
 def test_blas_is_held_to_one_thread_inside_the_block_alone() -> None:
-    """Again and again, and after an error, too."""
+    """Repeatedly, and after an error as well."""
 
     def fail() -> None:
         with one_blas_thread():

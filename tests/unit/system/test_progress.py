@@ -1,4 +1,4 @@
-"""A bar on a terminal; elsewhere silence, or a line now and then where a sweep takes long."""
+"""A bar on a terminal; elsewhere nothing, or a line every ten seconds."""
 
 import io
 import sys
@@ -11,15 +11,15 @@ from one_neuron.system import progress
 
 
 class Terminal(io.StringIO):
-    """A terminal that remembers."""
+    """A terminal that stores what is printed."""
 
     def isatty(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
 
 def show_all(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *, delay: float = 0) -> str:
-    """Show a training of three iterations; return what a person saw."""
+    """Show a training of three iterations; return what appeared on the terminal."""
     monkeypatch.setattr(progress, "QUIET_SECONDS", delay)
     monkeypatch.setattr(sys, "stderr", stream)
     with progress.training_bar(3) as show:
@@ -31,7 +31,7 @@ def show_all(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, *, delay: flo
 
 
 def test_a_terminal_sees_iteration_cost_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the terms of the field."""
+    """Iterations, cost and time."""
     monkeypatch.delenv("CI", raising=False)
     seen = show_all(monkeypatch, Terminal())
     assert "/3 [" in seen
@@ -40,14 +40,14 @@ def test_a_terminal_sees_iteration_cost_rate_and_time_left(monkeypatch: pytest.M
 
 
 def test_what_is_done_soon_needs_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds of quiet."""
+    """No bar for work of less than two seconds."""
     monkeypatch.delenv("CI", raising=False)
     assert progress.QUIET_SECONDS == 2
     assert show_all(monkeypatch, Terminal(), delay=60).strip() == ""
 
 
 def test_pipes_and_ci_see_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log is no terminal."""
+    """A log file is not a terminal."""
     monkeypatch.delenv("CI", raising=False)
     assert show_all(monkeypatch, io.StringIO()) == ""
     monkeypatch.setenv("CI", "true")
@@ -69,7 +69,7 @@ def test_what_takes_a_while_is_announced_on_a_terminal(monkeypatch: pytest.Monke
 def watch_sweep(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, steps: Iterable[tuple[float, int, str]]
 ) -> list[str]:
-    """Let a sweep of 1,200 show how far it is at some seconds after its start; return the lines on `stream`."""
+    """Show the progress of a sweep of 1,200 at some seconds after its start; return the lines on `stream`."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(sys, "stderr", stream)
@@ -81,7 +81,7 @@ def watch_sweep(
 
 
 def test_a_log_gets_a_line_of_a_sweep_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How far, the best, and the time left: the rest at the mean speed so far."""
+    """The count, the best so far, and the time left at the mean speed so far."""
     steps = [(0.5, 10, "a"), (10, 300, "best so far 80.0%"), (19.9, 500, "b"), (25, 1000, ""), (34, 1200, "c")]
     assert progress.LINE_SECONDS == 10
     assert watch_sweep(monkeypatch, io.StringIO(), steps) == [
@@ -93,7 +93,7 @@ def test_a_log_gets_a_line_of_a_sweep_every_ten_seconds(monkeypatch: pytest.Monk
 def test_what_was_there_before_took_no_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Half was there: 500 more in ten seconds leave 49,500 to go, 990 s and not ten."""
+    """Half was done before: 500 more in ten seconds leave 49,500, which take 990 s and not ten."""
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with progress.sweep_bar(100_000, "configurations recorded", already=50_000) as show:
@@ -104,13 +104,13 @@ def test_what_was_there_before_took_no_time(
 
 
 def test_a_terminal_under_ci_is_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars make long logs."""
+    """A bar would make the log long."""
     monkeypatch.setenv("CI", "true")
     assert watch_sweep(monkeypatch, Terminal(), [(12, 600, "")]) == ["configurations recorded: 600 of 1,200, 12 s left"]
 
 
 def test_a_sweep_that_is_soon_done_or_has_not_begun_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line before ten seconds, and none without anything done; without stderr there is nobody to tell."""
+    """No line before ten seconds, without progress, or without stderr."""
     monkeypatch.delenv("CI", raising=False)
     assert watch_sweep(monkeypatch, io.StringIO(), [(3, 600, "a"), (9.9, 1200, "b")]) == []
     assert watch_sweep(monkeypatch, io.StringIO(), [(30, 0, "a")]) == []
@@ -118,7 +118,7 @@ def test_a_sweep_that_is_soon_done_or_has_not_begun_says_nothing(monkeypatch: py
 
 
 def test_a_terminal_sees_a_bar_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is counted, how many of all, and the best so far."""
+    """The unit, the count and the total, and the best so far."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
     terminal = Terminal()
@@ -134,7 +134,7 @@ def test_a_terminal_sees_a_bar_of_the_sweep(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_short_sweep_needs_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds of quiet on a terminal, too."""
+    """No bar for work of less than two seconds, on a terminal as well."""
     monkeypatch.delenv("CI", raising=False)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -149,7 +149,7 @@ def test_a_short_sweep_needs_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
 def watch_pictures(
     monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, steps: Iterable[tuple[float, int]]
 ) -> list[str]:
-    """Let 20,000 pictures show how far they are at some seconds after their start; return the lines on `stream`."""
+    """Show the progress of 20,000 pictures at some seconds after the start; return the lines on `stream`."""
     clock = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(sys, "stderr", stream)
@@ -161,7 +161,7 @@ def watch_pictures(
 
 
 def test_a_log_gets_a_line_of_pictures_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The speed is that since the last line: 8,000 that were decoded before say nothing about the others."""
+    """The speed is measured since the last line: 8,000 cached pictures at the start do not count."""
     steps = [(0.2, 8000), (9.9, 8990), (10, 9000), (15, 10_000), (20, 10_000), (29.9, 12_000), (31, 20_000)]
     assert watch_pictures(monkeypatch, io.StringIO(), steps) == [
         "pictures: 9,000 of 20,000, 900 a second, 12 s left",
@@ -171,14 +171,14 @@ def test_a_log_gets_a_line_of_pictures_every_ten_seconds(monkeypatch: pytest.Mon
 
 
 def test_pictures_that_are_soon_done_or_have_not_begun_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No line before ten seconds, and none without progress; without stderr there is nobody to tell."""
+    """No line before ten seconds, without progress, or without stderr."""
     assert watch_pictures(monkeypatch, io.StringIO(), [(3, 600), (9.9, 20_000)]) == []
     assert watch_pictures(monkeypatch, io.StringIO(), [(30, 0)]) == []
     assert watch_pictures(monkeypatch, None, [(30, 600)]) == []
 
 
 def test_a_terminal_sees_a_bar_of_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How many of all, the speed and the time left."""
+    """The count and the total, the speed and the time left."""
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(progress, "QUIET_SECONDS", 0)
     terminal = Terminal()
@@ -195,7 +195,7 @@ def test_a_terminal_sees_a_bar_of_the_pictures(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_few_pictures_need_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds of quiet on a terminal, too."""
+    """No bar for work of less than two seconds, on a terminal as well."""
     monkeypatch.delenv("CI", raising=False)
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -6,7 +6,7 @@ from tests.values import DATA, VALUES
 
 
 def test_where_pictures_lie_is_no_parameter_but_can_be_told() -> None:
-    """Of the user's own; of the others nothing would be read."""
+    """For the user's own pictures; the other sources have no location."""
     ways = {"data.path": "mine", "data.on_error": "stop", "data.max_skipped": "10"}
     own, hdf5 = (
         check_settings({**VALUES, "data": {**DATA, "source": source, "path": "mine"}}, origin="the test")

@@ -97,14 +97,14 @@ Write = Callable[[str], Path]
 
 
 def git(folder: Path, *arguments: str) -> None:
-    """Run Git as somebody."""
+    """Run Git with a name and an address."""
     identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
     subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Return a function that writes params.yaml, and commits it, in a repository of its own."""
+    """Return a function that writes and commits params.yaml in a new repository."""
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     folder = tmp_path / "project"
     folder.mkdir()
@@ -127,7 +127,7 @@ def flat(path: Path) -> dict[str, Any]:
 
 
 def test_the_committed_file_changes_in_its_values_alone(repository: Path, write: Write) -> None:
-    """All of its comments stay where they are; the oracle replaces the values by hand, line by line."""
+    """All comments stay where they are; the oracle replaces the values by hand, line by line."""
     text = (repository / "params.yaml").read_bytes().decode()
     path = write(text)
     promote(path, {"train.learning_rate": "0.01", "train.num_iterations": "500", "data.source": "catvnoncat"})
@@ -203,7 +203,7 @@ def test_a_value_that_ends_the_file(write: Write) -> None:
     ],
 )
 def test_forms_of_values(write: Write, name: str, text: str, written: str, value: object) -> None:
-    """Each arrives with its type and all of its digits; the second oracle reads YAML 1.2, as DVC does."""
+    """Each keeps its type and all digits; the second oracle reads YAML 1.2, as DVC does."""
     path = write(TEXT)
     promote(path, {name: text})
     section, key = name.split(".")
@@ -223,7 +223,7 @@ def test_forms_of_values(write: Write, name: str, text: str, written: str, value
     ],
 )
 def test_an_equal_value_is_not_rewritten(write: Write, params: dict[str, str]) -> None:
-    """Nothing changes, nothing is written: the file is the same one, uncommitted or not."""
+    """Nothing is written: the file is the same one, uncommitted or not."""
     path = write(TEXT)
     path.write_text(TEXT + "# an edit\n")
     before = path.stat()
@@ -240,7 +240,7 @@ def test_one_value_changes_and_its_equal_neighbours_do_not(write: Write) -> None
 
 
 def test_what_params_yaml_does_not_know_is_left_out(write: Write) -> None:
-    """The shapes of a run and the settings of its sweep are no parameters of the project."""
+    """The shapes of a run and the settings of its sweep are not parameters of the project."""
     path = write(TEXT)
     promote(path, {"form": "gram", "m": "209", "sweep.folds": "5", "train": "5", "train.seed": "5", "draw.seed": "2"})
     assert path.read_text() == TEXT.replace("seed: 1", "seed: 2")
@@ -275,7 +275,7 @@ def test_what_the_run_lacks_stays(write: Write) -> None:
     ],
 )
 def test_a_wrong_value_is_refused(write: Write, params: dict[str, str], message: str) -> None:
-    """Even with `force`, and even beside right ones: the file stays as it is."""
+    """Even with `force`, and even beside valid ones: the file stays as it is."""
     path = write(TEXT)
     right = {"draw.num_train": "10"} if "is" in message.split() else {}
     for force in (False, True):
@@ -286,7 +286,7 @@ def test_a_wrong_value_is_refused(write: Write, params: dict[str, str], message:
 
 
 def test_a_wrong_file_is_refused(write: Write) -> None:
-    """What is wrong in params.yaml itself is told first, even where the run would mend it."""
+    """A mistake in params.yaml itself is reported first, even if the run would correct it."""
     path = write(TEXT.replace("0.005", "-5"))
     with pytest.raises(SettingsError, match=r"params\.yaml: train\.learning_rate is -5; expected"):
         promote(path, {"train.learning_rate": "0.01"}, force=True)
@@ -305,7 +305,7 @@ def test_a_wrong_file_is_refused(write: Write) -> None:
     ],
 )
 def test_a_value_that_cannot_be_changed_alone(write: Write, old: str, new: str, params: str) -> None:
-    """The file is refused as it stands, and the value that it should have is named."""
+    """The message names the value to write by hand."""
     assert TEXT.count(old) == 1
     path = write(TEXT.replace(old, new))
     text = path.read_bytes()
@@ -364,7 +364,7 @@ def leave_out(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [edit, stage, forget, ignore])
 def test_uncommitted_changes_are_not_written_over(write: Write, change: Callable[[Path], None]) -> None:
-    """Edited, staged, untracked or ignored: Git could not bring it back. `force` writes all the same."""
+    """Edited, staged, untracked or ignored: Git could not restore it. With `force` it is overwritten."""
     path = write(TEXT)
     change(path)
     text = path.read_text()
@@ -376,7 +376,7 @@ def test_uncommitted_changes_are_not_written_over(write: Write, change: Callable
 
 
 def test_a_folder_that_git_ignores(write: Write) -> None:
-    """An unpacked archive inside somebody's repository is in no commit."""
+    """An unpacked archive inside another repository is not in any commit."""
     path = write(TEXT)
     leave_out(path)
     with pytest.raises(SettingsError, match="has uncommitted changes"):
@@ -413,7 +413,7 @@ def test_without_git_only_force_writes(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("text", [TEXT, ODD, ODD.replace("\n", "\r\n"), TEXT.removesuffix("\n"), TEXT + "# \x85# x\n"])
 def test_the_diff_is_one_that_git_can_apply(write: Write, text: str) -> None:
-    """It makes the new text out of the old one, and says no more than `git diff` does."""
+    """It turns the old text into the new one."""
     path = write(text)
     diff = promote(path, OTHER)
     new = path.read_bytes()
@@ -438,7 +438,7 @@ def test_the_diff_of_one_value(write: Write) -> None:
 def test_a_folder_that_cannot_be_written_is_exit_code_4(
     write: Write, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line that names the place; the file stays. Root may write anywhere, so the system's refusal is played."""
+    """One line names the folder; the file stays. Root may write anywhere, so the refusal is simulated."""
     path = write(TEXT)
 
     def refuse(*_: object, **__: object) -> NoReturn:

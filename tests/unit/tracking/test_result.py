@@ -70,7 +70,7 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
 
 
 def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:
-    """`test: {cost}` becomes `test_cost`; m is no measure, nor is a list; what else is counted is the data's."""
+    """`test: {cost}` becomes `test_cost`; m and lists are not measures; other counts belong to the data."""
     assert result.metrics == {
         "data_num_copies": 1.0,
         "data_num_skipped": 1.0,
@@ -95,13 +95,13 @@ def test_a_metric_that_is_not_finite_is_named(result: Result, value: float) -> N
 
 
 def test_a_count_that_is_not_finite_is_named(result: Result) -> None:
-    """Of the data, too."""
+    """Counts of the data included."""
     with pytest.raises(DataError, match=r"prepare\.json.*num_skipped is inf"):
         _ = replace(result, prepare_metrics={"num_skipped": float("inf")}).metrics
 
 
 def test_copies_are_a_warning(result: Result) -> None:
-    """One line where there are some, nothing where there are none, and no guess where the file does not say."""
+    """One line if there are copies, nothing if there are none, and an error if the file does not list them."""
     assert "1 test picture is a copy of a training picture, 'test/a.png' of 'train/b.png'" in result.warning
     assert replace(result, prepare_metrics={"num_copies": 0}).warning == ""
     for broken in ({}, {"num_copies": 1}, {"num_copies": 1, "copies": []}, {"num_copies": "1", "copies": [["a", "b"]]}):
@@ -110,7 +110,7 @@ def test_copies_are_a_warning(result: Result) -> None:
 
 
 def test_key_is_the_same_for_the_same_content(result: Result, tmp_path: Path) -> None:
-    """The place does not matter."""
+    """The folder does not matter."""
     again = replace(result, folder=tmp_path / "elsewhere", train=_prepared(8), test=_prepared(4))
     assert again.content_key == result.content_key
     assert len(result.content_key) == 64
@@ -129,7 +129,7 @@ def test_key_differs_for_one_changed_pixel(result: Result) -> None:
 
 
 def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result) -> None:
-    """The least change of anything that a run shows."""
+    """For the smallest change of anything that a run shows."""
     w = np.zeros(12)
     w[3] = np.nextafter(0.0, 1.0)
     others = [
@@ -147,7 +147,7 @@ def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result)
 
 
 def test_key_is_the_same_for_pictures_skipped_in_another_place(result: Result) -> None:
-    """The reason names the folder they lie in."""
+    """Only their reasons name the folder."""
     moved = [{"file": "a.png", "reason": "'/elsewhere/a.png' is no picture"}]
     assert replace(result, prepare_metrics={**result.prepare_metrics, "skipped": moved}).content_key == (
         result.content_key
@@ -155,7 +155,7 @@ def test_key_is_the_same_for_pictures_skipped_in_another_place(result: Result) -
 
 
 def test_parameters_of_drawing_do_not_belong_to_another_source(result: Result) -> None:
-    """They change nothing in that result."""
+    """They do not change such a result."""
 
     def settings_of(seed: int) -> Result:
         data, draw = {**DATA, "source": "catvnoncat"}, {**VALUES["draw"], "seed": seed}
@@ -168,7 +168,7 @@ def test_parameters_of_drawing_do_not_belong_to_another_source(result: Result) -
 
 @pytest.mark.parametrize("source", ["drawn", "catvnoncat", "folder", "hdf5"])
 def test_where_and_how_pictures_are_read_is_no_parameter(result: Result, source: str) -> None:
-    """What came out is in the SHA-256 of the data; the choice of the test set belongs to one's own pictures alone."""
+    """The SHA-256 of the data covers the outcome; the choice of the test set is for the user's own pictures only."""
 
     def with_other(section: str, key: str, value: object) -> Result:
         values = {**VALUES, "data": {**DATA, "source": source}}
@@ -187,7 +187,7 @@ def test_where_and_how_pictures_are_read_is_no_parameter(result: Result, source:
 
 
 def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
-    """What is there, without half-written files."""
+    """Existing files, without half-written ones."""
     for name in ("params.yaml", "plots/costs.csv", "plots/costs.png", "plots/.partial-x.png", "metrics/train.json"):
         path = result.folder / name
         path.parent.mkdir(exist_ok=True)

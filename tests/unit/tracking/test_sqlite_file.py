@@ -1,4 +1,4 @@
-"""What is refused as a store without touching it, and what is updated after a move. MLflow is not imported here."""
+"""Files that are refused as a store and not changed, and updates after a move. MLflow is not imported here."""
 
 import sqlite3
 import subprocess
@@ -46,7 +46,7 @@ TABLES = [
     ],
 )
 def test_a_broken_store_is_named_and_left_alone(tmp_path: Path, kind: str, words: str) -> None:
-    """It may be somebody's data."""
+    """The file may be the user's data."""
     path = tmp_path / "mlflow.db"
     if kind == "folder":
         path.mkdir()
@@ -68,7 +68,7 @@ def test_a_broken_store_is_named_and_left_alone(tmp_path: Path, kind: str, words
 
 
 def test_artifacts_are_found_after_a_move(tmp_path: Path) -> None:
-    """Our locations follow; those of others stay."""
+    """The project's locations are updated; others stay."""
     path = tmp_path / "mlflow.db"
     _write_sqlite(
         path,
@@ -96,7 +96,7 @@ def test_artifacts_are_found_after_a_move(tmp_path: Path) -> None:
 
 
 def test_a_healthy_store_is_found_without_mlflow(tmp_path: Path) -> None:
-    """`one-neuron ui` need not wait for its import."""
+    """`one-neuron ui` does not wait for its import."""
     _write_sqlite(tmp_path / "mlflow.db", *TABLES, "INSERT INTO alembic_version VALUES ('abc')")
     program = (
         "import sys; from pathlib import Path; from one_neuron.tracking.store import ensure_store; "

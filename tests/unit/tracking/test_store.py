@@ -1,4 +1,4 @@
-"""Where the store is, and what is refused without touching it. MLflow is not imported here."""
+"""Where the store is, and which addresses are refused. MLflow is not imported here."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def _no_address(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_default_store_lies_in_the_repository(tmp_path: Path) -> None:
-    """Absolute, and nothing is made by looking."""
+    """The path is absolute, and nothing is created."""
     store = find_store(tmp_path / "a folder")
     assert store.database == tmp_path / "a folder" / "mlflow.db"
     assert store.uri == f"sqlite:///{tmp_path}/a folder/mlflow.db"
@@ -42,7 +42,7 @@ def test_a_relative_file_counts_from_the_repository(tmp_path: Path, monkeypatch:
 def test_a_server_keeps_its_own_artifacts_and_its_password_is_not_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only a database needs to be told where artifacts go."""
+    """Only for a database the location of artifacts is given."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@runs.example.org:8443/mlflow?x=1")
     store = ensure_store(tmp_path)
     assert store == Store(
@@ -59,8 +59,8 @@ def test_a_server_keeps_its_own_artifacts_and_its_password_is_not_shown(
 
 
 def test_a_place_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
-    """As in a read-only folder."""
-    (tmp_path / ".one-neuron").touch()  # as a read-only folder does, but also for root
+    """For example in a read-only folder."""
+    (tmp_path / ".one-neuron").touch()  # fails like a read-only folder, for root as well
     with pytest.raises(EnvironmentProblem, match="cannot be locked"), store_lock(find_store(tmp_path)):
         pass
 
