@@ -94,21 +94,21 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except (OneNeuronError, ImportError, MemoryError, OSError, RuntimeError) as error:
-        explained = None if debug else _explain(error)
-        if explained is None:
+        problem = None if debug else _translate(error)
+        if problem is None:
             raise
-        return report_error(explained)
+        return report_error(problem)
 
 
-def _explain(error: Exception) -> OneNeuronError | None:
+def _translate(error: Exception) -> OneNeuronError | None:
     """Return the error to report; None for a mistake of the program, which keeps its traceback."""
     if isinstance(error, OneNeuronError):
         return error
-    explanation = _explain_environment(error)
-    return EnvironmentProblem(explanation) if explanation else None
+    text = _find_problem(error)
+    return EnvironmentProblem(text) if text else None
 
 
-def _explain_environment(error: Exception) -> str:
+def _find_problem(error: Exception) -> str:
     """Return what this machine lacks, and the remedy; "" for an error that has another cause."""
     if isinstance(error, ModuleNotFoundError):
         remedy = "in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[pipeline]'`"
