@@ -1,8 +1,7 @@
-"""Pictures of a sweep: which configurations do well, how their costs fall, where training breaks."""
+"""Plots of a sweep: which configurations do well, how their costs fall, where training diverges."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,149 +19,117 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from one_neuron.plots import drawing_to
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
-from one_neuron.sweep.summary import is_held_out, list_parameters
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, is_held_out, rank
+from one_neuron.sweep.summary import list_parameters, short_value
 
 Curve = tuple[Entry, Sequence[tuple[int, float]]]
 
-_WIDTH = 7.6
-_LABELS = 12  # as many fit beside each other when they are turned
-_NAMED_CURVES = 6  # so many have a colour and a line of the legend each
-_MARKED_POINTS = 40  # so many have a mark and an error bar each
+_WIDTH, _HEIGHT = 7.6, 4.8
+_LABELS = 12  # at most, on an axis: more would not fit side by side, even rotated
+_RATE_LABELS = 8  # at most, on a logarithmic axis
+_NAMED_CURVES = 6  # up to here, each has a colour and a line of the legend
+_MARKED_POINTS = 40  # up to here, each has a mark and an error bar
+_NOT_TRIED = "not tried"
 _NOTHING_HELD_OUT = "nothing was held out"
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """The best entry for each pair of learning rate and number of iterations, by (row, column)."""
-
-    learning_rates: list[float]
-    num_iterations: list[int]
-    cells: Mapping[tuple[int, int], Entry]
-
-    def find(self, status: str) -> NDArray[np.bool_]:
-        """Return which cells have the status, of shape (rows, columns)."""
-        found = np.zeros((len(self.num_iterations), len(self.learning_rates)), dtype=bool)
-        for cell, entry in self.cells.items():
-            found[cell] = entry.status == status
-        return found
-
-    def metric_grid(self, name: str) -> NDArray[np.float64]:
-        """Return a metric of the cells that finished, of shape (rows, columns), nan elsewhere."""
-        values = np.full((len(self.num_iterations), len(self.learning_rates)), np.nan)
-        for cell, entry in self.cells.items():
-            if entry.status == FINISHED:
-                values[cell] = entry.get_metric(name)
-        return values
-
-
-def plot_heat_map(path: Path, entries: Sequence[Entry]) -> None:
-    """Draw a cell for each pair of learning rate (x) and number of iterations (y).
-
-    The colour is the validation accuracy, without folds the training cost. Where several entries share a cell, the one
-    that ranks best counts. What diverged is hatched; what failed or was not tried stays blank. A star marks the best.
+def save_plots(folder: Path, entries: Sequence[Entry], curves: Sequence[Curve]) -> None:
+    """Write heat_map.png, accuracies.png and curves.png.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to make.
+    folder : Path
+    entries : sequence of Entry
+        At least one.
+    curves : sequence of (Entry, sequence of (int, float))
+        See `draw_curves`.
+    """
+    with drawing_to(folder / "heat_map.png", _WIDTH, _HEIGHT) as figure:
+        draw_heat_map(figure, entries)
+    with drawing_to(folder / "accuracies.png", _WIDTH, _HEIGHT) as figure:
+        draw_accuracies(figure, entries)
+    with drawing_to(folder / "curves.png", _WIDTH, _HEIGHT) as figure:
+        draw_curves(figure, curves)
+
+
+def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
+    """Draw a cell for each pair of learning rate (x) and number of iterations (y).
+
+    The colour is the validation accuracy, without folds the training cost. A cell that several entries share shows the
+    best of them. Diverged cells are hatched; cells that failed or were not tried stay blank. A star marks the best.
+
+    Parameters
+    ----------
+    figure : Figure
+        Empty.
     entries : sequence of Entry
         At least one.
     """
-    rows = len({entry.settings.train.num_iterations for entry in entries})
-    with drawing_to(path, _WIDTH, 3.0 + 0.2 * min(rows, 15)) as figure:
-        _draw_heat_map(figure, entries)
-
-
-def _draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
-    """Draw the heat map on an empty figure."""
-    grid = _arrange(entries)
-    held_out = is_held_out(entries)
-    axes = figure.subplots()
-    _colour_cells(axes, grid, held_out=held_out)
-    legend = [
-        *_hatch_cells(axes, grid.find(DIVERGED)),
-        *_explain_blank(grid),
-        *_mark_best(axes, grid, held_out=held_out),
-    ]
+    ranked, held_out, axes = rank(entries), is_held_out(entries), figure.subplots()
+    rates, columns = np.unique(_learning_rates(ranked), return_inverse=True)
+    counts, rows = np.unique([entry.settings.train.num_iterations for entry in ranked], return_inverse=True)
+    figure.set_figheight(3.0 + 0.2 * min(len(counts), 15))
+    statuses: NDArray[Any] = np.full((len(counts), len(rates)), _NOT_TRIED, dtype=object)
+    values = np.full(statuses.shape, np.nan)
+    for i in reversed(range(len(ranked))):  # the best of those that share a cell comes last
+        cell, entry = (rows[i], columns[i]), ranked[i]
+        statuses[cell] = entry.status
+        score = 100 * entry.get_metric("validation_accuracy") if held_out else entry.get_metric("final_cost")
+        values[cell] = score if entry.status == FINISHED else np.nan
+    _colour_cells(axes, values, held_out=held_out)
+    legend: list[Artist] = _hatch_cells(axes, statuses == DIVERGED)
+    blank = [status for status in (FAILED, _NOT_TRIED) if (statuses == status).any()]
+    if blank:
+        legend.append(Patch(facecolor="white", edgecolor="0.45", label=" or ".join(blank)))
+    if ranked[0].status == FINISHED:
+        star: dict[str, Any] = {"markersize": 16, "color": "red", "markeredgecolor": "white"}
+        legend += axes.plot(columns[0], rows[0], "*", label=_name_best(ranked[0], held_out=held_out), **star)
     title = "Validation accuracy" if held_out else f"Training cost ({_NOTHING_HELD_OUT})"
-    if len(grid.cells) < len(entries):
+    if np.count_nonzero(statuses != _NOT_TRIED) < len(entries):
         title += "\neach cell shows the best of the configurations that share it"
     axes.set(title=title, xlabel="learning_rate", ylabel="num_iterations")
-    axes.set(xlim=(-0.5, len(grid.learning_rates) - 0.5), ylim=(-0.5, len(grid.num_iterations) - 0.5))
-    _label_cells(axes.xaxis, _readable(grid.learning_rates))
-    _label_cells(axes.yaxis, [str(count) for count in grid.num_iterations])
+    axes.set(xlim=(-0.5, len(rates) - 0.5), ylim=(-0.5, len(counts) - 0.5))
+    _set_labels(axes.xaxis, range(len(rates)), _short_labels(rates.tolist()))
+    _set_labels(axes.yaxis, range(len(counts)), [str(count) for count in counts])
     figure.legend(handles=legend, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
 
-def _arrange(entries: Sequence[Entry]) -> _Grid:
-    """Put the entries into cells."""
-    rates = sorted({entry.settings.train.learning_rate for entry in entries})
-    counts = sorted({entry.settings.train.num_iterations for entry in entries})
-    columns = {rate: i for i, rate in enumerate(rates)}
-    rows = {count: i for i, count in enumerate(counts)}
-    cells: dict[tuple[int, int], Entry] = {}
-    for entry in rank(entries):
-        train = entry.settings.train
-        cells.setdefault((rows[train.num_iterations], columns[train.learning_rate]), entry)
-    return _Grid(rates, counts, cells)
+def _learning_rates(entries: Sequence[Entry]) -> list[float]:
+    """Return the learning rate of each entry."""
+    return [entry.settings.train.learning_rate for entry in entries]
 
 
-def _colour_cells(axes: Axes, grid: _Grid, *, held_out: bool) -> None:
-    """Colour what finished, the better the brighter, with a colour bar beside it."""
-    values = 100 * grid.metric_grid("validation_accuracy") if held_out else grid.metric_grid("final_cost")
-    if not np.isfinite(values).any():
-        return
-    shown = axes.imshow(
-        values,
-        cmap="viridis" if held_out else "viridis_r",
-        aspect="auto",
-        origin="lower",
-        interpolation="nearest",  # a cell has its own colour, not one mixed with its neighbours'
-    )
-    label = "validation accuracy in %" if held_out else "training cost"
-    axes.figure.colorbar(shown, ax=axes, label=label)
+def _colour_cells(axes: Axes, values: NDArray[np.float64], *, held_out: bool) -> None:
+    """Colour the cells with a value, the better the brighter, and add a colour bar."""
+    if np.isfinite(values).any():
+        colours = "viridis" if held_out else "viridis_r"
+        # "nearest": a cell has its own colour, not a mixture with its neighbours'.
+        shown = axes.imshow(values, cmap=colours, aspect="auto", origin="lower", interpolation="nearest")
+        axes.figure.colorbar(shown, ax=axes, label="validation accuracy in %" if held_out else "training cost")
 
 
 def _hatch_cells(axes: Axes, diverged: NDArray[np.bool_]) -> list[Artist]:
-    """Hatch the cells that diverged; return what the legend says of it."""
+    """Hatch the cells that diverged, and return their entry of the legend."""
     style: dict[str, Any] = {"facecolor": "0.85", "edgecolor": "0.45", "hatch": "////", "linewidth": 0}
     for row, cells in enumerate(diverged):
-        # One rectangle for all that touch: edges between hundreds of cells would hide the hatching.
+        # One rectangle for neighbours: edges between hundreds of cells would hide the hatching.
         steps = np.diff(cells.astype(int), prepend=0, append=0)
         for first, after in zip(np.flatnonzero(steps == 1), np.flatnonzero(steps == -1), strict=True):
             axes.add_patch(Rectangle((first - 0.5, row - 0.5), float(after - first), 1, **style))
     return [Patch(label=DIVERGED, **style)] if diverged.any() else []
 
 
-def _explain_blank(grid: _Grid) -> list[Artist]:
-    """Return what the legend says of blank cells, if there are any."""
-    failed = grid.find(FAILED)
-    not_tried = ~(grid.find(FINISHED) | grid.find(DIVERGED) | failed)
-    words = [word for word, cells in ((FAILED, failed), ("not tried", not_tried)) if cells.any()]
-    return [Patch(facecolor="white", edgecolor="0.45", label=" or ".join(words))] if words else []
-
-
-def _mark_best(axes: Axes, grid: _Grid, *, held_out: bool) -> list[Artist]:
-    """Mark the best cell with a star; return what the legend says of it."""
-    best = find_best(grid.cells.values())
-    if best is None:
-        return []
-    row, column = next(cell for cell, entry in grid.cells.items() if entry is best)
+def _name_best(best: Entry, *, held_out: bool) -> str:
+    """Return the best configuration for the legend."""
     accuracy, cost, train = best.get_metric("validation_accuracy"), best.get_metric("final_cost"), best.settings.train
     value = f"{100 * accuracy:.1f} %" if held_out else f"cost {cost:.3g}"
-    label = f"best: {value} (learning_rate {train.learning_rate:g}, num_iterations {train.num_iterations})"
-    return list(axes.plot(column, row, "*", markersize=16, color="red", markeredgecolor="white", label=label))
-
-
-def _label_cells(axis: Axis, labels: Sequence[str]) -> None:
-    """Label the cells of an axis, or as many of them as fit."""
-    shown = range(0, len(labels), math.ceil(len(labels) / _LABELS))
-    _set_labels(axis, list(shown), [labels[i] for i in shown])
+    return f"best: {value} (learning_rate {train.learning_rate:g}, num_iterations {train.num_iterations})"
 
 
 def _set_labels(axis: Axis, positions: Sequence[float], labels: Sequence[str]) -> None:
-    """Set the labels of an axis; turn those of an x axis where they would touch."""
+    """Label an axis at as many of the positions as fit; rotate the labels of an x axis if they would touch."""
+    step = math.ceil(len(labels) / _LABELS)
+    positions, labels = positions[::step], labels[::step]
     axis.set_ticks(positions, labels)
     axis.set_minor_locator(NullLocator())
     if isinstance(axis, XAxis) and len(labels) * (max(map(len, labels)) + 2) > 60:
@@ -170,46 +137,40 @@ def _set_labels(axis: Axis, positions: Sequence[float], labels: Sequence[str]) -
             label.set(rotation=45, horizontalalignment="right", rotation_mode="anchor")
 
 
-def _readable(values: Sequence[float]) -> list[str]:
-    """Return numbers as labels: three digits, or more where three do not tell them apart."""
+def _short_labels(values: Sequence[float]) -> list[str]:
+    """Return numbers with three digits, or with more if three do not distinguish them."""
     short = [f"{value:.3g}" for value in values]
     return short if len(set(short)) == len(set(values)) else [f"{value:g}" for value in values]
 
 
-def plot_curves(path: Path, curves: Sequence[Curve]) -> None:
-    """Draw the costs of many trainings over each other, the best in black, those that diverged dotted.
+def draw_curves(figure: Figure, curves: Sequence[Curve]) -> None:
+    """Draw the costs of many trainings in one plot, the best in black, diverged ones dotted.
 
-    Up to six curves are named in a legend, more are coloured by the logarithm of their learning rate. The y axis ends
-    at twice the first cost at most; the title counts what goes beyond.
+    Up to six curves are named in a legend; more are coloured by the logarithm of their learning rate. The y axis ends
+    at twice the first cost at most, and the title counts the curves that leave the plot.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to make.
+    figure : Figure
+        Empty.
     curves : sequence of (Entry, sequence of (int, float))
         Pairs of an iteration and the training cost after that many updates, at least one each; costs may be infinite
-        or nan. No curves at all, where all failed, are a picture, too.
+        or nan. Without curves, if all configurations failed, the plot is empty.
     """
-    with drawing_to(path, _WIDTH, 4.8) as figure:
-        _draw_curves(figure, curves)
-
-
-def _draw_curves(figure: Figure, curves: Sequence[Curve]) -> None:
-    """Draw the curves on an empty figure."""
     axes = figure.subplots()
     entries = [entry for entry, _ in curves]
     best, top = find_best(entries), _find_top([costs for _, costs in curves])
     leaving = 0
     for (entry, costs), colour, name in zip(curves, _colour_curves(axes, entries), _name_curves(entries), strict=True):
         iterations, values = np.array(costs, dtype=float).T
-        # Neither nan nor 1e300 can be drawn; a line that goes far up leaves the picture just as well.
+        # Neither nan nor 1e300 can be drawn; a line far above the plot looks the same.
         values = np.minimum(np.nan_to_num(values, nan=np.inf), 100 * top)
         leaving += bool((values > top).any())
         (line,) = axes.plot(iterations, values, color=colour, linewidth=1.2, label=name)
         line.set(linestyle=":" if entry.status == DIVERGED else "-", marker="o" if len(values) == 1 else "")
         if entry is best:
             line.set(color="black", linewidth=2.5, zorder=3, label=f"best: {name}")
-    title = f"Training cost, {_count(len(curves), 'curve')}"
+    title = f"Training cost, {len(curves)} curve{'s' * (len(curves) != 1)}"
     if leaving:
         title += f"\n{leaving} out of the picture at the top"
     axes.set(xlabel="iteration", ylabel="cost", title=title, ylim=(0, top))
@@ -219,63 +180,52 @@ def _draw_curves(figure: Figure, curves: Sequence[Curve]) -> None:
 
 
 def _find_top(curves: Sequence[Sequence[tuple[int, float]]]) -> float:
-    """Return where the y axis of costs ends: above all of them, but not far above the first ones."""
-    # All trainings start at ln 2; a cost far above that is on its way out, and would press the others flat.
+    """Return where the y axis of costs ends: above all costs, unless a diverged one would flatten the other curves."""
     firsts = [costs[0][1] for costs in curves if math.isfinite(costs[0][1])]
     highest = max((cost for costs in curves for _, cost in costs if math.isfinite(cost)), default=1.0)
     return 1.05 * (min(highest, 2 * max(firsts, default=1.0)) or 1.0)
 
 
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def _colour_curves(axes: Axes, entries: Sequence[Entry]) -> list[Any]:
-    """Return a colour for each curve; those of many follow the logarithm of the learning rate, with a colour bar."""
+    """Return a colour for each curve; many are coloured by the logarithm of their learning rate, with a colour bar."""
     if len(entries) <= _NAMED_CURVES:
         return [f"C{i}" for i in range(len(entries))]
-    rates = [entry.settings.train.learning_rate for entry in entries]
-    # The bright end of the scale cannot be seen on white.
+    rates = _learning_rates(entries)
+    # The bright end of the scale is invisible on white.
     colours = ListedColormap(mpl.colormaps["viridis"](np.linspace(0, 0.88, 256)))
     scale = ScalarMappable(Normalize(math.log10(min(rates)), math.log10(max(rates))), colours)
     bar = axes.figure.colorbar(scale, ax=axes, label="learning_rate")
-    shown = _spread(rates, most=8)
-    bar.set_ticks([math.log10(rate) for rate in shown], labels=_readable(shown))
+    shown = _spread(rates)
+    bar.set_ticks([math.log10(rate) for rate in shown], labels=_short_labels(shown))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     return list(scale.to_rgba(np.log10(rates)))
 
 
-def _spread(rates: Sequence[float], *, most: int) -> list[float]:
-    """Return some of the learning rates, as many as have room for a label each on a logarithmic axis."""
-    least = math.log10(max(rates) / min(rates)) / (most - 1)
+def _spread(rates: Sequence[float]) -> list[float]:
+    """Return learning rates that are far enough apart on a logarithmic axis for a label each."""
+    least = math.log10(max(rates) / min(rates)) / (_RATE_LABELS - 1)
     shown: list[float] = []
     for rate in sorted(set(rates)):
-        # A little less than a step, so that rates at even steps all count.
+        # A little less than a step, so that rates at even steps are all shown.
         if not shown or math.log10(rate / shown[-1]) > 0.99 * least:
             shown.append(rate)
     return shown
 
 
 def _name_curves(entries: Sequence[Entry]) -> list[str]:
-    """Return what tells the entries from each other: the parameters in which they differ."""
+    """Return a name for each entry: the parameters in which they differ."""
     parameters = [list_parameters(entry.settings) for entry in entries]
     known = dict.fromkeys(name for values in parameters for name in values)
     names = [name for name in known if len({values.get(name) for values in parameters}) > 1]
     return [
-        ", ".join(f"{name.split('.')[1]} {_short(values.get(name))}" for name in names or ["train.learning_rate"])
+        ", ".join(f"{name.split('.')[1]} {short_value(values.get(name))}" for name in names or ["train.learning_rate"])
         + (f" ({DIVERGED})" if entry.status == DIVERGED else "")
         for entry, values in zip(entries, parameters, strict=True)
     ]
 
 
-def _short(value: object) -> str:
-    """Return a value for a legend."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _explain_curves(figure: Figure, lines: Sequence[Line2D], *, named: bool) -> None:
-    """Add the legend: all lines, or the best one and what a dotted line means."""
+    """Add the legend: all lines, or the best one and the meaning of a dotted line."""
     handles: list[Artist] = list(lines)
     if not named:
         handles = [line for line in lines if str(line.get_label()).startswith("best")]
@@ -285,86 +235,65 @@ def _explain_curves(figure: Figure, lines: Sequence[Line2D], *, named: bool) -> 
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
 
 
-def plot_accuracies(path: Path, entries: Sequence[Entry]) -> None:
+def draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
     """Draw train, validation and test accuracy over the learning rate.
 
-    At each learning rate the entry that ranks best counts. The standard deviation over the folds stands around the
-    validation accuracy, a line marks the chosen learning rate, crosses at the bottom those at which nothing finished.
+    Each learning rate shows its best entry, with the standard deviation over the folds around the validation accuracy.
+    A line marks the chosen learning rate, crosses at the bottom those without a finished entry.
 
     Parameters
     ----------
-    path : Path
-        The PNG file to make.
+    figure : Figure
+        Empty.
     entries : sequence of Entry
         At least one.
     """
-    with drawing_to(path, _WIDTH, 4.8) as figure:
-        _draw_accuracies(figure, entries)
-
-
-def _draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
-    """Draw the accuracies on an empty figure."""
-    axes = figure.subplots()
+    axes, held_out = figure.subplots(), is_held_out(entries)
+    # From the worst to the best: the best of each learning rate comes last.
+    best_of = {entry.settings.train.learning_rate: entry for entry in reversed(rank(entries))}
+    rates, shown = sorted(best_of), [best_of[rate] for rate in sorted(best_of)]
     axes.set_xscale("log")
-    rates = {entry.settings.train.learning_rate for entry in entries}
-    if len(rates) == 1:  # matplotlib has no idea how wide a single point is, and warns where it is a power of ten
-        axes.set_xlim(min(rates) / 2, 2 * min(rates))
-    held_out = is_held_out(entries)
-    ranked: dict[float, Entry] = {}
-    for entry in rank(entries):
-        ranked.setdefault(entry.settings.train.learning_rate, entry)
-    shown = [entry for _, entry in sorted(ranked.items())]
+    if len(rates) == 1:  # matplotlib cannot choose the limits around one point, and warns at powers of ten
+        axes.set_xlim(rates[0] / 2, 2 * rates[0])
     _draw_accuracy(axes, shown, "train_accuracy", color="C0", label="train")
     if held_out:
         _draw_accuracy(axes, shown, "validation_accuracy", color="C1", label="validation")
     test_label = "test (for information, not used to choose)"
     _draw_accuracy(axes, shown, "test_accuracy", color="0.7", linestyle="--", label=test_label)
-    _draw_unfinished(axes, shown)
-    _draw_chosen(axes, find_best(entries), held_out=held_out)
+    for status, marker in ((DIVERGED, "x"), (FAILED, "+")):
+        unfinished = [rate for rate, entry in zip(rates, shown, strict=True) if entry.status == status]
+        if unfinished:
+            label = f"{status} ({len(unfinished)} learning rate{'s' * (len(unfinished) != 1)})"
+            bottom: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+            size, zeros = 6 if len(shown) <= _MARKED_POINTS else 3, [0] * len(unfinished)
+            axes.plot(unfinished, zeros, marker, markersize=size, color="C3", label=label, **bottom)
+    best = find_best(entries)
+    if best is None:
+        axes.set_ylim(0, 100)
+    else:
+        rate, reason = best.settings.train.learning_rate, "" if held_out else " by training cost"
+        axes.axvline(rate, color="0.2", linestyle=":", label=f"chosen{reason}: {rate:g}")
     title = "Accuracy at each learning_rate" + ("" if held_out else f" ({_NOTHING_HELD_OUT})")
     if len(shown) < len(entries):
         title += "\nof the configuration that does best there"
     axes.set(xlabel="learning_rate", ylabel="accuracy in %", title=title)
-    labelled = _spread(list(ranked), most=8)
-    _set_labels(axes.xaxis, labelled, _readable(labelled))
+    _set_labels(axes.xaxis, _spread(rates), _short_labels(_spread(rates)))
     axes.grid(alpha=0.3)
     handles, _ = axes.get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
 
 
 def _draw_accuracy(axes: Axes, shown: Sequence[Entry], name: str, **style: Any) -> None:
-    """Draw one accuracy of what finished, with a band of one standard deviation where there is one."""
+    """Draw one accuracy of the finished entries, with its standard deviation if it has one."""
     finished = [entry.status == FINISHED for entry in shown]
     if not any(finished):
         return
-    rates = [entry.settings.train.learning_rate for entry in shown]
-    # nan breaks the line where a learning rate diverged.
+    rates, few = _learning_rates(shown), len(shown) <= _MARKED_POINTS
+    # nan interrupts the line at a learning rate that diverged.
     values = 100 * np.where(finished, [entry.get_metric(name) for entry in shown], np.nan)
     errors = 100 * np.array([entry.get_metric(f"{name}_std") for entry in shown])
-    few = len(shown) <= _MARKED_POINTS
     axes.plot(rates, values, marker="o", markersize=4 if few else 1.5, **style)
     if np.isfinite(errors).any() and few:
         axes.errorbar(rates, values, errors, fmt="none", ecolor=style["color"], elinewidth=1, capsize=3)
     elif np.isfinite(errors).any():
         axes.fill_between(rates, values - errors, values + errors, color=style["color"], alpha=0.2, linewidth=0)
-
-
-def _draw_unfinished(axes: Axes, shown: Sequence[Entry]) -> None:
-    """Mark learning rates without any accuracy to show at the bottom."""
-    for status, marker in ((DIVERGED, "x"), (FAILED, "+")):
-        rates = [entry.settings.train.learning_rate for entry in shown if entry.status == status]
-        if rates:
-            label = f"{status} ({_count(len(rates), 'learning rate')})"
-            bottom: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-            size = 6 if len(shown) <= _MARKED_POINTS else 3
-            axes.plot(rates, [0] * len(rates), marker, markersize=size, color="C3", label=label, **bottom)
-
-
-def _draw_chosen(axes: Axes, best: Entry | None, *, held_out: bool) -> None:
-    """Mark the learning rate of the best entry."""
-    if best is None:
-        axes.set_ylim(0, 100)
-        return
-    rate = best.settings.train.learning_rate
-    reason = "" if held_out else " by training cost"
-    axes.axvline(rate, color="0.2", linestyle=":", label=f"chosen{reason}: {rate:g}")

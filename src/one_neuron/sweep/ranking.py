@@ -74,6 +74,16 @@ def find_best(entries: Iterable[Entry]) -> Entry | None:
     return min((entry for entry in entries if entry.status == FINISHED), key=_key, default=None)
 
 
+def is_held_out(entries: Iterable[Entry]) -> bool:
+    """Return whether pictures were held out for validation; False without folds.
+
+    Parameters
+    ----------
+    entries : iterable of Entry
+    """
+    return any("validation_accuracy" in entry.metrics for entry in entries)
+
+
 def _key(entry: Entry) -> tuple[float | str, ...]:
     """Return what the order follows from."""
     train = entry.settings.train

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from one_neuron.errors import one_line
 from one_neuron.settings.params import Settings
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, is_held_out, rank
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.parameters import data_location, run_parameters
 
@@ -51,21 +51,6 @@ def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
         Their names in params.yaml; empty for a single configuration.
     """
     return " ".join(f"{name}={_value(settings, name)}" for name in swept) or "the only configuration"
-
-
-def is_held_out(entries: Sequence[Entry]) -> bool:
-    """Tell whether pictures were held out for validation.
-
-    Parameters
-    ----------
-    entries : sequence of Entry
-
-    Returns
-    -------
-    bool
-        False without folds: then the configurations stand in the order of their training costs.
-    """
-    return any("validation_accuracy" in entry.metrics for entry in entries)
 
 
 def write_table(path: Path, entries: Sequence[Entry]) -> None:
@@ -140,7 +125,7 @@ def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
         accuracies = {"validation": "validation_accuracy"} | accuracies
     cost = "final_validation_cost" if held_out else "final_cost"
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
-    columns |= {name: [_short(_value(entry.settings, name)) for entry in shown] for name in swept}
+    columns |= {name: [short_value(_value(entry.settings, name)) for entry in shown] for name in swept}
     columns |= {head: [_percent(entry.get_metric(name)) for entry in shown] for head, name in accuracies.items()}
     columns["validation cost" if held_out else "train cost"] = [_cost(entry.get_metric(cost)) for entry in shown]
     if any(entry.status != FINISHED for entry in shown):
@@ -190,7 +175,7 @@ def _value(settings: Settings, name: str) -> object:
     return getattr(getattr(settings, section), key)
 
 
-def _short(value: object) -> str:
+def short_value(value: object) -> str:
     """Return a value as wide as a table bears."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 

@@ -15,7 +15,7 @@ from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, writing
 from one_neuron.sweep.plan import Plan
-from one_neuron.sweep.plots import plot_accuracies, plot_curves, plot_heat_map
+from one_neuron.sweep.plots import save_plots
 from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
@@ -178,9 +178,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
         folder = Path(name)
         write_table(folder / "configurations.csv", entries)
-        plot_heat_map(folder / "heat_map.png", entries)
-        plot_accuracies(folder / "accuracies.png", entries)
-        plot_curves(folder / "curves.png", _find_curves(runs))
+        save_plots(folder, entries, _find_curves(runs))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         with writing(runs.connection):
             for run in runs.duplicates.values():

@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
+from one_neuron.plots import drawing_to
 from one_neuron.settings.params import check_settings
 from one_neuron.sweep import plots
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
@@ -83,17 +84,17 @@ def drawn(draw: Callable[[Figure, Any], None], given: Any) -> tuple[Figure, Axes
 
 def heat_map(entries: Sequence[Entry]) -> tuple[Figure, Axes]:
     """Draw a heat map."""
-    return drawn(plots._draw_heat_map, entries)
+    return drawn(plots.draw_heat_map, entries)
 
 
 def curves(given: Curves) -> tuple[Figure, Axes]:
     """Draw curves."""
-    return drawn(plots._draw_curves, given)
+    return drawn(plots.draw_curves, given)
 
 
 def accuracies(entries: Sequence[Entry]) -> tuple[Figure, Axes]:
     """Draw accuracies."""
-    return drawn(plots._draw_accuracies, entries)
+    return drawn(plots.draw_accuracies, entries)
 
 
 def legend(figure: Figure) -> list[str]:
@@ -123,10 +124,22 @@ def digest(path: Path) -> str:
 
 
 Draw = Callable[[Path, list[Entry]], None]
+
+
+def saving(draw: Callable[[Figure, list[Entry]], None]) -> Draw:
+    """Return a function that saves a plot as a sweep does."""
+
+    def save(path: Path, entries: list[Entry]) -> None:
+        with drawing_to(path, plots._WIDTH, plots._HEIGHT) as figure:
+            draw(figure, entries)
+
+    return save
+
+
 DRAWINGS: dict[str, Draw] = {
-    "heat map": plots.plot_heat_map,
-    "curves": lambda path, entries: plots.plot_curves(path, follow(entries)),
-    "accuracies": plots.plot_accuracies,
+    "heat map": saving(plots.draw_heat_map),
+    "curves": saving(lambda figure, entries: plots.draw_curves(figure, follow(entries))),
+    "accuracies": saving(plots.draw_accuracies),
 }
 
 
@@ -175,10 +188,8 @@ def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) 
     assert digest(tmp_path / "changed.png") == digest(tmp_path / "plain.png")
 
 
-@pytest.mark.parametrize("plot", [plots.plot_heat_map, plots.plot_accuracies])
-def test_the_order_of_the_entries_does_not_matter(
-    plot: Callable[[Path, Sequence[Entry]], None], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("plot", [DRAWINGS["heat map"], DRAWINGS["accuracies"]])
+def test_the_order_of_the_entries_does_not_matter(plot: Draw, tmp_path: Path) -> None:
     """They stand by learning rate and rank."""
     plot(tmp_path / "one.png", FEW)
     plot(tmp_path / "other.png", FEW[::-1])
@@ -403,7 +414,7 @@ def test_odd_curves_can_be_drawn(costs: list[tuple[int, float]], top: float) -> 
 
 def test_no_curves_are_a_picture_too(tmp_path: Path) -> None:
     """The file is there even where every configuration failed."""
-    plots.plot_curves(tmp_path / "curves.png", [])
+    DRAWINGS["curves"](tmp_path / "curves.png", [])
     with Image.open(tmp_path / "curves.png") as image:
         assert np.asarray(image.convert("L")).min() < 100  # the title
 
@@ -489,9 +500,9 @@ def test_nothing_to_show_is_said_so() -> None:
 def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
     """Rates at even steps all have theirs, of those that crowd together the first."""
     even = [float(rate) for rate in np.geomspace(1e-5, 0.1, 8)]
-    assert plots._spread(even[::-1], most=8) == even
-    assert plots._spread([0.001, 0.0011, 0.01, 0.0102, 0.1], most=8) == [0.001, 0.01, 0.1]
-    assert plots._spread([0.01, 0.01], most=8) == [0.01]
+    assert plots._spread(even[::-1]) == even
+    assert plots._spread([0.001, 0.0011, 0.01, 0.0102, 0.1]) == [0.001, 0.01, 0.1]
+    assert plots._spread([0.01, 0.01]) == [0.01]
 
 
 @pytest.mark.parametrize(
@@ -505,4 +516,4 @@ def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
 )
 def test_labels_are_as_short_as_they_can_be(values: list[float], labels: list[str]) -> None:
     """Three digits, more where needed."""
-    assert plots._readable(values) == labels
+    assert plots._short_labels(values) == labels

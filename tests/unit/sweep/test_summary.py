@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
-from one_neuron.sweep.summary import is_held_out, list_parameters, summary_lines, write_table
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, is_held_out
+from one_neuron.sweep.summary import list_parameters, summary_lines, write_table
 from tests.values import DATA, VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
