@@ -14,14 +14,14 @@ def find_stops(costs: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    costs : array of shape (k,), float64
-        Recorded costs, the first one before any update.
+    costs : array of shape (k,) or (c, k), float64
+        Recorded costs, the first one before any update; one row for each of c trainings.
     tolerance : float
         At least 0.
 
     Returns
     -------
-    ndarray of shape (k,), bool
+    ndarray of the same shape, bool
 
     Examples
     --------
