@@ -172,10 +172,10 @@ def test_dvc_is_asked_at_every_start(programs: Programs, root: Path) -> None:
         (
             "WARNING: old\nERROR: Unable to acquire lock.   Wait.\nmore\n",
             EnvironmentProblem,
-            "another DVC command is at work here; run the sweep again when it is done",
+            "another DVC command is running here; run the sweep again when it has finished",
         ),
         ("Traceback\nValueError: x\n\n", EnvironmentProblem, "`dvc repro prepare` failed (ValueError: x); run"),
-        ("", EnvironmentProblem, "`dvc repro prepare` failed (it said nothing); run"),
+        ("", EnvironmentProblem, "`dvc repro prepare` failed (no message); run"),
     ],
 )
 def test_what_dvc_says(programs: Programs, root: Path, stderr: str, kind: type[OneNeuronError], message: str) -> None:
