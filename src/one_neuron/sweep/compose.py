@@ -1,6 +1,6 @@
-"""Values from params.yaml, conf/ and the command line together, by Hydra, and the section `sweep`, which lives there.
+"""Hydra composes values from params.yaml, conf/ and the command line; the section `sweep` of conf/config.yaml.
 
-A room apart from `settings`, because no stage depends on it: how a sweep is composed changes no result.
+It is separate from `settings` because no stage depends on it: how a sweep is composed changes no result.
 """
 
 from collections.abc import Sequence
@@ -51,16 +51,16 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     Raises
     ------
     SettingsError
-        If an override is no override, or the composed value of a key does not fit.
+        If an override is not valid, or the composed value of a key does not fit.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    load_settings()  # its own mistakes are named with the file
+    load_settings()  # an error in params.yaml names the file
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):
             check_known(override.key_or_group, [*KEYS, *SECTIONS], COMMAND_LINE)
-    except (HydraException, ValueError) as error:  # ValueError: a number of more digits than Python reads
+    except (HydraException, ValueError) as error:  # ValueError: a number with too many digits
         raise _does_not_fit(overrides, error) from error
     values = compose_values(overrides)
     del values["sweep"]
@@ -73,7 +73,7 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
     Parameters
     ----------
     overrides : sequence of str
-        Hydra's override syntax, a value each.
+        Hydra's override syntax, with one value each.
 
     Returns
     -------
@@ -105,20 +105,20 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
-    """Say what Hydra has against these overrides, without its list of places to look in."""
+    """Return the error for overrides that Hydra rejects, without its list of search paths."""
     reason = one_line(str(error).partition("Config search path")[0])
     return SettingsError(f"{format_value(' '.join(overrides))} does not fit: {reason}")
 
 
 def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:
-    """Turn the section `sweep` of conf/config.yaml into checked settings.
+    """Return the section `sweep` of conf/config.yaml as checked settings.
 
     Parameters
     ----------
     values : mapping
-        As composed.
+        The section as composed.
     origin : str
-        Where it comes from, for the message.
+        Its origin, for the message.
 
     Raises
     ------

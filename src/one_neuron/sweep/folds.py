@@ -1,4 +1,4 @@
-"""Which pictures are held out together: stratified folds, the same for a seed in every release of NumPy."""
+"""Stratified folds for cross-validation: the same for a seed in every release of NumPy."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from one_neuron.errors import DataError
 def assign_folds(
     Y: NDArray[Any], *, folds: int, seed: int, originals: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """Deal out the pictures so that each fold looks like the whole.
+    """Assign each picture to a fold, so that each fold has the class frequencies of the whole.
 
-    The pictures of class 0 are shuffled and dealt out one by one to fold 0, 1, ..., then those of class 1, going on
-    where class 0 stopped. So two folds differ by at most one picture of each class, and by at most one in all.
+    The pictures of class 0 are shuffled and dealt to the folds 0, 1, ... in turn, and those of class 1 after them,
+    starting where class 0 ended. So the sizes of two folds differ by at most one picture, in each class and in all.
 
-    A copy of a picture goes where the first one went, whatever its own class: held out alone, it would be judged by a
-    neuron that has seen it. The folds are even in different pictures then, and differ in all by the copies.
+    A copy of a picture is assigned to the fold of the first one, whatever its own class; otherwise it would be scored
+    by a training that has seen it. Then only the numbers of different pictures are balanced.
 
     Parameters
     ----------
@@ -25,10 +25,10 @@ def assign_folds(
     folds : int
         At least 2.
     seed : int
-        At least 0; another seed deals otherwise.
+        At least 0.
     originals : ndarray of shape (m,), int64, optional
-        For each picture the index of the first one with the same pixels, its own where that is itself; see
-        `data_report.find_originals`. By default no picture counts as a copy.
+        For each picture the index of the first one with the same pixels, which may be its own; see
+        `sources.report.find_originals`. By default no picture is a copy.
 
     Returns
     -------
@@ -38,8 +38,7 @@ def assign_folds(
     Raises
     ------
     DataError
-        If a class has fewer different pictures than there are folds; the message names the class, their number and
-        the remedy.
+        If a class has fewer different pictures than there are folds.
     ValueError
         If folds is below 2.
     """
@@ -57,9 +56,9 @@ def assign_folds(
                 f"sweep.folds is {folds}, but the number of {different} of class {label} is {count}; "
                 f"ask for {remedy}, or add pictures of that class"
             )
-    # NumPy promises that this stream stays as it is; what Generator.permutation makes of it may change in any release.
+    # NumPy guarantees that this stream never changes; Generator.permutation may change in any release.
     keys = np.random.PCG64(seed).random_raw(len(Y))
-    order = dealt[np.lexsort((keys[dealt], Y[dealt]))]  # by class, within a class by chance
+    order = dealt[np.lexsort((keys[dealt], Y[dealt]))]  # by class, shuffled within a class
     fold_of = np.empty(len(Y), np.int64)
     fold_of[order] = np.arange(len(order)) % folds
     return fold_of[originals]

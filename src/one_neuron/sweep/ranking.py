@@ -1,4 +1,4 @@
-"""What a sweep found out about its configurations, and the order in which they stand. The test set has no say in it."""
+"""What is known of the configurations of a sweep, and their ranking, in which the test set plays no part."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -17,20 +17,19 @@ class Entry:
     Parameters
     ----------
     run_id : str
-        The child run, 32 hexadecimal digits.
+        32 hexadecimal digits.
     settings : Settings
-        What was tried.
     status : str
         "finished", "diverged" or "failed".
     reason : str
-        Why it diverged or failed; "" where all is well.
+        Why it diverged or failed, or "".
     metrics : mapping
         The last value of each metric: `final_cost`, `train_accuracy`, `test_accuracy`, with folds `validation_accuracy`
-        and `final_validation_cost`; empty where it failed.
+        and `final_validation_cost`; empty if it failed.
     reused : bool
-        Whether it was there before.
+        Whether it was finished before the sweep began.
     model_sha256 : str
-        Of the model that the exact engine made of it; "" where none was kept.
+        Of the model that was kept, or "".
     """
 
     run_id: str
@@ -42,16 +41,15 @@ class Entry:
     model_sha256: str = ""
 
     def get_metric(self, name: str) -> float:
-        """Return a metric, or nan where there is none."""
+        """Return a metric, or nan if it is missing."""
         return self.metrics.get(name, math.nan)
 
 
 def rank(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the entries, the best first, those that diverged after them, those that failed last.
+    """Return the finished entries, the best first, then those that diverged, then those that failed.
 
-    The higher validation accuracy is better, at equal accuracy the lower validation cost. Without folds nothing is held
-    out: then the lower training cost counts. What is equal in all of that is ordered by the shorter training, then by
-    the smaller learning rate.
+    The higher validation accuracy is better, at equal accuracy the lower validation cost; without folds the lower
+    training cost. Ties go to the shorter training, then to the smaller learning rate.
 
     Parameters
     ----------
@@ -65,7 +63,7 @@ def rank(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def find_best(entries: Iterable[Entry]) -> Entry | None:
-    """Return the best finished entry; None if there is none.
+    """Return the best finished entry, or None.
 
     Parameters
     ----------
@@ -85,7 +83,7 @@ def is_held_out(entries: Iterable[Entry]) -> bool:
 
 
 def _key(entry: Entry) -> tuple[float | str, ...]:
-    """Return what the order follows from."""
+    """Return the sort key used for ranking."""
     train = entry.settings.train
     objective = (0.0, entry.get_metric("final_cost"))
     if "validation_accuracy" in entry.metrics:

@@ -1,4 +1,4 @@
-"""What a sweep found out, as a table in a file and as lines on the terminal."""
+"""What a sweep found, as a table in a file and as lines on the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_bes
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.parameters import data_location, run_parameters
 
-_LINES = 10
-_MEASURES = {
+_LINES = 10  # of the printed table
+_METRICS = {
     "validation_accuracy": "validation_accuracy",
     "validation_accuracy_std": "validation_accuracy_std",
     "validation_cost": "final_validation_cost",
@@ -34,11 +34,8 @@ def list_parameters(settings: Settings) -> dict[str, object]:
     dict of str to int, float or str
         "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
     """
-    names = [
-        *(name for name in run_parameters(settings) if not name.startswith("evaluate.")),
-        *data_location(settings),
-    ]
-    return {name: _value(settings, name) for name in names}
+    names = [*run_parameters(settings), *data_location(settings)]
+    return {name: _value(settings, name) for name in names if not name.startswith("evaluate.")}
 
 
 def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
@@ -56,26 +53,26 @@ def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
 def write_table(path: Path, entries: Sequence[Entry]) -> None:
     """Write all configurations as a CSV file, the best first.
 
-    The columns: rank, status, reason, the parameters, the measures (fractions and costs; the test accuracy is called
-    "test_accuracy_for_information"), iterations, diverged_at, run_id, model_sha256. What is missing is an empty cell.
+    The columns: rank, status, reason, the parameters, the metrics (fractions and costs; the test accuracy is called
+    "test_accuracy_for_information"), iterations, diverged_at, run_id, model_sha256. A missing value is an empty cell.
 
     Parameters
     ----------
     path : Path
-        The file to make or replace.
+        The file to write.
     entries : sequence of Entry
     """
     ranked = rank(entries)
     parameters = [list_parameters(entry.settings) for entry in ranked]
     names = list(dict.fromkeys(name for values in parameters for name in values))
-    header = ["rank", "status", "reason", *names, *_MEASURES, *_COUNTS, "run_id", "model_sha256"]
+    header = ["rank", "status", "reason", *names, *_METRICS, *_COUNTS, "run_id", "model_sha256"]
     rows = [
         [
             place,
             entry.status,
             one_line(entry.reason),
             *(values.get(name, "") for name in names),
-            *(_cell(entry.get_metric(name)) for name in _MEASURES.values()),
+            *(_cell(entry.get_metric(name)) for name in _METRICS.values()),
             *(_cell(entry.get_metric(name), whole=True) for name in _COUNTS),
             entry.run_id,
             entry.model_sha256,
@@ -86,14 +83,14 @@ def write_table(path: Path, entries: Sequence[Entry]) -> None:
 
 
 def _cell(value: float, *, whole: bool = False) -> float | str:
-    """Return a number for the table, "" where there is none; MLflow keeps counts as floats, too."""
+    """Return a number for the table, or "" for nan; MLflow keeps counts as floats as well."""
     if math.isnan(value):
         return ""
     return int(value) if whole else value
 
 
 def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str, sweep_id: str) -> list[str]:
-    """Return the lines that end a sweep: the best configurations, the counts, the best one and what to do with it.
+    """Return the lines that end a sweep: the best configurations, the counts, the best one and the next steps.
 
     Parameters
     ----------
@@ -104,30 +101,30 @@ def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str,
     place : str
         The MLflow store, as a file or an address.
     sweep_id : str
-        By which `one-neuron promote` finds the sweep.
+        The run of the sweep, for `one-neuron promote`.
 
     Returns
     -------
     list of str
     """
     lines = _tabulate(rank(entries)[:_LINES], swept)
-    lines += [_count(entries), _name_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    lines += [_count(entries), _describe_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
     if find_best(entries):
         lines.append(f"promote it: one-neuron promote --sweep {sweep_id}")
     return [*lines, "compare: make ui"]
 
 
 def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
-    """Return the printed table as lines, its head first, each column as wide as its widest cell."""
-    held_out = is_held_out(shown)
-    accuracies = {"train": "train_accuracy", "test (information)": "test_accuracy"}
-    if held_out:
-        accuracies = {"validation": "validation_accuracy"} | accuracies
-    cost = "final_validation_cost" if held_out else "final_cost"
+    """Return the printed table as lines, header first, each column as wide as its widest cell."""
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
     columns |= {name: [short_value(_value(entry.settings, name)) for entry in shown] for name in swept}
+    accuracies = {"train": "train_accuracy", "test (information)": "test_accuracy"}
+    costs = {"train cost": "final_cost"}
+    if is_held_out(shown):
+        accuracies = {"validation": "validation_accuracy"} | accuracies
+        costs = {"validation cost": "final_validation_cost"}
     columns |= {head: [_percent(entry.get_metric(name)) for entry in shown] for head, name in accuracies.items()}
-    columns["validation cost" if held_out else "train cost"] = [_cost(entry.get_metric(cost)) for entry in shown]
+    columns |= {head: [_cost(entry.get_metric(name)) for entry in shown] for head, name in costs.items()}
     if any(entry.status != FINISHED for entry in shown):
         columns["status"] = ["" if entry.status == FINISHED else entry.status for entry in shown]
     widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
@@ -136,37 +133,27 @@ def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
 
 
 def _count(entries: Sequence[Entry]) -> str:
-    """Say how many configurations there were, and what became of them."""
+    """Return the line with the number of configurations that ran, were reused, diverged or failed."""
     reused = sum(entry.reused for entry in entries)
     diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
     noun = "configuration" if len(entries) == 1 else "configurations"
     return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
 
 
-def _name_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
-    """Name the best configuration; where there is none, say what to try."""
+def _describe_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
+    """Return the line about the best configuration or, if none finished, about what to try."""
     best = find_best(entries)
     if best is None:
-        return _advise(entries)
-    words = name_configuration(best.settings, swept)
-    if is_held_out([best]):
-        cost = _cost(best.get_metric("final_validation_cost"))
-        accuracy, baseline = (
-            _percent(best.get_metric(f"validation_{name}")) for name in ("accuracy", "baseline_accuracy")
-        )
-        line = f"best: {words}, validation accuracy {accuracy} (cost {cost}, baseline {baseline})"
-        # Promoting it is then no gain over a program that always says the same.
-        useless = best.get_metric("validation_accuracy") <= best.get_metric("validation_baseline_accuracy")
-        return f"{line}: NO BETTER than one class for all" if useless else line
-    return f"best: {words}, training cost {_cost(best.get_metric('final_cost'))} (nothing was held out)"
-
-
-def _advise(entries: Sequence[Entry]) -> str:
-    """Say what to do where no configuration finished."""
-    rates = [entry.settings.train.learning_rate for entry in entries if entry.status == DIVERGED]
-    if rates:
-        return f"no configuration finished: try smaller learning rates, below train.learning_rate={min(rates)}"
-    return f"no configuration finished: {one_line(rank(entries)[0].reason)}"
+        rates = [entry.settings.train.learning_rate for entry in entries if entry.status == DIVERGED]
+        smaller = f"try smaller learning rates, below train.learning_rate={min(rates)}" if rates else ""
+        return f"no configuration finished: {smaller or one_line(rank(entries)[0].reason)}"
+    line = f"best: {name_configuration(best.settings, swept)}"
+    if not is_held_out([best]):
+        return f"{line}, training cost {_cost(best.get_metric('final_cost'))} (nothing was held out)"
+    accuracy, baseline = (best.get_metric(f"validation_{name}") for name in ("accuracy", "baseline_accuracy"))
+    line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('final_validation_cost'))}, "
+    line += f"baseline {_percent(baseline)})"
+    return f"{line}: NO BETTER than one class for all" if accuracy <= baseline else line
 
 
 def _value(settings: Settings, name: str) -> object:
@@ -176,17 +163,17 @@ def _value(settings: Settings, name: str) -> object:
 
 
 def short_value(value: object) -> str:
-    """Return a value as wide as a table bears."""
+    """Return a value with at most six significant digits, for tables and legends."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _percent(accuracy: float) -> str:
-    """Return an accuracy for people."""
+    """Return an accuracy in percent, or "-" for nan."""
     return "-" if math.isnan(accuracy) else f"{100 * accuracy:.1f} %"
 
 
 def _cost(cost: float) -> str:
-    """Return a cost for people; that of a diverged training may have hundreds of digits."""
+    """Return a cost, or "-" for nan; a diverged one may have hundreds of digits."""
     if math.isnan(cost):
         return "-"
     return f"{cost:.3f}" if cost < 1000 else f"{cost:.3g}"
