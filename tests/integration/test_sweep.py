@@ -20,9 +20,10 @@ from sqlalchemy.engine import Engine
 
 from one_neuron.errors import SettingsError
 from one_neuron.pictures.convert import encode_picture
-from one_neuron.settings.params import Settings, check_settings
+from one_neuron.settings.params import Settings, TrainSettings, check_settings
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+from one_neuron.sweep import sweep_run
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
@@ -306,7 +307,7 @@ def test_a_diverged_child_is_finished_and_says_so(start: Start, connection: Conn
     again = start(settings, configure())
     entry = again.runs.entries[again.keys[0]]
     assert again.runs.finished == {again.keys[0]}
-    assert (entry.status, entry.reason, entry.reused) == ("diverged", outcome.reason, True)
+    assert (entry.status, entry.reason) == ("diverged", outcome.reason)
 
 
 def test_a_failed_child_is_tried_again_in_the_same_run(start: Start, connection: Connection) -> None:
@@ -374,8 +375,7 @@ def test_recording_twice_writes_nothing(start: Start, connection: Connection) ->
     after = [(run.info.run_id, run.info.end_time, run.data.metrics) for run in runs_of(connection, "configuration")]
     assert after == before
     assert len(before) == 3
-    assert {entry.reused for entry in sweep.runs.entries.values()} == {False}
-    assert {entry.reused for entry in other.runs.entries.values()} == {True}
+    assert [set(each.runs.curves) for each in (sweep, other)] == [set(sweep.keys), set()]  # of what was written there
     assert {entry.metrics["validation_accuracy"] for entry in other.runs.entries.values()} == {0.75}
 
 
@@ -393,8 +393,7 @@ def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection
     ids = [{key: entry.run_id for key, entry in each.runs.entries.items()} for each in (one, other)]
     assert ids[0] == ids[1]
     assert set(ids[0]) == set(one.keys)
-    reused = [sum(entry.reused for entry in each.runs.entries.values()) for each in (one, other)]
-    assert sum(reused) == 6
+    assert len(one.runs.curves) + len(other.runs.curves) == 6  # each was written by one of them
 
 
 def test_what_failed_here_can_be_finished_by_another(connection: Connection, files: DataFiles) -> None:
@@ -715,16 +714,21 @@ np.save("probability.npy", predicted["probability"].to_numpy())
 
 
 def test_the_best_keeps_its_model_once(
-    start: Start, connection: Connection, make_prepared: MakePrepared, tmp_path: Path
+    start: Start,
+    connection: Connection,
+    make_prepared: MakePrepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Trained again exactly; MLflow loads it in another process, and the run shows what the exact model scores."""
     train, test = make_prepared(12, 4, seed=12, source="drawn"), make_prepared(7, 4, seed=7, source="drawn")
-    trained: list[Settings] = []
+    trained: list[TrainSettings] = []
 
-    def exactly(configuration: Configuration) -> tuple[Model, PreparedSet, PreparedSet]:
-        trained.append(configuration.settings)
-        return train_model(train, configuration.settings.train)[0], train, test
+    def exactly(prepared: PreparedSet, settings: TrainSettings) -> Model:
+        trained.append(settings)
+        return train_model(prepared, settings)[0]
 
+    monkeypatch.setattr(sweep_run, "_train_exactly", exactly)
     best = configure(0.2, threshold=0.4)
     sweep = start(configure(0.1), best, configure(9.0))
     sweep.record(
@@ -734,10 +738,10 @@ def test_the_best_keeps_its_model_once(
     )
     at_once = start(configure(0.1), best, configure(9.0))
     for process in (sweep, at_once):
-        keep_models(process.runs, 1, exactly)
-    assert trained == [best, best]  # neither knows of the other, and yet there is one model in the end
-    keep_models(start(configure(0.1), best, configure(9.0)).runs, 1, exactly)
-    assert trained == [best, best]
+        keep_models(process.runs, 1)
+    assert trained == [best.train, best.train]  # neither knows of the other, and yet there is one model in the end
+    keep_models(start(configure(0.1), best, configure(9.0)).runs, 1)
+    assert trained == [best.train, best.train]
     expected, result = train_model(train, best.train)
     entry = sweep.runs.entries[sweep.keys[1]]
     assert entry.model_sha256 == expected.sha256
@@ -771,17 +775,16 @@ def test_the_best_keeps_its_model_once(
     assert np.load(tmp_path / "probability.npy") == pytest.approx(1 / (1 + np.exp(-z)), abs=1e-12)
 
 
-def test_no_model_is_kept_where_none_is_wanted_or_finished(start: Start, connection: Connection) -> None:
+def test_no_model_is_kept_where_none_is_wanted_or_finished(
+    start: Start, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """keep_models: 0, and a sweep in which all diverged."""
-
-    def exactly(configuration: Configuration) -> tuple[Model, PreparedSet, PreparedSet]:
-        raise AssertionError(configuration)
-
+    monkeypatch.delattr(sweep_run, "_train_exactly")
     sweep = start(configure(0.1), configure(9.0))
     sweep.record(outcome_of(configure(0.1)), outcome_of(configure(9.0), diverged_at=100, reason="too large"))
-    keep_models(sweep.runs, 0, exactly)
+    keep_models(sweep.runs, 0)
     bad = start(configure(9.0))
-    keep_models(bad.runs, 5, exactly)
+    keep_models(bad.runs, 5)
     assert connection.client.search_logged_models([connection.experiment_id]) == []
 
 

@@ -5,6 +5,7 @@ a launcher as a job, and the jobs record one MLflow run for each configuration.
 """
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -13,22 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from one_neuron.errors import EnvironmentProblem, SettingsError, one_line
-from one_neuron.storage.checkpoint import CheckpointFile
-from one_neuron.storage.model import Model
-from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.compose import CONF_FOLDER
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
 from one_neuron.sweep.jobs import SweepJobs, find_folds, pack_batches
 from one_neuron.sweep.plan import Plan, read_plan
-from one_neuron.sweep.prepared_data import load_data, name_data, prepare_data
+from one_neuron.sweep.prepared_data import name_data, prepare_data
 from one_neuron.sweep.ranking import FAILED
 from one_neuron.sweep.summary import name_configuration, summary_lines
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
 from one_neuron.system.files import find_root
-from one_neuron.system.progress import sweep_bar, training_bar
+from one_neuron.system.progress import sweep_bar
 from one_neuron.tracking.connection import connect
-from one_neuron.training import train_model, training_inputs
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
@@ -47,13 +44,13 @@ def run_sweep(arguments: Sequence[str]) -> None:
     """
     options = _parser().parse_intermixed_args(arguments)
     root = find_root()
-    clock = _Clock()
+    clock = {"": time.monotonic()}  # the end of each part of the sweep
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # importing MLflow takes as long as DVC's check of the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
         connection = connect(root, REMEDY)
         data = preparing.result()
-    clock.note("start")
+    clock["start"] = time.monotonic()
     by_key: dict[str, Configuration] = {}  # draw.seed changes nothing for pictures that are not drawn: the same key
     for settings in plan.configurations:
         files = data[name_data(settings)]
@@ -63,18 +60,17 @@ def run_sweep(arguments: Sequence[str]) -> None:
         find_folds(files, plan.sweep)  # fails before anything is trained if a class has too few pictures
     runs = ConfigurationRuns(connection, by_key.values())
     parent_id = open_sweep(runs, plan)
-    clock.note("looking up")
-    runs.mark_existing()
-    total = len(runs.requested)
+    clock["looking up"] = time.monotonic()
+    total, reused = len(runs.requested), len(runs.finished)
     held_out = f"{plan.sweep.folds} folds" if plan.sweep.folds else "nothing held out"
-    print(f"{total:,} configurations, {held_out}; {len(runs.finished):,} are there already", flush=True)
+    print(f"{total:,} configurations, {held_out}; {reused:,} are there already", flush=True)
     try:
-        seconds = _run_jobs(plan, runs, parent_id)
-        clock.note("recording", training=seconds)
-        keep_models(runs, plan.sweep.keep_models, _train_exactly)
-        clock.note("models kept")
+        clock["training"] = clock["looking up"] + _run_jobs(plan, runs, parent_id)
+        clock["recording"] = time.monotonic()
+        keep_models(runs, plan.sweep.keep_models)
+        clock["models kept"] = time.monotonic()
         close_sweep(runs, parent_id, plan)
-        clock.note("summary")
+        clock["summary"] = time.monotonic()
     except BaseException:
         print(
             f"one-neuron: {len(runs.finished):,} of {total:,} configurations are recorded; the same command again "
@@ -85,32 +81,15 @@ def run_sweep(arguments: Sequence[str]) -> None:
             abandon_sweep(connection, parent_id)
         raise
     entries = list(runs.entries.values())
-    for line in summary_lines(entries, swept=plan.swept, place=connection.store.place, sweep_id=parent_id):
+    place = connection.store.place
+    for line in summary_lines(entries, reused=reused, swept=plan.swept, place=place, sweep_id=parent_id):
         print(line)
-    print(clock)
+    parts = [f"{end} {clock[end] - clock[begin]:.1f}" for begin, end in itertools.pairwise(clock)]
+    print(f"took {clock['summary'] - clock['']:.1f} s: {', '.join(parts)}")
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:
         words = name_configuration(failed.settings, plan.swept)
         raise EnvironmentProblem(f"{words} failed ({failed.reason}); the same command again tries it again")
-
-
-class _Clock:
-    """The seconds that each part of a sweep takes."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def note(self, name: str, **parts: float) -> None:
-        """Add the time since the last call under `name`, less what `parts` took of it."""
-        now = time.monotonic()
-        self._parts |= parts | {name: now - self._last - sum(parts.values())}
-        self._last = now
-
-    def __str__(self) -> str:
-        """Return one line."""
-        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self._parts.items())
-        return f"took {sum(self._parts.values()):.1f} s: {parts}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -182,14 +161,3 @@ def _describe_best(runs: ConfigurationRuns) -> str:
         return ""
     accuracy = best.metrics.get("validation_accuracy")
     return f"best so far {accuracy:.1%}" if accuracy is not None else f"best cost {best.get_metric('final_cost'):.4f}"
-
-
-def _train_exactly(configuration: Configuration) -> tuple[Model, PreparedSet, PreparedSet]:
-    """Train a configuration as the stage `train` does, to the same bits."""
-    train, test = load_data(configuration.files)
-    settings = configuration.settings.train
-    checkpoint = CheckpointFile(training_inputs(train, settings))
-    with training_bar(settings.num_iterations) as bar:
-        model, _ = train_model(train, settings, on_progress=bar, checkpoint=checkpoint)
-    checkpoint.remove()
-    return model, train, test

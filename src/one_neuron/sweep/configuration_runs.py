@@ -30,17 +30,7 @@ _CLOCK_MS = {True: 1_000, False: 60_000}  # how far clocks may differ: on this m
 
 @contextmanager
 def writing(connection: Connection) -> Iterator[None]:
-    """Hold the store's lock inside a `with` block, and signals until its end.
-
-    Parameters
-    ----------
-    connection : Connection
-
-    Raises
-    ------
-    EnvironmentProblem
-        If the store cannot be used.
-    """
+    """Hold the store's lock inside a `with` block, and signals until its end."""
     with mlflow_errors(connection.store, REMEDY), store_lock(connection.store), hold_signals(connection.store):
         yield
 
@@ -83,17 +73,11 @@ class ConfigurationRuns:
         self.duplicates: dict[str, Run] = {}
         self._unfinished: dict[str, Run] = {}
         self._refreshed: dict[str, int] = {}  # when a context was read last, in milliseconds since 1970
-        self._written: set[str] = set()  # ids of the runs written here
-        self._existing: set[str] | None = None
 
     @property
     def finished(self) -> set[str]:
         """The content keys of what need not be run again."""
         return {key for key, entry in self.entries.items() if entry.status != FAILED}
-
-    def mark_existing(self) -> None:
-        """Count what is finished by now as reused, and all runs that are found later as new."""
-        self._existing = self.finished
 
     def refresh_under_lock(self) -> None:
         """Take the store's lock and read what other processes have written."""
@@ -126,7 +110,7 @@ class ConfigurationRuns:
         tags, run_id = run.data.tags, run.info.run_id
         key = tags.get(CONTENT_KEY, "")
         self.tried.setdefault(tags.get(PARENT, ""), set()).add(key)
-        if key not in self.requested or run_id in self._written:
+        if key not in self.requested:
             return
         if run.info.status != "FINISHED":
             # In our own file the lock shows that no process is writing it; on a server another machine may be.
@@ -146,7 +130,6 @@ class ConfigurationRuns:
             status=tags.get(STATUS, FINISHED),
             reason=tags.get(REASON, ""),
             metrics=dict(run.data.metrics),
-            reused=self._existing is None or key in self._existing,
             model_sha256=tags.get(MODEL_SHA256, ""),
         )
         self._add_entry(key, entry)
@@ -208,7 +191,6 @@ class ConfigurationRuns:
                         )
                         if isinstance(outcome, Outcome):
                             self.curves[key] = downsample_curve(outcome.iterations, outcome.train_costs)
-                            self._written.add(entry.run_id)
                         self._add_entry(key, entry)
             if on_progress is not None:
                 on_progress()

@@ -26,8 +26,6 @@ class Entry:
     metrics : mapping
         The last value of each metric: `final_cost`, `train_accuracy`, `test_accuracy`, with folds `validation_accuracy`
         and `final_validation_cost`; empty if it failed.
-    reused : bool
-        Whether it was finished before the sweep began.
     model_sha256 : str
         Of the model that was kept, or "".
     """
@@ -37,7 +35,6 @@ class Entry:
     status: str
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    reused: bool = False
     model_sha256: str = ""
 
     def get_metric(self, name: str) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from one_neuron.errors import one_line
-from one_neuron.settings.params import Settings
+from one_neuron.settings.params import Settings, flatten_settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, is_held_out, rank
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.parameters import data_location, run_parameters
@@ -35,7 +35,8 @@ def list_parameters(settings: Settings) -> dict[str, object]:
         "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
     """
     names = [*run_parameters(settings), *data_location(settings)]
-    return {name: _value(settings, name) for name in names if not name.startswith("evaluate.")}
+    values = flatten_settings(settings)
+    return {name: values[name] for name in names if not name.startswith("evaluate.")}
 
 
 def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
@@ -47,7 +48,8 @@ def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
     swept : sequence of str
         Their names in params.yaml; empty for a single configuration.
     """
-    return " ".join(f"{name}={_value(settings, name)}" for name in swept) or "the only configuration"
+    values = flatten_settings(settings)
+    return " ".join(f"{name}={values[name]}" for name in swept) or "the only configuration"
 
 
 def write_table(path: Path, entries: Sequence[Entry]) -> None:
@@ -89,13 +91,17 @@ def _cell(value: float, *, whole: bool = False) -> float | str:
     return int(value) if whole else value
 
 
-def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str, sweep_id: str) -> list[str]:
+def summary_lines(
+    entries: Sequence[Entry], *, reused: int, swept: Sequence[str], place: str, sweep_id: str
+) -> list[str]:
     """Return the lines that end a sweep: the best configurations, the counts, the best one and the next steps.
 
     Parameters
     ----------
     entries : sequence of Entry
         At least one.
+    reused : int
+        How many of them were finished before the sweep began.
     swept : sequence of str
         The parameters that were varied, such as "train.learning_rate"; empty for a single configuration.
     place : str
@@ -108,7 +114,7 @@ def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str,
     list of str
     """
     lines = _tabulate(rank(entries)[:_LINES], swept)
-    lines += [_count(entries), _describe_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    lines += [_count(entries, reused), _describe_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
     if find_best(entries):
         lines.append(f"promote it: one-neuron promote --sweep {sweep_id}")
     return [*lines, "compare: make ui"]
@@ -117,7 +123,7 @@ def summary_lines(entries: Sequence[Entry], *, swept: Sequence[str], place: str,
 def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
     """Return the printed table as lines, header first, each column as wide as its widest cell."""
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
-    columns |= {name: [short_value(_value(entry.settings, name)) for entry in shown] for name in swept}
+    columns |= {name: [short_value(flatten_settings(entry.settings)[name]) for entry in shown] for name in swept}
     accuracies = {"train": "train_accuracy", "test (information)": "test_accuracy"}
     costs = {"train cost": "final_cost"}
     if is_held_out(shown):
@@ -132,9 +138,8 @@ def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
     return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
 
 
-def _count(entries: Sequence[Entry]) -> str:
+def _count(entries: Sequence[Entry], reused: int) -> str:
     """Return the line with the number of configurations that ran, were reused, diverged or failed."""
-    reused = sum(entry.reused for entry in entries)
     diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
     noun = "configuration" if len(entries) == 1 else "configurations"
     return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
@@ -154,12 +159,6 @@ def _describe_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('final_validation_cost'))}, "
     line += f"baseline {_percent(baseline)})"
     return f"{line}: NO BETTER than one class for all" if accuracy <= baseline else line
-
-
-def _value(settings: Settings, name: str) -> object:
-    """Return a parameter by its name in params.yaml."""
-    section, key = name.split(".")
-    return getattr(getattr(settings, section), key)
 
 
 def short_value(value: object) -> str:

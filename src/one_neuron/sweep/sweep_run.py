@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from one_neuron import neuron
 from one_neuron.metrics import evaluate
+from one_neuron.settings.params import TrainSettings
+from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, writing
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import save_plots
@@ -20,11 +21,13 @@ from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
 from one_neuron.sweep.write_run import SOURCE, downsample, fold_parameters
+from one_neuron.system.progress import training_bar
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
+from one_neuron.training import train_model, training_inputs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -33,19 +36,10 @@ MOST_CURVES = 200  # in a plot; each curve of an earlier sweep has to be read fr
 
 
 def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
-    """Read what the store has, and find the sweep's run: of the same grid, or one that this grid extends, or a new one.
+    """Read what the store has; return the id of the sweep's run.
 
-    A grid extends a finished sweep that reused nothing when it asks for all of its configurations.
-
-    Parameters
-    ----------
-    runs : ConfigurationRuns
-    plan : Plan
-
-    Returns
-    -------
-    str
-        The id of the run.
+    It is the run of the same grid, or one that this grid extends, or a new one. A grid extends a finished sweep that
+    reused nothing if it asks for all of its configurations.
     """
     client, store = runs.connection.client, runs.connection.store
     with mlflow_errors(store, REMEDY), store_lock(store):
@@ -118,26 +112,25 @@ def _get_active(connection: Connection, run_id: str) -> "Run | None":
     return run if run is not None and run.info.lifecycle_stage == "active" else None
 
 
-def keep_models(
-    runs: ConfigurationRuns, number: int, train: Callable[[Configuration], tuple[Model, PreparedSet, PreparedSet]]
-) -> None:
-    """Train the best again, exactly, and keep their models.
-
-    Parameters
-    ----------
-    runs : ConfigurationRuns
-    number : int
-        How many.
-    train : callable
-        Returns the model of a configuration, and its training and test sets.
-    """
+def keep_models(runs: ConfigurationRuns, number: int) -> None:
+    """Train the best `number` configurations again, exactly, and keep their models."""
     best = {entry.run_id for entry in rank(runs.entries.values())[:number] if entry.status == FINISHED}
     for key, entry in runs.entries.items():
         if entry.run_id in best and not entry.model_sha256:
-            model, training, test = train(runs.requested[key])
+            train, test = load_data(runs.requested[key].files)
+            model = _train_exactly(train, entry.settings.train)
             with writing(runs.connection):
-                _log_model(runs.connection, entry, model, training, test)
+                _log_model(runs.connection, entry, model, train, test)
             runs.entries[key] = replace(entry, model_sha256=model.sha256)
+
+
+def _train_exactly(train: PreparedSet, settings: TrainSettings) -> Model:
+    """Train as the stage `train` does, to the same bits."""
+    checkpoint = CheckpointFile(training_inputs(train, settings))
+    with training_bar(settings.num_iterations) as bar:
+        model, _ = train_model(train, settings, on_progress=bar, checkpoint=checkpoint)
+    checkpoint.remove()
+    return model
 
 
 def _log_model(connection: Connection, entry: Entry, model: Model, train: PreparedSet, test: PreparedSet) -> None:
@@ -162,15 +155,7 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
 
 
 def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
-    """Write what the sweep as a whole shows, and finish its run.
-
-    Parameters
-    ----------
-    runs : ConfigurationRuns
-    parent_id : str
-        The run of the sweep.
-    plan : Plan
-    """
+    """Write what the sweep as a whole shows, and finish its run, whose id is `parent_id`."""
     from mlflow.entities import Metric, Param, RunTag
 
     client, entries = runs.connection.client, list(runs.entries.values())
@@ -197,14 +182,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
 
 
 def abandon_sweep(connection: Connection, parent_id: str) -> None:
-    """Mark a sweep as interrupted; the same command continues it.
-
-    Parameters
-    ----------
-    connection : Connection
-    parent_id : str
-        The run of the sweep.
-    """
+    """Mark a sweep as interrupted; the same command continues it."""
     with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
 

@@ -20,7 +20,7 @@ SWEPT = ["train.learning_rate", "train.num_iterations"]
 
 def make_entry(settings: Settings = SETTINGS, **changes: Any) -> Entry:
     """Return an entry; what is a field of it or of the section train is taken as such, the rest as metrics."""
-    names = ("status", "reason", "reused", "run_id", "model_sha256")
+    names = ("status", "reason", "run_id", "model_sha256")
     fields: dict[str, Any] = {key: changes.pop(key) for key in names if key in changes}
     train = {key: changes.pop(key) for key in ("learning_rate", "num_iterations") if key in changes}
     tried = replace(settings, train=replace(settings.train, **train))
@@ -49,7 +49,6 @@ FAIR = make_entry(
     final_cost=0.2,
     test_accuracy=0.8,
     iterations=500.0,
-    reused=True,
 )
 GONE = make_entry(
     learning_rate=0.5,
@@ -145,7 +144,7 @@ def test_parameters_keep_their_types() -> None:
 
 def test_the_lines_of_a_sweep() -> None:
     """The table, the counts, the best, what to do next."""
-    lines = summary_lines([LOST, GONE, FAIR, GOOD], swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines([LOST, GONE, FAIR, GOOD], reused=1, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
     assert lines == [
         (
             "rank  train.learning_rate  train.num_iterations  validation    train  test (information)"
@@ -178,7 +177,7 @@ def test_without_folds_the_training_cost_is_named() -> None:
         make_entry(learning_rate=0.001, train_accuracy=0.9, final_cost=0.4, test_accuracy=0.7),
         make_entry(learning_rate=0.005, train_accuracy=0.95, final_cost=0.25, test_accuracy=0.6),
     ]
-    lines = summary_lines(entries, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert lines[:5] == [
         "rank  train.learning_rate   train  test (information)  train cost",
         "   1                0.005  95.0 %              60.0 %       0.250",
@@ -191,10 +190,9 @@ def test_without_folds_the_training_cost_is_named() -> None:
 def test_at_most_ten_are_shown() -> None:
     """The best ten of sixty; all sixty are counted."""
     entries = [
-        make_entry(learning_rate=i / 1000, reused=i > 40, validation_accuracy=i / 100, final_validation_cost=0.5)
-        for i in range(1, 61)
+        make_entry(learning_rate=i / 1000, validation_accuracy=i / 100, final_validation_cost=0.5) for i in range(1, 61)
     ]
-    lines = summary_lines(entries, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=20, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:11]] == [f"{rate / 1000:g}" for rate in range(60, 50, -1)]
     assert lines[11] == "60 configurations: 40 ran, 20 reused, 0 diverged, 0 failed"
     assert lines[12].startswith("best: train.learning_rate=0.06, validation accuracy 60.0 %")
@@ -203,7 +201,7 @@ def test_at_most_ten_are_shown() -> None:
 def test_the_best_line_can_be_copied() -> None:
     """All digits of a rate that the table rounds."""
     entry = make_entry(learning_rate=0.0031622776601683794, validation_accuracy=0.5, final_validation_cost=0.6)
-    lines = summary_lines([entry], swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines([entry], reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert lines[1].split()[:2] == ["1", "0.00316228"]
     assert "train.learning_rate=0.0031622776601683794," in lines[3]
 
@@ -211,7 +209,7 @@ def test_the_best_line_can_be_copied() -> None:
 def test_words_are_swept_too() -> None:
     """Not only numbers: the pictures themselves."""
     entries = [make_entry(COURSE, validation_accuracy=0.7, final_validation_cost=0.5), GOOD]
-    lines = summary_lines(entries, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:3]] == ["drawn", "catvnoncat"]
     assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
 
@@ -220,13 +218,13 @@ def test_words_are_swept_too() -> None:
 def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
     """Equal is no better."""
     entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, final_validation_cost=0.6)
-    lines = summary_lines([entry], swept=[], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines([entry], reused=0, swept=[], place="mlflow.db", sweep_id="c0ffee")
     assert lines[3].endswith(": NO BETTER than one class for all") == useless
 
 
 def test_a_single_configuration() -> None:
     """Nothing was swept."""
-    lines = summary_lines([GOOD], swept=[], place="http://host:5000", sweep_id="c0ffee")
+    lines = summary_lines([GOOD], reused=0, swept=[], place="http://host:5000", sweep_id="c0ffee")
     assert lines == [
         "rank  validation   train  test (information)  validation cost",
         "   1      78.5 %  93.5 %              79.0 %            0.512",
@@ -250,7 +248,7 @@ def test_a_single_configuration() -> None:
 )
 def test_nothing_finished(entries: list[Entry], line: str) -> None:
     """The remedy stands where the best would, and nothing can be promoted."""
-    lines = summary_lines(entries, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
     assert lines[-3:] == [line, "tracked: sweep c0ffee in mlflow.db", "compare: make ui"]
     assert not [found for found in lines if found.startswith(("best", "promote"))]
 
