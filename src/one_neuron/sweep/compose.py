@@ -111,19 +111,12 @@ def _does_not_fit(overrides: Sequence[str], error: Exception) -> SettingsError:
 
 
 def check_sweep_settings(values: Any, *, origin: str) -> SweepSettings:
-    """Return the section `sweep` of conf/config.yaml as checked settings.
-
-    Parameters
-    ----------
-    values : mapping
-        The section as composed.
-    origin : str
-        Its origin, for the message.
+    """Return the composed section `sweep` as checked settings; errors name its `origin`.
 
     Raises
     ------
     SettingsError
-        As `load_settings`.
+        If a key is unknown or missing, or its value does not fit.
     """
     sweep = check_section(SweepSettings, "sweep", {"sweep": values}, origin)
     if sweep.folds == 1:

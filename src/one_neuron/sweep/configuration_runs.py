@@ -156,10 +156,8 @@ class ConfigurationRuns:
             The run of the sweep.
         outcomes : sequence of (str, Outcome or str)
             Content keys, each with the outcome or with the reason why the training failed.
-        sweep : SweepSettings
-            Folds and their seed, for the parameters.
-        swept : sequence of str
-            The keys with more than one value, for the names.
+        sweep, swept
+            As in `Plan`.
         on_progress : callable, optional
             Called after every few dozen runs.
 

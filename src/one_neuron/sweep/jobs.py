@@ -36,9 +36,8 @@ class SweepJobs:
         The repository.
     parent_id : str
         The MLflow run of the sweep.
-    sweep : SweepSettings
-    swept : sequence of str
-        The keys with more than one value.
+    sweep, swept
+        As in `Plan`.
     batches : sequence of sequences of Configuration
         What each job trains; see `pack_batches`.
     runs : ConfigurationRuns or None
@@ -93,21 +92,7 @@ class SweepJobs:
 
 
 def pack_batches(configurations: Sequence[Configuration], *, folds: int, one_by_one: bool) -> list[list[Configuration]]:
-    """Divide configurations into batches that share a matrix each.
-
-    Parameters
-    ----------
-    configurations : sequence of Configuration
-    folds : int
-        Number of folds, 0 for none.
-    one_by_one : bool
-        Whether each configuration is a batch of its own.
-
-    Returns
-    -------
-    list of list of Configuration
-        Batches with the same pictures beside each other.
-    """
+    """Divide configurations into batches that are trained together, or one by one, in the order of their pictures."""
     groups: dict[DataFiles, list[Configuration]] = {}
     for configuration in configurations:
         groups.setdefault(configuration.files, []).append(configuration)
@@ -124,11 +109,6 @@ def pack_batches(configurations: Sequence[Configuration], *, folds: int, one_by_
 @lru_cache(maxsize=4)  # as many as `load_data` keeps
 def find_folds(files: DataFiles, sweep: SweepSettings) -> NDArray[np.int64] | None:
     """Return the fold of each training picture, copies of a picture in the same fold; None without folds.
-
-    Parameters
-    ----------
-    files : DataFiles
-    sweep : SweepSettings
 
     Raises
     ------

@@ -44,12 +44,7 @@ class DataFiles:
 
 
 def name_data(settings: Settings) -> str:
-    """Return a key that configurations with the same pictures share: the sections that determine them, as JSON.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
+    """Return a key that configurations with the same pictures share: the sections that determine them, as JSON."""
     names = {"drawn": ("draw", "data"), "hdf5": ("hdf5", "data")}.get(settings.data.source, ("data",))
     return json.dumps({name: asdict(getattr(settings, name)) for name in names}, sort_keys=True)
 
@@ -103,15 +98,7 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
 
 
 def load_data(files: DataFiles) -> tuple[PreparedSet, PreparedSet]:
-    """Load the training and the test set, once in a process, and check their digests.
-
-    Parameters
-    ----------
-    files : DataFiles
-
-    Returns
-    -------
-    train, test : PreparedSet
+    """Return the training and the test set, loaded once in a process, after checking their digests.
 
     Raises
     ------

@@ -47,35 +47,17 @@ def rank(entries: Iterable[Entry]) -> list[Entry]:
 
     The higher validation accuracy is better, at equal accuracy the lower validation cost; without folds the lower
     training cost. Ties go to the shorter training, then to the smaller learning rate.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-
-    Returns
-    -------
-    list of Entry
     """
     return sorted(entries, key=_key)
 
 
 def find_best(entries: Iterable[Entry]) -> Entry | None:
-    """Return the best finished entry, or None.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-    """
+    """Return the best finished entry, or None."""
     return min((entry for entry in entries if entry.status == FINISHED), key=_key, default=None)
 
 
 def is_held_out(entries: Iterable[Entry]) -> bool:
-    """Return whether pictures were held out for validation; False without folds.
-
-    Parameters
-    ----------
-    entries : iterable of Entry
-    """
+    """Return whether pictures were held out for validation; False without folds."""
     return any("validation_accuracy" in entry.metrics for entry in entries)
 
 

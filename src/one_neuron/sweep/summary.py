@@ -23,31 +23,14 @@ _COUNTS = ("iterations", "diverged_at")
 
 
 def list_parameters(settings: Settings) -> dict[str, object]:
-    """Return what reaches a training, and where the user's own pictures lie, by its name in params.yaml.
-
-    Parameters
-    ----------
-    settings : Settings
-
-    Returns
-    -------
-    dict of str to int, float or str
-        "draw.seed" ..., but only for drawn pictures, "data.source", "train.learning_rate" ...
-    """
+    """Return the parameters of a training and the location of the user's own pictures, by their keys in params.yaml."""
     names = [*run_parameters(settings), *data_location(settings)]
     values = flatten_settings(settings)
     return {name: values[name] for name in names if not name.startswith("evaluate.")}
 
 
 def name_configuration(settings: Settings, swept: Sequence[str]) -> str:
-    """Return the values that were varied, in full, so that they can be copied as overrides.
-
-    Parameters
-    ----------
-    settings : Settings
-    swept : sequence of str
-        Their names in params.yaml; empty for a single configuration.
-    """
+    """Return the values of the swept keys, in full, so that they can be copied as overrides."""
     values = flatten_settings(settings)
     return " ".join(f"{name}={values[name]}" for name in swept) or "the only configuration"
 

@@ -32,6 +32,8 @@ def write_run(
 ) -> Entry:
     """Write the run of a configuration and finish it. Writing it twice leaves the same as writing it once.
 
+    This is the only function that writes such a run.
+
     Parameters
     ----------
     connection : Connection
@@ -40,16 +42,10 @@ def write_run(
         The outcome, or the reason why the training failed.
     parent_id : str
         The run of the sweep.
-    sweep : SweepSettings
-        Folds and their seed, for the parameters.
-    swept : sequence of str
-        The keys with more than one value, for the name.
+    sweep, swept
+        As in `Plan`.
     unfinished : Run or None
         A run of the same configuration to complete; None makes a new one.
-
-    Returns
-    -------
-    Entry
     """
     from mlflow.entities import Metric, Param, RunTag
 
@@ -112,25 +108,13 @@ def _list_points(outcome: Outcome | str) -> list[tuple[str, float, int]]:
 
 
 def fold_parameters(sweep: SweepSettings) -> dict[str, str]:
-    """Return the parameters of a run that name its folds; without folds the seed is left out.
-
-    Parameters
-    ----------
-    sweep : SweepSettings
-    """
+    """Return the parameters of a run that name its folds; without folds the seed is left out."""
     seed = {"sweep.seed": str(sweep.seed)} if sweep.folds else {}
     return {"sweep.folds": str(sweep.folds)} | seed
 
 
 def downsample_curve(iterations: Sequence[int], costs: Sequence[float]) -> list[tuple[int, float]]:
-    """Return at most CURVE_POINTS finite points of a curve, evenly spread, both ends included.
-
-    Parameters
-    ----------
-    iterations : sequence of int
-    costs : sequence of float
-        One for each iteration, or none at all.
-    """
+    """Return at most CURVE_POINTS finite points of a curve, evenly spread, both ends included; costs may be empty."""
     points = zip(iterations, costs, strict=False)
     return downsample([point for point in points if math.isfinite(point[1])], CURVE_POINTS)
 
