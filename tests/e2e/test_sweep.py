@@ -1,4 +1,4 @@
-"""Sweeps as their users run them: DVC, Hydra and MLflow for real, on few and small pictures."""
+"""Sweeps as users run them, with the real DVC, Hydra and MLflow, on few and small pictures."""
 
 import itertools
 import os
@@ -36,7 +36,7 @@ KEPT = ("data/prepared", "models", "metrics", "plots", "params.yaml", "dvc.lock"
 
 @dataclass(frozen=True)
 class Run:
-    """A run as the store has it."""
+    """A run of the store."""
 
     id: str
     status: str
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """What the run is found again by."""
+        """The content key."""
         return self.tags["one_neuron.content_key"]
 
     @property
@@ -79,7 +79,7 @@ def read_runs(project: Project, kind: str, store: str = "mlflow.db") -> list[Run
 
 
 def count_finished(project: Project) -> int:
-    """Return how many configurations the store has by now; 0 where there is no store yet."""
+    """Return the number of finished configurations in the store; 0 if there is no store yet."""
     if not (project.folder / "mlflow.db").exists():
         return 0
     with closing(sqlite3.connect(project.folder / "mlflow.db", timeout=60)) as database:
@@ -102,7 +102,7 @@ def start(project: Project, *overrides: str) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def swept_once(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Return a project whose first result is committed, after a sweep over the small grid; not to be changed."""
+    """Return a project with a committed first result, after a sweep over the small grid; tests must not change it."""
     project = make_project(tmp_path_factory.mktemp("swept") / "one neuron")
     project.run("dvc", "repro")
     project.run("git", "add", "--all")
@@ -122,18 +122,18 @@ def swept(swept_once: Project, tmp_path: Path) -> Project:
 
 
 def find_sweep_id(printed: str) -> str:
-    """Return the id that a sweep names at its end."""
+    """Return the id that a sweep prints at its end."""
     return next(line for line in printed.splitlines() if line.startswith("tracked: sweep ")).split()[2]
 
 
 def drop_progress(stderr: str) -> list[str]:
-    """Return the lines of stderr but those that a slow machine adds every ten seconds."""
+    """Return the lines of stderr without the progress that a slow machine adds every ten seconds."""
     progress = re.compile(r"(configurations recorded|training \d+ conf.*): ")
     return [line for line in stderr.splitlines() if not progress.match(line)]
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    """Wait until something holds while a process is at work."""
+    """Wait until a condition holds while a process is running."""
     deadline = time.monotonic() + 120
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -142,7 +142,7 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
 
 
 def forget_data(project: Project) -> None:
-    """Remove all that the stages made, and what DVC knows of it."""
+    """Remove the outputs of the stages, and DVC's cache and lock file."""
     for name in ("data", ".dvc/cache", ".dvc/tmp", ".one-neuron"):
         shutil.rmtree(project.folder / name)
     (project.folder / "dvc.lock").unlink()
@@ -157,7 +157,7 @@ def digest(project: Project, *names: str) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_sweep_killed_ten_times_is_completed_by_the_same_command(project: Project) -> None:
-    """A kill -9 at any moment, start-up included, costs time alone: the runs are those of a sweep left in peace."""
+    """A kill -9 at any moment, start-up included, only costs time: the runs are those of an undisturbed sweep."""
     started = time.monotonic()
     sweep(project, *GRID, MLFLOW_TRACKING_URI="sqlite:///peace.db")
     length = time.monotonic() - started
@@ -185,23 +185,23 @@ def test_a_sweep_killed_ten_times_is_completed_by_the_same_command(project: Proj
     assert "0 diverged, 0 failed" in printed
     (parent,) = read_runs(project, "sweep")
     assert parent.status == "FINISHED"
-    children, expected = (
+    runs, expected = (
         {run.key: run for run in read_runs(project, "configuration", store)} for store in ("mlflow.db", "peace.db")
     )
-    assert len(read_runs(project, "configuration")) == len(children) == 60
-    assert children.keys() == expected.keys()
-    for key, child in children.items():
-        assert child.status == "FINISHED"
-        assert child.tags["mlflow.parentRunId"] == parent.id
-        assert child.params == expected[key].params
-        assert child.points == pytest.approx(expected[key].points, rel=1e-9)
+    assert len(read_runs(project, "configuration")) == len(runs) == 60
+    assert runs.keys() == expected.keys()
+    for key, run in runs.items():
+        assert run.status == "FINISHED"
+        assert run.tags["mlflow.parentRunId"] == parent.id
+        assert run.params == expected[key].params
+        assert run.points == pytest.approx(expected[key].points, rel=1e-9)
     with closing(sqlite3.connect(project.folder / "mlflow.db")) as database:
         assert database.execute("SELECT count(*) FROM runs WHERE status != 'FINISHED'").fetchone() == (0,)
 
 
 @pytest.mark.slow
 def test_four_sweeps_at_the_same_moment_share_a_fresh_store(project: Project) -> None:
-    """Two are the same, all overlap: each configuration is there once, in whichever sweep came first."""
+    """Two are equal and all overlap: each configuration has one run, in the sweep that recorded it first."""
     asked = [
         ("0.001,0.002,0.003,0.005", "50,100,200,300"),
         ("0.001,0.002,0.003,0.005", "50,100,200,300"),
@@ -217,10 +217,10 @@ def test_four_sweeps_at_the_same_moment_share_a_fresh_store(project: Project) ->
         for rates, numbers in asked
         for rate, number in itertools.product(rates.split(","), numbers.split(","))
     }
-    children, parents = read_runs(project, "configuration"), read_runs(project, "sweep")
-    assert sorted(child.point for child in children) == sorted(points)
-    assert len({child.key for child in children}) == len(points)
-    assert {run.status for run in children + parents} == {"FINISHED"}
+    runs, parents = read_runs(project, "configuration"), read_runs(project, "sweep")
+    assert sorted(run.point for run in runs) == sorted(points)
+    assert len({run.key for run in runs}) == len(points)
+    assert {run.status for run in runs + parents} == {"FINISHED"}
     named = [find_sweep_id(stdout) for stdout, _ in printed]
     assert named[0] == named[1]
     assert {parent.id for parent in parents} == set(named)
@@ -230,7 +230,7 @@ def test_four_sweeps_at_the_same_moment_share_a_fresh_store(project: Project) ->
 
 @pytest.mark.slow
 def test_a_sweep_does_not_take_over_one_that_is_still_at_work(swept: Project) -> None:
-    """It asks for all that the other has tried so far, but not for all that the other will try."""
+    """Its grid contains all that the other has tried so far, but not all that the other will try."""
     rates = [f"{0.0001 * number:.4f}" for number in range(1, 301)]
     fixed = ("train.num_iterations=1", "sweep.folds=0")
     before = count_finished(swept)
@@ -245,7 +245,7 @@ def test_a_sweep_does_not_take_over_one_that_is_still_at_work(swept: Project) ->
 
 @pytest.mark.slow
 def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -> None:
-    """Promotion changes the promoted values alone, and `dvc repro` then makes the model with the promised SHA-256."""
+    """Promotion changes only the promoted values, and `dvc repro` makes the model with the announced SHA-256."""
     best = min(
         read_runs(swept, "configuration"),
         key=lambda run: (-run.last("validation_accuracy"), run.last("final_validation_cost"), run.point[1]),
@@ -275,7 +275,7 @@ def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -
 
 @pytest.mark.slow
 def test_what_a_sweep_was_told_about_pictures_is_promoted_too(project: Project) -> None:
-    """Where they lie and how they are treated: params.yaml has it all afterwards."""
+    """Their location and preprocessing are written to params.yaml."""
     folder = project.folder.parent / "elsewhere"
     rng = np.random.default_rng(1)
     for name, brightest in (("cat", 256), ("dog", 128)):
@@ -292,7 +292,7 @@ def test_what_a_sweep_was_told_about_pictures_is_promoted_too(project: Project) 
 
 @pytest.mark.slow
 def test_both_sweepers_find_the_same(swept: Project) -> None:
-    """One by one or as columns of one matrix: the same keys and numbers; what one has run the other does not repeat."""
+    """One by one or as columns of one matrix: the same keys and numbers; neither repeats the runs of the other."""
     assert "4 configurations: 0 ran, 4 reused" in sweep(swept, *SMALL_GRID, "hydra/sweeper=basic")
     sweep(swept, *SMALL_GRID, "hydra/sweeper=basic", MLFLOW_TRACKING_URI="sqlite:///other.db")
     together, single = (
@@ -308,7 +308,7 @@ def test_both_sweepers_find_the_same(swept: Project) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_leaves_what_dvc_knows_as_it_is_and_prepares_what_is_missing(swept: Project) -> None:
-    """Not a byte changes; deleted data come back the same, data of an edited params.yaml are made anew."""
+    """No file changes; deleted data are restored, and an edit of params.yaml prepares new data."""
     assert swept.run("git", "status", "--porcelain") == ""
     before = digest(swept, *KEPT)
     shutil.rmtree(swept.folder / "data" / "prepared")
@@ -323,7 +323,7 @@ def test_a_sweep_leaves_what_dvc_knows_as_it_is_and_prepares_what_is_missing(swe
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_says_what_it_has_and_goes_on(project: Project) -> None:
-    """Ctrl-C in the middle: one line on what is recorded, exit code 130; the same command does the rest."""
+    """After Ctrl-C: one line with the number of recorded runs, exit code 130; the same command does the rest."""
     rates = [f"{0.0002 * number:.4f}" for number in range(1, 101)]
     grid = (f"train.learning_rate={','.join(rates)}", "train.num_iterations=50")
     process = start(project, *grid)
@@ -341,9 +341,9 @@ def test_an_interrupted_sweep_says_what_it_has_and_goes_on(project: Project) -> 
     (parent,) = read_runs(project, "sweep")
     assert parent.status == "KILLED"
     assert f"100 configurations: {100 - recorded} ran, {recorded} reused" in sweep(project, *grid)
-    children = read_runs(project, "configuration")
-    assert sorted(child.point[0] for child in children) == [float(rate) for rate in rates]
-    assert {run.status for run in [*children, *read_runs(project, "sweep")]} == {"FINISHED"}
+    runs = read_runs(project, "configuration")
+    assert sorted(run.point[0] for run in runs) == [float(rate) for rate in rates]
+    assert {run.status for run in [*runs, *read_runs(project, "sweep")]} == {"FINISHED"}
     assert [run.id for run in read_runs(project, "sweep")] == [parent.id]
 
 
@@ -361,7 +361,7 @@ def test_an_interrupted_sweep_says_what_it_has_and_goes_on(project: Project) -> 
     ],
 )
 def test_wrong_use_is_one_line_and_nothing_is_made(project: Project, arguments: list[str], said: str) -> None:
-    """Exit code 2 before any picture is drawn and any store is made."""
+    """Exit code 2 before any picture is drawn or any store is created."""
     process = project.start(*SCRIPT, *arguments, PYTHONPATH="src")
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (2, "")
@@ -371,7 +371,7 @@ def test_wrong_use_is_one_line_and_nothing_is_made(project: Project, arguments: 
 
 
 def test_a_sweep_outside_the_root_is_refused(project: Project) -> None:
-    """Its pictures and its store lie in the root; nothing is made elsewhere."""
+    """A sweep runs in the root only; no file is written elsewhere."""
     process = project.start(
         "sh", "-c", "cd docs && exec python ../pipeline/sweep.py -m train.learning_rate=0.1,0.2", PYTHONPATH="../src"
     )
@@ -395,7 +395,7 @@ def test_more_folds_than_pictures_of_a_class_are_refused(project: Project) -> No
 
 @pytest.mark.slow
 def test_another_seed_does_not_matter_where_nothing_is_held_out(swept: Project) -> None:
-    """The configurations are the same, so the sweep is the same, too."""
+    """The configurations are the same, and so is the sweep."""
     overrides = ("train.learning_rate=0.001,0.01", "train.num_iterations=50", "sweep.folds=0")
     sweep(swept, *overrides, "sweep.seed=1")
     assert "2 configurations: 0 ran, 2 reused" in sweep(swept, *overrides, "sweep.seed=2")
@@ -403,19 +403,19 @@ def test_another_seed_does_not_matter_where_nothing_is_held_out(swept: Project) 
 
 @pytest.mark.slow
 def test_pictures_of_two_sizes_are_prepared_once_each(project: Project) -> None:
-    """Those of params.yaml by DVC, the others aside; a second run prepares nothing and runs nothing."""
+    """DVC prepares those of params.yaml, the others are in the cache; a second sweep prepares and runs nothing."""
     grid = ("data.num_px=8,16", "train.learning_rate=0.001,0.01", "train.num_iterations=100")
     sweep(project, *grid)
     (parent,) = read_runs(project, "sweep")
-    children = read_runs(project, "configuration")
-    assert {child.tags["mlflow.parentRunId"] for child in children} == {parent.id}
-    assert sorted((child.params["data.num_px"], child.point[0]) for child in children) == [
+    runs = read_runs(project, "configuration")
+    assert {run.tags["mlflow.parentRunId"] for run in runs} == {parent.id}
+    assert sorted((run.params["data.num_px"], run.point[0]) for run in runs) == [
         ("16", 0.001),
         ("16", 0.01),
         ("8", 0.001),
         ("8", 0.01),
     ]
-    sizes = {(child.params["data.num_px"], child.tags["one_neuron.context"]) for child in children}
+    sizes = {(run.params["data.num_px"], run.tags["one_neuron.context"]) for run in runs}
     assert len(sizes) == len({context for _, context in sizes}) == 2
     aside = project.folder / ".one-neuron" / "prepared"
     (folder,) = aside.iterdir()

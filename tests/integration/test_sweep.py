@@ -1,4 +1,4 @@
-"""The runs of a sweep in a real MLflow store: each configuration once, one parent, and the way to the best."""
+"""The runs of a sweep in a real MLflow store: one for each configuration, one for the sweep, and the best one."""
 
 import csv
 import itertools
@@ -88,7 +88,7 @@ def root(tmp_path: Path, fresh_sweep_store: Path, make_prepared: MakePrepared) -
 
 @pytest.fixture
 def connection(root: Path) -> Connection:
-    """Return the way to the store."""
+    """Return a connection to the store."""
     return connect(root, REMEDY)
 
 
@@ -120,7 +120,7 @@ def identify(settings: Settings, files: DataFiles, sweep: SweepSettings = SWEEP)
 
 
 def outcome_of(settings: Settings, *, accuracy: float = 0.75, records: int = 3, **changes: Any) -> Outcome:
-    """Return what might have come out."""
+    """Return a plausible outcome."""
     last = settings.train.num_iterations
     costs = tuple(0.7 / (1 + i) for i in range(records))
     values: dict[str, Any] = {
@@ -145,7 +145,7 @@ def outcome_of(settings: Settings, *, accuracy: float = 0.75, records: int = 3, 
 
 
 class Sweeper:
-    """A process that asks for some configurations."""
+    """A process that runs a sweep over some configurations."""
 
     def __init__(
         self,
@@ -207,11 +207,11 @@ def history(connection: Connection, run_id: str, name: str) -> list[tuple[int, f
     return sorted((point.step, point.value) for point in connection.client.get_metric_history(run_id, name))
 
 
-# --- children ------------------------------------------------------------------------
+# --- configurations -----------------------------------------------------------------
 
 
-def test_what_a_child_shows(start: Start, connection: Connection) -> None:
-    """Parameters, tags, metrics, a name; and its parent."""
+def test_what_a_configuration_shows(start: Start, connection: Connection) -> None:
+    """Parameters, tags, metrics, name and parent."""
     settings = configure(0.01, 2000)
     sweep = start(settings, configure(0.02), swept=(RATE, ITERATIONS))
     outcome = outcome_of(settings)
@@ -255,7 +255,7 @@ def test_what_a_child_shows(start: Start, connection: Connection) -> None:
 
 
 def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Connection) -> None:
-    """Evenly spread; a short one is whole; every measure stands at the last iteration."""
+    """Evenly spread points; a short curve is complete; measures are at the last iteration."""
     long, short = configure(0.01, 2000), configure(0.02, 200)
     sweep = start(long, short)
     outcomes = outcome_of(long, records=101), outcome_of(short, records=21)
@@ -273,19 +273,19 @@ def test_a_curve_has_twenty_points_with_both_ends(start: Start, connection: Conn
         assert history(connection, run_id, "train_accuracy") == [(whole[-1][0], 0.9)]
 
 
-def test_a_child_of_a_single_configuration_has_a_name(connection: Connection, files: DataFiles) -> None:
-    """Where nothing is swept there is nothing to tell apart."""
+def test_the_run_of_a_single_configuration_has_a_name(connection: Connection, files: DataFiles) -> None:
+    """It needs no values in its name, because nothing is swept."""
     settings = configure()
     configuration = identify(settings, files)
     runs = ConfigurationRuns(connection, [configuration])
     parent_id = open_sweep(runs, plan_of([settings]))
     runs.record(parent_id, [(configuration.key, outcome_of(settings))], sweep=SWEEP, swept=())
-    (child,), (parent,) = (runs_of(connection, kind) for kind in ("configuration", "sweep"))
-    assert (child.info.run_name, parent.info.run_name) == ("configuration", "drawn one configuration")
+    (nested,), (parent,) = (runs_of(connection, kind) for kind in ("configuration", "sweep"))
+    assert (nested.info.run_name, parent.info.run_name) == ("configuration", "drawn one configuration")
 
 
-def test_a_diverged_child_is_finished_and_says_so(start: Start, connection: Connection) -> None:
-    """It is not tried again; what is not finite is no point of its curve."""
+def test_a_diverged_configuration_is_finished_and_marked(start: Start, connection: Connection) -> None:
+    """It is not tried again; only finite costs are points of its curve."""
     settings = configure(5.0)
     outcome = outcome_of(
         settings,
@@ -310,8 +310,8 @@ def test_a_diverged_child_is_finished_and_says_so(start: Start, connection: Conn
     assert (entry.status, entry.reason) == ("diverged", outcome.reason)
 
 
-def test_a_failed_child_is_tried_again_in_the_same_run(start: Start, connection: Connection) -> None:
-    """It says why it failed; then it is as if nothing had been."""
+def test_a_failed_configuration_is_tried_again_in_the_same_run(start: Start, connection: Connection) -> None:
+    """It shows the reason; when it has finished, it is like any other run."""
     settings = configure()
     sweep = start(settings)
     sweep.record("out of memory; try fewer")
@@ -333,8 +333,8 @@ def test_a_failed_child_is_tried_again_in_the_same_run(start: Start, connection:
     assert completed.data.metrics["validation_accuracy"] == 0.5
 
 
-def test_a_failed_child_is_tried_again_by_the_same_process(start: Start, connection: Connection) -> None:
-    """Where a grid of Hydra's own sweeper names a configuration twice: still one run."""
+def test_a_failed_configuration_is_tried_again_by_the_same_process(start: Start, connection: Connection) -> None:
+    """There is still one run."""
     settings = configure()
     sweep = start(settings)
     sweep.record("out of memory")
@@ -344,7 +344,7 @@ def test_a_failed_child_is_tried_again_by_the_same_process(start: Start, connect
 
 
 def test_a_run_that_was_broken_off_is_completed(start: Start, connection: Connection) -> None:
-    """Killed while its metrics were written: the same run, each point once."""
+    """A run that was killed while its metrics were written is completed, with each point once."""
     settings = configure(0.01, 2000)
     sweep = start(settings)
     with pytest.MonkeyPatch.context() as patch:
@@ -363,7 +363,7 @@ def test_a_run_that_was_broken_off_is_completed(start: Start, connection: Connec
 
 
 def test_recording_twice_writes_nothing(start: Start, connection: Connection) -> None:
-    """Neither in the same process nor in another, whatever it says came out."""
+    """Neither in the same process nor in another one, even with other outcomes."""
     configurations = [configure(rate) for rate in (0.1, 0.2, 0.3)]
     sweep = start(*configurations)
     sweep.record_all()
@@ -380,7 +380,7 @@ def test_recording_twice_writes_nothing(start: Start, connection: Connection) ->
 
 
 def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection, files: DataFiles) -> None:
-    """By turns, with the same grid: each finds what the other has written meanwhile."""
+    """They take turns on the same grid, and each finds the runs of the other."""
     configurations = [configure(rate / 100) for rate in range(1, 7)]
     one, other = (Sweeper(connection, files, configurations) for _ in range(2))
     assert one.parent_id == other.parent_id
@@ -397,7 +397,7 @@ def test_two_sweeps_at_once_write_each_configuration_once(connection: Connection
 
 
 def test_what_failed_here_can_be_finished_by_another(connection: Connection, files: DataFiles) -> None:
-    """One runs out of memory, the other does not: one run, which both see as finished."""
+    """One process runs out of memory, the other does not: there is one run, which both find finished."""
     settings = configure()
     one, other = (Sweeper(connection, files, [settings]) for _ in range(2))
     one.record("out of memory")
@@ -409,7 +409,7 @@ def test_what_failed_here_can_be_finished_by_another(connection: Connection, fil
 
 
 def test_progress_is_told_every_few_dozen(start: Start) -> None:
-    """The lock is given back in between."""
+    """The lock is released in between."""
     configurations = [configure(rate / 100) for rate in range(1, 53)]
     sweep = start(*configurations)
     told: list[int] = []
@@ -433,7 +433,7 @@ def test_progress_is_told_every_few_dozen(start: Start) -> None:
 def test_ctrl_c_while_mlflow_writes_leaves_the_store_usable(
     moment: int, start: Start, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits until the run is written: in the middle of a transaction it could keep the file locked for us, too."""
+    """The interrupt waits until the run is written; within a transaction it could leave the file locked."""
     sweep, told = start(configure(0.001), configure(0.01)), itertools.count(1)
 
     def interrupt(*_: object) -> None:
@@ -465,7 +465,7 @@ def test_what_a_parent_shows_while_it_runs(start: Start, connection: Connection)
 
 
 def test_the_same_grid_is_the_same_sweep(start: Start, connection: Connection) -> None:
-    """In whatever order, finished or not, and after an interruption."""
+    """In any order, finished or not, and after an interruption."""
     one, two = configure(0.1), configure(0.2)
     first = start(one, two)
     abandon_sweep(connection, first.parent_id)
@@ -480,7 +480,7 @@ def test_the_same_grid_is_the_same_sweep(start: Start, connection: Connection) -
 
 
 def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -> None:
-    """All of the old one is asked for: the same run, and the new grid is found again, too."""
+    """A grid that contains all of the old one continues its run, and is found again itself."""
     small = [configure(0.1), configure(0.2)]
     first = start(*small)
     first.record_all()
@@ -497,7 +497,7 @@ def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -
 
 
 def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
-    """A typed grid that happens to hold one of a committed file extends it no more than another file does."""
+    """Neither a typed grid that contains the one of a committed file nor another file extends it."""
     small, large = [configure(0.1)], [configure(0.1), configure(0.2)]
     first = start(*small, committed="sweep=course")
     first.record_all()
@@ -509,7 +509,7 @@ def test_sweeps_of_different_files_stay_apart(start: Start) -> None:
 
 
 def test_a_sweep_that_reused_others_is_left_alone(start: Start) -> None:
-    """Its own children are not all that it was asked for: a grid that holds them may still be another one."""
+    """The configurations that it ran are not all that it asked for, so a grid that contains them may differ."""
     for rates in ((0.1, 0.2), (0.2, 0.3)):
         sweep = start(*map(configure, rates))
         sweep.record(
@@ -523,7 +523,7 @@ def test_a_sweep_that_reused_others_is_left_alone(start: Start) -> None:
 def test_an_extended_sweep_does_not_show_a_shared_value_that_is_swept_by_now(
     start: Start, connection: Connection
 ) -> None:
-    """What was the same for all at first is not among the parameters of the whole."""
+    """A value that all configurations shared at first is not a parameter of the sweep."""
     small = [configure(rate, 200) for rate in (0.1, 0.2)]
     first = start(*small)
     first.record_all()
@@ -538,7 +538,7 @@ def test_an_extended_sweep_does_not_show_a_shared_value_that_is_swept_by_now(
 
 
 def test_a_smaller_or_another_grid_is_a_new_sweep(start: Start, connection: Connection) -> None:
-    """Its configurations that are there already stay with their own sweep and count as reused."""
+    """Finished configurations stay with their own sweep and count as reused."""
     first = start(configure(0.1), configure(0.2))
     first.record_all()
     first.close()
@@ -550,7 +550,7 @@ def test_a_smaller_or_another_grid_is_a_new_sweep(start: Start, connection: Conn
 
 
 def test_the_larger_of_two_sweeps_is_extended(start: Start) -> None:
-    """As little as possible is left to do beside it."""
+    """Extending the larger one leaves the fewest configurations outside."""
     small = start(configure(0.1), configure(0.2))
     small.record_all()
     small.close()
@@ -561,7 +561,7 @@ def test_the_larger_of_two_sweeps_is_extended(start: Start) -> None:
 
 
 def test_other_folds_are_another_sweep(connection: Connection, files: DataFiles, start: Start) -> None:
-    """They cannot be compared."""
+    """Outcomes with other folds cannot be compared."""
     first = start(configure(0.1))
     first.record_all()
     other, configurations = replace(SWEEP, folds=4), [configure(0.1), configure(0.2)]
@@ -571,8 +571,8 @@ def test_other_folds_are_another_sweep(connection: Connection, files: DataFiles,
     assert runs.finished == set()
 
 
-def test_children_of_a_deleted_sweep_are_adopted(start: Start, connection: Connection) -> None:
-    """They are not trained again, and show up below the new one."""
+def test_configurations_of_a_deleted_sweep_are_adopted(start: Start, connection: Connection) -> None:
+    """They are not trained again, and become nested runs of the new sweep."""
     configurations = [configure(0.1), configure(0.2)]
     first = start(*configurations)
     first.record_all()
@@ -581,13 +581,13 @@ def test_children_of_a_deleted_sweep_are_adopted(start: Start, connection: Conne
     second = start(*configurations)
     assert second.parent_id != first.parent_id
     assert second.runs.finished == set(second.keys)
-    children = runs_of(connection, "configuration")
-    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {second.parent_id}
-    assert {run.info.run_id for run in children} == {entry.run_id for entry in first.runs.entries.values()}
+    runs = runs_of(connection, "configuration")
+    assert {run.data.tags["mlflow.parentRunId"] for run in runs} == {second.parent_id}
+    assert {run.info.run_id for run in runs} == {entry.run_id for entry in first.runs.entries.values()}
 
 
-def test_a_deleted_child_is_tried_again(start: Start, connection: Connection) -> None:
-    """In a run of its own."""
+def test_a_deleted_configuration_is_tried_again(start: Start, connection: Connection) -> None:
+    """It gets a new run."""
     sweep = start(configure(0.1), configure(0.2))
     sweep.record_all()
     connection.client.delete_run(sweep.runs.entries[sweep.keys[0]].run_id)
@@ -655,7 +655,7 @@ def test_what_a_sweep_shows_in_the_end(start: Start, connection: Connection) -> 
 
 
 def test_closing_again_changes_what_is_new_only(start: Start, connection: Connection) -> None:
-    """The same command once more: the same run, its data sets once, the best one by then."""
+    """The same command again: the same run, its data sets once, and the current best."""
     configurations = [configure(0.1), configure(0.2)]
     for _ in range(2):
         sweep = start(*configurations)
@@ -675,7 +675,7 @@ def test_closing_again_changes_what_is_new_only(start: Start, connection: Connec
 
 
 def test_a_sweep_without_a_best_has_no_tag(start: Start, connection: Connection) -> None:
-    """All failed; it ends all the same."""
+    """A sweep whose configurations all failed is finished as well."""
     sweep = start(configure(0.1), configure(0.2))
     sweep.record("no", "no")
     sweep.close()
@@ -685,14 +685,16 @@ def test_a_sweep_without_a_best_has_no_tag(start: Start, connection: Connection)
     assert run.data.metrics == {"num_configurations": 2, "num_finished": 0, "num_diverged": 0, "num_failed": 2}
 
 
-def test_later_doubles_are_deleted(start: Start, connection: Connection) -> None:
-    """Machines without a common lock can make them; the first one stays."""
+def test_later_duplicates_are_deleted_once(start: Start, connection: Connection) -> None:
+    """Machines without a common lock can write them; the first one stays."""
     sweep = start(configure(0.1))
     sweep.record_all()
     first = connection.client.get_run(sweep.runs.entries[sweep.keys[0]].run_id)
-    double = connection.client.create_run(connection.experiment_id, tags=dict(first.data.tags))
-    connection.client.set_terminated(double.info.run_id)
+    duplicate = connection.client.create_run(connection.experiment_id, tags=dict(first.data.tags))
+    connection.client.set_terminated(duplicate.info.run_id)
     again = start(configure(0.1))
+    again.runs.refresh_under_lock()  # clocks may differ, so the newest runs are read once more
+    assert list(again.runs.duplicates) == [duplicate.info.run_id]
     assert again.runs.entries[again.keys[0]].run_id == first.info.run_id
     again.close()
     assert [run.info.run_id for run in runs_of(connection, "configuration")] == [first.info.run_id]
@@ -822,7 +824,7 @@ def test_the_candidate_is_the_best_of_the_last_sweep(root: Path, two_sweeps: tup
 
 
 def test_the_sweep_that_ran_last_is_the_last(root: Path, two_sweeps: tuple[Sweeper, Sweeper], start: Start) -> None:
-    """Even where it began earlier; one that still runs is none."""
+    """Even if it began earlier; a sweep that is still running does not count."""
     again = start(configure(0.1), configure(0.2))
     assert find_run(root).sweep_id == two_sweeps[1].parent_id
     again.close()
@@ -830,7 +832,7 @@ def test_the_sweep_that_ran_last_is_the_last(root: Path, two_sweeps: tuple[Sweep
 
 
 def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, connection: Connection) -> None:
-    """No parameters of a run, but without them it could not be made again; the last sweep knows best."""
+    """The location is not a parameter of a run, but is needed to repeat it; the last sweep updates it."""
 
     def own(path: str) -> Settings:
         return replace(SETTINGS, data=replace(SETTINGS.data, source="folder", path=path))
@@ -851,7 +853,7 @@ def test_the_candidate_says_where_its_pictures_lie(root: Path, start: Start, con
 
 @pytest.mark.parametrize("length", [32, 12])
 def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
-    """Whole, or how it begins."""
+    """The whole id, or its beginning."""
     first, _ = two_sweeps
     found = find_run(root, sweep=first.parent_id[:length])
     assert (found.run_id, found.sweep_id) == (id_of(first, 1), first.parent_id)
@@ -859,7 +861,7 @@ def test_a_sweep_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], leng
 
 @pytest.mark.parametrize("length", [32, 12])
 def test_a_run_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length: int) -> None:
-    """Any configuration, not the best alone; one that diverged says so."""
+    """Any configuration can be found; a diverged one is marked."""
     first, second = two_sweeps
     found = find_run(root, run=id_of(first, 0)[:length])
     assert (found.run_id, found.params[RATE], found.sweep_id) == (id_of(first, 0), "0.1", first.parent_id)
@@ -885,14 +887,14 @@ def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connect
 @pytest.mark.parametrize("text", ["abc", "", "../../etc", "a b c d", "abcd%", "abcd'", "----"])
 @pytest.mark.parametrize("kind", ["sweep", "run"])
 def test_what_is_no_id_is_refused(root: Path, text: str, kind: str) -> None:
-    """Nothing is looked up."""
+    """The store is not searched."""
     with pytest.raises(SettingsError) as caught:
         find_run(root, **{kind: text})
     assert str(caught.value) == f"{text!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui"
 
 
 def test_an_unknown_id_is_refused(root: Path, two_sweeps: tuple[Sweeper, Sweeper]) -> None:
-    """A run is no sweep, a sweep no run to promote, and an empty store has none of both."""
+    """A configuration is not a sweep, and a sweep is not a run to promote."""
     first, _ = two_sweeps
     with pytest.raises(SettingsError, match=r"has no sweep zzzz; run one: make sweep$"):
         find_run(root, sweep="zzzz")
@@ -905,13 +907,13 @@ def test_an_unknown_id_is_refused(root: Path, two_sweeps: tuple[Sweeper, Sweeper
 
 
 def test_an_empty_store_has_no_candidate(root: Path) -> None:
-    """The message says how to get one."""
+    """The message names the command that runs a sweep."""
     with pytest.raises(SettingsError, match=r"mlflow.db' has no sweep; run one: make sweep$"):
         find_run(root)
 
 
 def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: Connection) -> None:
-    """A failed configuration, a sweep that was interrupted, a best one that was deleted."""
+    """A failed configuration, an interrupted sweep, and a best configuration that was deleted."""
     sweep = start(configure(0.1), configure(0.2))
     sweep.record(outcome_of(configure(0.1)), "out of memory")
     abandon_sweep(connection, sweep.parent_id)

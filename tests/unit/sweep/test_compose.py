@@ -83,7 +83,7 @@ def test_composing_the_committed_files(repository: Path, monkeypatch: pytest.Mon
     ],
 )
 def test_wrong_overrides_are_named(project: Path, overrides: list[str], message: str) -> None:
-    """Key, value and what is allowed; Hydra's own words only where the syntax is wrong."""
+    """The message names key, value and allowed range; it quotes Hydra only if the syntax is wrong."""
     with pytest.raises(SettingsError) as caught:
         compose_settings(overrides)
     assert message in str(caught.value)
@@ -91,7 +91,7 @@ def test_wrong_overrides_are_named(project: Path, overrides: list[str], message:
 
 
 def test_a_mistake_in_the_file_is_told_before_the_override(project: Path) -> None:
-    """What is wrong in params.yaml is named as such."""
+    """The message names params.yaml, not the command line."""
     wrong = {**VALUES, "data": {**VALUES["data"], "num_px": 0}}
     (project / "params.yaml").write_text(yaml.safe_dump(wrong), encoding="utf-8")
     with pytest.raises(SettingsError, match=r"params.yaml: data.num_px is 0; expected a whole number from 1 to 1,024"):
@@ -99,7 +99,7 @@ def test_a_mistake_in_the_file_is_told_before_the_override(project: Path) -> Non
 
 
 def test_composed_values_are_plain_and_unchecked(project: Path) -> None:
-    """Sections as YAML gives them, and `sweep`; nothing of Hydra's own."""
+    """The sections as plain YAML values, and `sweep`, without Hydra's own section."""
     values = compose_values(["train.learning_rate=-1", "train.num_iterations=abc", "sweep.folds=7"])
     assert {key: section for key, section in values.items() if key != "sweep"} == {
         **VALUES,
@@ -110,7 +110,7 @@ def test_composed_values_are_plain_and_unchecked(project: Path) -> None:
 
 
 def test_composing_reads_what_is_committed(project: Path) -> None:
-    """The grid of a sweep, as text; an interpolation is worked out."""
+    """The grid of a sweep is text; an interpolation is resolved."""
     values = compose_values(["sweep=course", "train.tolerance=${train.threshold}"])
     committed = yaml.safe_load((project / "conf/sweep/course.yaml").read_text(encoding="utf-8"))
     assert values["sweep"]["params"] == committed["params"]
@@ -119,7 +119,7 @@ def test_composing_reads_what_is_committed(project: Path) -> None:
 
 @pytest.mark.parametrize("override", ["sweep=nothing", "sweep=null", "sweep=5"])
 def test_what_cannot_be_composed_is_refused(project: Path, override: str) -> None:
-    """In one line, with the override, without the places that Hydra searched."""
+    """The message is one line with the override, without Hydra's search paths."""
     with pytest.raises(SettingsError) as caught:
         compose_values([override])
     assert str(caught.value).startswith(f"'{override}' does not fit: ")
@@ -128,14 +128,14 @@ def test_what_cannot_be_composed_is_refused(project: Path, override: str) -> Non
 
 
 def test_a_missing_configuration_says_how_to_get_it_back(project: Path) -> None:
-    """Git has it."""
+    """The message names the Git command that restores it."""
     (project / "conf/config.yaml").unlink()
     with pytest.raises(SettingsError, match=r"^'conf/config.yaml' is missing; restore it: git checkout conf$"):
         compose_values([])
 
 
 def test_an_alias_bomb_in_a_sweep_is_refused_at_once(project: Path) -> None:
-    """What Hydra reads is looked at, too."""
+    """The files that Hydra reads are checked as well."""
     (project / "conf/sweep/bomb.yaml").write_text(alias_bomb())
     with pytest.raises(SettingsError, match=r"conf/sweep/bomb.yaml', line 2: the alias '.a0' is not read"):
         compose_settings(["train.learning_rate=0.01"])
@@ -145,7 +145,7 @@ def test_an_alias_bomb_in_a_sweep_is_refused_at_once(project: Path) -> None:
 
 
 def test_settings_of_a_sweep() -> None:
-    """Whole numbers, however they are written."""
+    """Values are whole numbers, however they are written."""
     found = check_sweep_settings({"folds": 1e1, "seed": 2**63 - 1, "keep_models": 0}, origin="here")
     assert found == SweepSettings(folds=10, seed=2**63 - 1, keep_models=0)
     assert {type(value) for value in asdict(found).values()} == {int}
@@ -153,7 +153,7 @@ def test_settings_of_a_sweep() -> None:
 
 @pytest.mark.parametrize(("key", "most"), [("folds", 1000), ("seed", 2**63 - 1), ("keep_models", 1000)])
 def test_the_ends_of_a_range_of_a_sweep(key: str, most: int) -> None:
-    """Both ends are allowed, one step beyond is not; nor is half a step, text or nothing."""
+    """Both ends are allowed; one step beyond, half a step, text and null are not."""
     for value in (0, most):
         assert asdict(check_sweep_settings({**SWEEP, key: value}, origin="here"))[key] == value
     for wrong in (-1, most + 1, 2.5, "5", None, True, math.nan, [5]):
@@ -164,7 +164,7 @@ def test_the_ends_of_a_range_of_a_sweep(key: str, most: int) -> None:
 
 
 def test_one_fold_is_none() -> None:
-    """It would hold out all pictures; two are the least."""
+    """One fold would hold out all pictures, so at least two are needed."""
     with pytest.raises(SettingsError) as caught:
         check_sweep_settings({**SWEEP, "folds": 1}, origin="here")
     assert str(caught.value) == "here: sweep.folds is 1; expected 0, or a whole number from 2 to 1,000"
@@ -181,7 +181,7 @@ def test_one_fold_is_none() -> None:
     ],
 )
 def test_a_wrong_section_of_a_sweep_is_named(values: object, message: str) -> None:
-    """Key and value."""
+    """The message names key and value."""
     with pytest.raises(SettingsError) as caught:
         check_sweep_settings(values, origin="here")
     assert str(caught.value) == message

@@ -1,4 +1,4 @@
-"""The keys by which a configuration is known: as fine as they must be, and no finer."""
+"""The keys of a configuration differ exactly where outcomes can differ."""
 
 import shutil
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ OTHER_PICTURES = [
 
 
 def test_keys_are_sha256_and_the_same_each_time() -> None:
-    """Two of 64 hexadecimal digits, which are not each other."""
+    """Two different texts of 64 hexadecimal digits."""
     key, context = find_keys(SETTINGS, FILES, SWEEP)
     assert all(len(text) == 64 and set(text) <= set("0123456789abcdef") for text in (key, context))
     assert key != context
@@ -57,14 +57,14 @@ def test_keys_are_sha256_and_the_same_each_time() -> None:
 
 
 def test_another_training_has_another_key_in_the_same_context() -> None:
-    """Each field of the section train; such configurations can be compared."""
+    """Each field of the section train changes the key; such configurations can be compared."""
     found = [find_keys(settings, FILES, SWEEP) for settings in [SETTINGS, *OTHER_CONTENT]]
     assert len({key for key, _ in found}) == len(found)
     assert len({context for _, context in found}) == 1
 
 
 def test_the_fields_of_train_are_all_tried() -> None:
-    """A new one must not be forgotten above."""
+    """A new field must be added above."""
     changed = {
         name
         for other in OTHER_CONTENT
@@ -76,7 +76,7 @@ def test_the_fields_of_train_are_all_tried() -> None:
 
 @pytest.mark.parametrize("other", OTHER_PICTURES)
 def test_other_pictures_make_another_key_and_context(other: Settings) -> None:
-    """Even where the digests are equal: what is asked for is another thing."""
+    """Other requested pictures count even if their digests are equal."""
     assert not set(find_keys(other, FILES, SWEEP)) & set(find_keys(SETTINGS, FILES, SWEEP))
 
 
@@ -92,7 +92,7 @@ def test_other_pictures_make_another_key_and_context(other: Settings) -> None:
     ],
 )
 def test_other_contents_or_folds_make_another_key_and_context(files: DataFiles, sweep: SweepSettings) -> None:
-    """Such outcomes cannot be compared."""
+    """Outcomes on other pictures or folds cannot be compared."""
     assert not set(find_keys(SETTINGS, files, sweep)) & set(find_keys(SETTINGS, FILES, SWEEP))
 
 
@@ -131,13 +131,13 @@ def test_other_contents_or_folds_make_another_key_and_context(files: DataFiles, 
     ],
 )
 def test_what_does_not_matter_changes_no_key(one: Any, other: Any) -> None:
-    """Models kept, plots, unused settings, the place of the files."""
+    """Neither kept models, plots, unused settings nor the location of the files."""
     assert one != other
     assert find_keys(*one) == find_keys(*other)
 
 
 def test_the_order_of_the_grid_changes_no_key() -> None:
-    """Rates first or iterations first, and however the numbers are written."""
+    """Neither the order of the keys nor the way numbers are written."""
     rates, numbers = "train.learning_rate=0.1,1", "train.num_iterations=10,2000"
     grids = [[rates, numbers], [numbers, rates], ["train.learning_rate=1.0,1e-1", "train.num_iterations=2e3,10.0"]]
     found = [{find_keys(settings, FILES, SWEEP) for settings in _expand(_parse(grid), VALUES)} for grid in grids]
@@ -147,7 +147,7 @@ def test_the_order_of_the_grid_changes_no_key() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a copy of the code whose digest counts."""
+    """Return a copy of the package, which is hashed instead of the real one."""
     copy = tmp_path / "one_neuron"
     shutil.copytree(layout.SOURCE_ROOT / "one_neuron", copy, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(layout, "SOURCE_ROOT", tmp_path)
@@ -160,7 +160,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     "name", ["gradient_descent/many.py", "sweep/screening.py", "sweep/folds.py", "metrics.py", "neuron.py"]
 )
 def test_other_code_makes_another_key_and_context(package: Path, name: str) -> None:
-    """After an edit of what the numbers follow from, all is tried again."""
+    """After an edit of the code that determines outcomes, all configurations are new."""
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")
@@ -170,7 +170,7 @@ def test_other_code_makes_another_key_and_context(package: Path, name: str) -> N
 
 @pytest.mark.parametrize("name", ["plots.py", "sweep/plots.py", "sweep/summary.py", "cli.py"])
 def test_code_that_only_shows_changes_no_key(package: Path, name: str) -> None:
-    """Another look is no other result."""
+    """Code that only shows results changes no key."""
     before = find_keys(SETTINGS, FILES, SWEEP)
     with (package / name).open("a", encoding="utf-8") as stream:
         stream.write("# another line\n")

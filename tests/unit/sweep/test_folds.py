@@ -1,4 +1,4 @@
-"""Folds: stratified, as even as can be, the same for a seed everywhere."""
+"""Folds are stratified, balanced, and the same for a seed everywhere."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ from one_neuron.sweep.prepared_data import DataFiles
 
 
 def count(Y: NDArray[Any], assigned: NDArray[np.int64], folds: int) -> NDArray[np.int64]:
-    """Return how many pictures of each class lie in each fold, of shape (2, folds), one by one."""
+    """Return the number of pictures of each class in each fold, of shape (2, folds), counted one by one."""
     table = np.zeros((2, folds), np.int64)
     for label, fold in zip(Y.tolist(), assigned.tolist(), strict=True):
         table[int(label), fold] += 1
@@ -34,7 +34,7 @@ def count(Y: NDArray[Any], assigned: NDArray[np.int64], folds: int) -> NDArray[n
     order=st.randoms(use_true_random=False),
 )
 def test_every_fold_looks_like_the_whole(folds: int, spare: tuple[int, int], seed: int, order: Any) -> None:
-    """Within one picture for each class and in all, as even as scikit-learn's; every fold holds both classes."""
+    """Sizes differ by at most one picture, in each class and in all, as in scikit-learn; folds have both classes."""
     labels = [0] * (folds + spare[0]) + [1] * (folds + spare[1])
     order.shuffle(labels)
     Y = np.array(labels, np.uint8)
@@ -52,7 +52,7 @@ def test_every_fold_looks_like_the_whole(folds: int, spare: tuple[int, int], see
 
 
 def test_the_folds_of_a_seed_never_change() -> None:
-    """In no release of NumPy; dealt out by hand in the order of the numbers of PCG64, the first of which stand here."""
+    """Assigned by hand in the order of the numbers of PCG64, whose first ones are checked."""
     stream = np.random.PCG64(1).random_raw(3)
     assert stream.tolist() == [9441442522235856127, 17532960557476522086, 2659275481604167885]
     Y = np.array([0, 1, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0])
@@ -60,7 +60,7 @@ def test_the_folds_of_a_seed_never_change() -> None:
 
 
 def test_another_seed_deals_otherwise_and_the_same_seed_the_same() -> None:
-    """Chance comes from the seed alone."""
+    """Only the seed decides."""
     Y = np.arange(60) % 2
     one, again, other = (assign_folds(Y, folds=4, seed=seed) for seed in (7, 7, 8))
     assert one.tolist() == again.tolist()
@@ -68,7 +68,7 @@ def test_another_seed_deals_otherwise_and_the_same_seed_the_same() -> None:
 
 
 def test_pictures_are_shuffled() -> None:
-    """Over many seeds each picture comes into each fold about equally often (6 standard deviations are allowed)."""
+    """Over many seeds each picture is in each fold about equally often, within 6 standard deviations."""
     Y = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1, 1])
     rounds = 2000
     hits = sum((assign_folds(Y, folds=2, seed=seed) for seed in range(rounds)), np.zeros(10, np.int64))
@@ -77,7 +77,7 @@ def test_pictures_are_shuffled() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.bool_, np.float64])
 def test_labels_of_any_type_mean_the_same(dtype: type) -> None:
-    """0 and 1 as integers, truth values or floats; they are not changed."""
+    """Labels may be integers, bool or floats, and are not changed."""
     Y = np.arange(20) // 7 % 2
     labels: NDArray[Any] = Y.astype(dtype)
     assert assign_folds(labels, folds=3, seed=0).tolist() == assign_folds(Y, folds=3, seed=0).tolist()
@@ -85,7 +85,7 @@ def test_labels_of_any_type_mean_the_same(dtype: type) -> None:
 
 
 def test_one_picture_of_each_class_in_each_fold() -> None:
-    """The least that is allowed."""
+    """The smallest allowed input."""
     Y = np.array([1, 0, 0, 1, 1, 0])
     assert count(Y, assign_folds(Y, folds=3, seed=5), 3).tolist() == [[1, 1, 1], [1, 1, 1]]
 
@@ -100,7 +100,7 @@ def test_one_picture_of_each_class_in_each_fold() -> None:
     ],
 )
 def test_too_few_pictures_of_a_class(zeros: int, ones: int, message: str) -> None:
-    """One line that names the class, its pictures and what would do."""
+    """The message names the class, its number of pictures and the remedy."""
     with pytest.raises(DataError) as caught:
         assign_folds(np.repeat([0, 1], [zeros, ones]), folds=4, seed=0)
     assert str(caught.value) == f"sweep.folds is 4, but the number of training pictures of {message}"
@@ -108,7 +108,7 @@ def test_too_few_pictures_of_a_class(zeros: int, ones: int, message: str) -> Non
 
 @pytest.mark.parametrize("folds", [1, 0, -1])
 def test_fewer_than_two_folds_are_none(folds: int) -> None:
-    """Nothing would be left to train on."""
+    """With fewer than two folds no picture would be left to train on."""
     with pytest.raises(ValueError, match=f"folds is {folds}; expected at least 2"):
         assign_folds(np.array([0, 1]), folds=folds, seed=0)
 
@@ -118,14 +118,14 @@ DEALT = [0, 2, 1, 0, 1, 2, 2, 2, 0, 0, 1, 1]  # the folds of seed 1, see above
 
 
 def test_copies_go_where_the_first_one_went() -> None:
-    """Whatever their own label; the others are dealt out as if the copies were not there."""
+    """Whatever their own label; the other pictures are assigned as if there were no copies."""
     Y = np.append(HAND, [0, 1, 1, 0])
     originals = np.append(np.arange(12), [0, 0, 5, 11])
     assert assign_folds(Y, folds=3, seed=1, originals=originals).tolist() == [*DEALT, 0, 0, 2, 1]
 
 
 def test_without_copies_the_folds_are_what_they_were() -> None:
-    """To look for copies changes nothing where there are none."""
+    """Without copies, `originals` changes nothing."""
     assert assign_folds(HAND, folds=3, seed=1, originals=np.arange(12)).tolist() == DEALT
 
 
@@ -138,7 +138,7 @@ def test_without_copies_the_folds_are_what_they_were() -> None:
 def test_different_pictures_stay_even_beside_copies(
     folds: int, spare: tuple[int, int], copied: list[tuple[int, int]], seed: int
 ) -> None:
-    """Within one of each class and in all, however many copies of whatever label there are; copies stay together."""
+    """Different pictures are balanced, whatever the number and labels of copies; copies stay together."""
     Y = np.repeat([0, 1], [folds + spare[0], folds + spare[1]])
     m = len(Y)
     originals = np.append(np.arange(m), np.array([index % m for index, _ in copied], np.int64))
@@ -152,14 +152,14 @@ def test_different_pictures_stay_even_beside_copies(
 
 
 def test_copies_make_no_class_large_enough() -> None:
-    """Two different pictures cannot be in three folds, however often they occur."""
+    """Two different pictures do not fill three folds, however often they occur."""
     Y, originals = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 1, 2, 3, 4, 3, 3])
     with pytest.raises(DataError, match="number of different training pictures of class 1 is 2; ask for at most 2"):
         assign_folds(Y, folds=3, seed=0, originals=originals)
 
 
 def test_a_sweep_holds_copies_out_together(make_prepared: Callable[..., PreparedSet], tmp_path: Path) -> None:
-    """Found by their pixels in the prepared set; without folds nothing is held out."""
+    """Copies are found by their pixels in the prepared set; without folds nothing is held out."""
     plain = make_prepared(m=20)
     X = np.concatenate([plain.X, plain.X[::-1], plain.X])
     Y = np.concatenate([plain.Y, plain.Y[::-1], plain.Y])

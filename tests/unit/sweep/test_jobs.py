@@ -1,4 +1,4 @@
-"""Jobs: what they share survives the way into another process, and batches hold each configuration once."""
+"""Jobs can be sent to other processes, and each configuration is in one batch."""
 
 import pickle
 from dataclasses import replace
@@ -25,14 +25,14 @@ SWEEP = SweepSettings(folds=2, seed=1, keep_models=1)
 
 
 class Runs:
-    """Stands in for the runs of the store; the higher the learning rate, the better."""
+    """A stand-in for the runs of the store, in which a higher learning rate is better."""
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.recorded: list[tuple[str, Outcome | str]] = []
 
     def record(self, parent_id: str, outcomes: Any, *, sweep: Any, swept: Any, on_progress: Any) -> None:
-        """Keep what a job hands over."""
+        """Keep the outcomes of a job."""
         assert (parent_id, sweep, swept) == ("a" * 32, SWEEP, ("train.learning_rate",))
         self.recorded += outcomes
         for key, outcome in outcomes:
@@ -51,7 +51,7 @@ def files(tmp_path: Path, make_prepared: Any) -> DataFiles:
 
 
 def make_configurations(files: DataFiles, number: int) -> list[Configuration]:
-    """Return configurations with the keys "1", "2", ..., of which each has a higher learning rate."""
+    """Return configurations with the keys "1", "2", ... and rising learning rates."""
     return [
         Configuration(
             replace(SETTINGS, train=replace(SETTINGS.train, learning_rate=i / 1000)), files, str(i), "context"
@@ -67,7 +67,7 @@ def make_jobs(batches: list[list[Configuration]], **options: Any) -> SweepJobs:
 
 
 def test_jobs_are_pickled_without_what_is_open(files: DataFiles) -> None:
-    """A launcher sends them to other processes; there each opens the store itself."""
+    """A launcher sends them to other processes, where each opens the store itself."""
     batches = [make_configurations(files, 3)]
     shared = make_jobs(batches, runs=lambda: None, on_progress=lambda: None)  # neither can be pickled
     copy = pickle.loads(pickle.dumps(shared))
@@ -79,7 +79,7 @@ def test_jobs_are_pickled_without_what_is_open(files: DataFiles) -> None:
 
 
 def test_a_job_trains_and_records_its_batch(files: DataFiles) -> None:
-    """And returns the best validation accuracy in it."""
+    """It returns the best validation accuracy of the batch."""
     configurations, runs, told = make_configurations(files, 5), Runs(), []
     shared = make_jobs([configurations[:2], configurations[2:]], runs=runs, on_progress=lambda: told.append(1))
     assert shared({"batch": 1}) == 0.5
@@ -115,7 +115,7 @@ def test_a_batch_that_cannot_be_trained_fails_as_a_whole(
 
 
 def test_configurations_with_the_same_pictures_share_batches(files: DataFiles) -> None:
-    """Each is in one batch, those of other pictures in another one."""
+    """Each configuration is in one batch, with those of the same pictures."""
     here = make_configurations(files, 3)
     there = [replace(each, files=replace(files, test=files.train, test_sha256=files.train_sha256)) for each in here]
     mixed = [each for pair in zip(here, there, strict=True) for each in pair]
@@ -125,7 +125,7 @@ def test_configurations_with_the_same_pictures_share_batches(files: DataFiles) -
 
 
 def test_a_job_in_another_process_opens_the_store(files: DataFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the configurations of its batch."""
+    """It opens the store for the configurations of its batch."""
     opened: list[Any] = []
 
     def open_runs(connection: Any, batch: Any) -> Runs:

@@ -1,4 +1,4 @@
-"""What a command line asks a sweep to try; the order of the grid is compared with Hydra's own sweeper."""
+"""The plan of a command line; the order of the grid is compared with Hydra's own sweeper."""
 
 import math
 import shutil
@@ -80,7 +80,7 @@ def test_the_grid_has_the_order_of_hydras_own_sweeper(arguments: list[str]) -> N
 
 
 def test_a_grid_by_hand() -> None:
-    """Values, names and what stays as params.yaml has it."""
+    """Swept values, fixed values, and all others from params.yaml."""
     plan = plan_of(f"{RATE}=0.001,0.01", "train.threshold=0.25", f"{ITERATIONS}=500,1000")
     assert values_of(plan, RATE, ITERATIONS) == [(0.001, 500), (0.001, 1000), (0.01, 500), (0.01, 1000)]
     assert {settings.train.threshold for settings in plan.configurations} == {0.25}
@@ -99,13 +99,13 @@ def test_quoted_values_are_plain_text() -> None:
 
 
 def test_what_stands_there_twice_is_tried_once() -> None:
-    """However it is written."""
+    """Equal values count once, however they are written."""
     assert values_of(plan_of(f"{RATE}=0.1,0.2,1e-1,0.1"), RATE) == [(0.1,), (0.2,)]
     assert values_of(plan_of(f"{ITERATIONS}=2000,2e3,2000.0"), ITERATIONS) == [(2000,)]
 
 
 def test_the_last_override_of_a_key_counts() -> None:
-    """As in Hydra; a list gives way to a value, too."""
+    """As in Hydra; a value also replaces a list."""
     assert values_of(plan_of(f"{RATE}=0.1,0.2", f"{RATE}=0.3"), RATE) == [(0.3,)]
     assert list(plan_of(f"{RATE}=0.1,0.2", f"{RATE}=0.3").swept) == []
 
@@ -125,7 +125,7 @@ def test_a_single_configuration_needs_no_list() -> None:
     [("0.0001", "0.03", 12), ("1e-3", "1e-1", 3), ("0.002", "0.01", 25), ("0.01", "0.001", 4), ("1e-12", "1000", 2)],
 )
 def test_geomspace_is_that_of_numpy_with_four_digits(least: str, most: str, count: int) -> None:
-    """The ends are as they were typed, the rest has four digits."""
+    """The ends stay as they were typed, the others have four digits."""
     plan = plan_of(f"{RATE}=geomspace({least},{most},{count})")
     found = [settings.train.learning_rate for settings in plan.configurations]
     expected = np.geomspace(float(least), float(most), count)
@@ -137,7 +137,7 @@ def test_geomspace_is_that_of_numpy_with_four_digits(least: str, most: str, coun
 
 
 def test_numbers_that_lie_close_together_have_as_many_digits_as_keep_them_apart() -> None:
-    """Ten digits here: nine would make two of them one."""
+    """Ten digits here: with nine, two of them would be equal."""
     plan = plan_of(f"{RATE}=geomspace(0.001,0.001000001,101)")
     found = [settings.train.learning_rate for settings in plan.configurations]
     assert len(set(found)) == 101
@@ -160,7 +160,7 @@ def test_white_space_in_geomspace() -> None:
 
 
 def test_equal_ends_are_one_value() -> None:
-    """Nothing is swept then."""
+    """With equal ends nothing is swept."""
     plan = plan_of(f"{RATE}=geomspace(1,1,5)")
     assert (values_of(plan, RATE), list(plan.swept)) == ([(1.0,)], [])
 
@@ -170,7 +170,7 @@ def test_equal_ends_are_one_value() -> None:
     ["0,2,3", "-1,2,3", "1,0,3", "1,2,1", "1,2,-3", "1,2,2.5", "1,2,100001", "a,2,3", "1,inf,3", "nan,2,3", "1,2,x"],
 )
 def test_a_wrong_geomspace_is_refused(inner: str) -> None:
-    """The message shows what was typed, and what is expected."""
+    """The message shows the override and the expected form."""
     text = f"{RATE}=geomspace({inner})"
     with pytest.raises(SettingsError) as caught:
         plan_of(text)
@@ -182,7 +182,7 @@ def test_a_wrong_geomspace_is_refused(inner: str) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [("course", 3), ("grid", 60), ("fine", 275)])
 def test_a_committed_sweep_begins_with_its_command(name: str, size: int) -> None:
-    """Which gives a plan of the size that is promised."""
+    """The first line of the file is its command, and the plan has the documented size."""
     first = Path(f"conf/sweep/{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
     plan = plan_of(f"sweep={name}")
     assert first == f"# {plan.command}" == f"# python pipeline/sweep.py -m sweep={name}"
@@ -190,7 +190,7 @@ def test_a_committed_sweep_begins_with_its_command(name: str, size: int) -> None
 
 
 def test_these_are_all_committed_sweeps(repository: Path) -> None:
-    """A new one needs a line in the test above."""
+    """A new file needs a line in the test above."""
     assert {path.name for path in (repository / "conf/sweep").iterdir()} == {"course.yaml", "fine.yaml", "grid.yaml"}
 
 
@@ -204,7 +204,7 @@ def test_the_course_is_as_the_course_had_it() -> None:
 
 @pytest.mark.parametrize("first", [True, False])
 def test_overrides_beat_the_file(first: bool) -> None:
-    """Wherever they stand, single values and lists; what the file says of other keys stays."""
+    """In any position, single values and lists; other keys keep the values of the file."""
     typed = ["data.source=drawn", f"{ITERATIONS}=10,20"]
     plan = plan_of(*([*typed, "sweep=course"] if first else ["sweep=course", *typed]))
     expected = [("drawn", rate, number) for rate in (0.01, 0.001, 0.0001) for number in (10, 20)]
@@ -213,7 +213,7 @@ def test_overrides_beat_the_file(first: bool) -> None:
 
 
 def test_a_committed_sweep_of_ones_own() -> None:
-    """Every file in the folder can be named; a single value spans no grid."""
+    """Any file in the folder can be named; a single value is not swept."""
     Path("conf/sweep/mine.yaml").write_text(f"params:\n  {RATE}: 0.5\n  {ITERATIONS}: 1,2\n", encoding="utf-8")
     plan = plan_of("sweep=mine")
     assert values_of(plan, RATE, ITERATIONS) == [(0.5, 1), (0.5, 2)]
@@ -229,7 +229,7 @@ def test_a_committed_sweep_of_ones_own() -> None:
     ],
 )
 def test_a_file_without_lines_of_values_is_refused(text: str, message: str) -> None:
-    """The name of the sweep is shown."""
+    """The message names the sweep."""
     Path("conf/sweep/mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError) as caught:
         plan_of("sweep=mine")
@@ -259,7 +259,7 @@ def test_a_plan_names_its_committed_file(arguments: list[str], committed: str) -
 
 
 def test_the_command_can_be_pasted() -> None:
-    """What the shell would take for its own is quoted."""
+    """What the shell would interpret is quoted."""
     plan = plan_of(f"{RATE}=choice(1, 2)", "sweep.folds=0")
     assert plan.command == f"python pipeline/sweep.py -m '{RATE}=choice(1, 2)' sweep.folds=0"
     assert read_plan([f"{RATE}=1"], multirun=False).command == f"python pipeline/sweep.py {RATE}=1"
@@ -342,7 +342,7 @@ RANGE = "expected a number from 1e-12 to 1,000"
     ],
 )
 def test_what_is_refused(arguments: list[str], message: str) -> None:
-    """In one line, with the key, the value and what is allowed."""
+    """The message is one line with the key, the value and what is allowed."""
     with pytest.raises(SettingsError) as caught:
         plan_of(*arguments)
     assert message in str(caught.value)
@@ -360,14 +360,14 @@ def test_what_is_refused(arguments: list[str], message: str) -> None:
     ],
 )
 def test_odd_values_of_hydras_are_refused_too(arguments: list[str]) -> None:
-    """What Hydra's parser lets pass and nobody can try; the override is named."""
+    """Overrides that Hydra's parser accepts but that have no values; the message names them."""
     with pytest.raises(SettingsError) as caught:
         plan_of(*arguments)
     assert arguments[0] in str(caught.value)
 
 
 def test_a_value_that_depends_on_a_swept_one_is_refused() -> None:
-    """Hydra would work it out for each point, the plan works it out once."""
+    """Hydra would resolve it for each point, the plan resolves it once."""
     with pytest.raises(SettingsError, match=r"train\.record_every"):
         plan_of(f"train.record_every=${{{ITERATIONS}}}", f"{ITERATIONS}=10,20")
 
@@ -381,7 +381,7 @@ def test_a_value_that_depends_on_a_swept_one_is_refused() -> None:
     ],
 )
 def test_a_list_needs_multirun(arguments: list[str], shown: str) -> None:
-    """The message is the command that does it."""
+    """The message ends with the command that works."""
     with pytest.raises(SettingsError) as caught:
         read_plan(arguments, multirun=False)
     assert str(caught.value).startswith(f"{shown} holds several values; to try them all add -m: ")
@@ -389,7 +389,7 @@ def test_a_list_needs_multirun(arguments: list[str], shown: str) -> None:
 
 
 def test_a_mistake_in_params_yaml_is_named_as_such() -> None:
-    """Not as one of the command line."""
+    """The message names params.yaml, not the command line."""
     Path("params.yaml").write_text(
         Path("params.yaml").read_text(encoding="utf-8").replace("num_px: 64", "num_px: 0"), encoding="utf-8"
     )
@@ -432,7 +432,7 @@ def test_any_text_of_params_yaml_comes_through(text: str, tmp_path: Path) -> Non
     [("parms:\n  train.learning_rate: 1,2\n", "unknown key 'sweep.parms'"), ("a: [1\n", "does not fit: while parsing")],
 )
 def test_a_file_of_a_sweep_with_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
-    """A misspelt key, or no YAML."""
+    """A misspelt key, or invalid YAML."""
     (tmp_path / "conf/sweep/mine.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(SettingsError, match=said) as caught:
         plan_of("sweep=mine")

@@ -1,4 +1,4 @@
-"""The pictures of a sweep: whole PNG files, the same bytes every time, that show what was measured, uncut."""
+"""The plots of a sweep: complete PNG files, the same bytes every time, with correct values and readable texts."""
 
 import hashlib
 import math
@@ -44,7 +44,7 @@ def make_entry(
 def score(
     rate: float, count: int = 200, *, folds: bool = True, status: str | None = None, threshold: float = 0.5
 ) -> Entry:
-    """Return an entry with plausible numbers; what takes large steps diverges."""
+    """Return an entry with plausible metrics; large learning rates diverge."""
     learned = 1 - math.exp(-rate * count)
     metrics = {"final_cost": 0.69 - 0.6 * learned, "train_accuracy": 0.5 + learned / 2, "test_accuracy": 0.5}
     if folds:
@@ -55,7 +55,7 @@ def score(
 
 
 def follow(entries: Sequence[Entry]) -> Curves:
-    """Return a cost curve for each entry; those that diverged grow beyond all numbers."""
+    """Return a cost curve for each entry; diverged ones grow to infinity."""
 
     def cost(entry: Entry, iteration: int) -> float:
         if entry.status == DIVERGED:
@@ -73,7 +73,7 @@ def follow(entries: Sequence[Entry]) -> Curves:
 
 
 def drawn(draw: Callable[[Figure, Any], None], given: Any) -> tuple[Figure, Axes]:
-    """Return a figure and its main axes after drawing, as the plots make them but for the file."""
+    """Return a figure and its main axes after drawing, in the style of the saved plots."""
     with mpl.style.context("default", after_reset=True):
         figure = Figure(figsize=(7.6, 4.8), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
@@ -165,7 +165,7 @@ CASES = {
 
 
 def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
-    """Of a sensible size, with something on it, without time, version or other text, in a folder made for it."""
+    """The file has a sensible size, many colours, and neither time, version nor other text; its folder is created."""
     path = tmp_path / "new folder" / "plot.png"
     draw(path, FEW)
     assert [entry.name for entry in path.parent.iterdir()] == ["plot.png"]
@@ -178,7 +178,7 @@ def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
 
 
 def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) -> None:
-    """Neither the user's settings nor the order of the entries reach the file."""
+    """The user's matplotlib settings do not change the file."""
     draw(tmp_path / "plain.png", FEW)
     changes: Any = {"font.size": 25.0, "figure.facecolor": "red", "image.cmap": "gray", "hatch.linewidth": 9.0}
     with mpl.rc_context(changes):
@@ -190,14 +190,14 @@ def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) 
 
 @pytest.mark.parametrize("plot", [DRAWINGS["heat map"], DRAWINGS["accuracies"]])
 def test_the_order_of_the_entries_does_not_matter(plot: Draw, tmp_path: Path) -> None:
-    """They stand by learning rate and rank."""
+    """They are sorted by learning rate and rank."""
     plot(tmp_path / "one.png", FEW)
     plot(tmp_path / "other.png", FEW[::-1])
     assert digest(tmp_path / "one.png") == digest(tmp_path / "other.png")
 
 
 def test_a_failed_drawing_leaves_the_old_file(draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whole or not at all; where it succeeds, the old file is replaced."""
+    """The old file stays if drawing fails, and is replaced if it succeeds."""
     path = tmp_path / "plot.png"
     path.write_bytes(b"old")
 
@@ -215,14 +215,14 @@ def test_a_failed_drawing_leaves_the_old_file(draw: Draw, tmp_path: Path, monkey
 
 
 def tick_labels(axis: Axis) -> list[Text]:
-    """Return the labels that are drawn; matplotlib keeps some beyond the ends of an axis, too."""
+    """Return the labels that are drawn; matplotlib also keeps some beyond the ends of an axis."""
     low, high = sorted(axis.get_view_interval())
     ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
     return [label for tick in ticks for label in (tick.label1, tick.label2) if label.get_visible() and label.get_text()]
 
 
 def assert_readable(figure: Figure) -> None:
-    """Check that no word is cut, and that no label of an axis lies on its neighbour."""
+    """Check that no text is cut off, and that no label of an axis overlaps its neighbour."""
     frame = figure.bbox.padded(1)
     words = [text for box in figure.legends for text in box.get_texts()]
     for axes in figure.axes:
@@ -244,7 +244,7 @@ def assert_readable(figure: Figure) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_everything_can_be_read(case: str) -> None:
-    """Titles, labels and legends, from one configuration to a thousand."""
+    """Titles, labels and legends are readable, from one configuration to a thousand."""
     entries = CASES[case]
     followed = follow(entries)
     for figure, _ in (heat_map(entries), accuracies(entries), curves(followed[:: -(-len(followed) // 200) or 1])):
@@ -252,7 +252,7 @@ def test_everything_can_be_read(case: str) -> None:
 
 
 def test_the_heat_map_shows_the_validation_accuracy() -> None:
-    """In percent, rates to the right, iterations upwards; the best has the star; blank is what was not tried."""
+    """In percent, rates to the right, iterations upwards; the best has a star; cells that were not tried are blank."""
     entries = [
         make_entry(0.01, 500, validation_accuracy=0.75),
         make_entry(0.001, 1000, validation_accuracy=0.625),
@@ -286,13 +286,13 @@ def test_the_heat_map_shows_the_validation_accuracy() -> None:
     ],
 )
 def test_the_legend_explains_what_is_there(entries: list[Entry], words: list[str]) -> None:
-    """And nothing else."""
+    """The legend has an entry for each kind of cell, and no others."""
     figure, _ = heat_map(entries)
     assert [text.split(":")[0] for text in legend(figure)] == words
 
 
 def test_without_folds_the_heat_map_shows_the_training_cost() -> None:
-    """And says so; the lower is the better and the brighter."""
+    """The title says so; lower costs are brighter."""
     figure, axes = heat_map([make_entry(0.01, final_cost=0.5), make_entry(0.1, final_cost=0.25)])
     (image,) = axes.get_images()
     assert image.get_array().tolist() == [[0.5, 0.25]]  # type: ignore[union-attr]
@@ -305,7 +305,7 @@ def test_without_folds_the_heat_map_shows_the_training_cost() -> None:
 
 @pytest.mark.parametrize("metrics", [{"validation_accuracy": 0.75}, {"final_cost": 0.25}, {"validation_accuracy": 0.0}])
 def test_a_single_value_lies_in_the_middle_of_the_colours(metrics: dict[str, Any]) -> None:
-    """Though nothing spans a scale."""
+    """Although a single value spans no scale."""
     _, axes = heat_map([make_entry(0.01, **metrics), make_entry(0.1, **metrics)])
     (image,) = axes.get_images()
     middle = mpl.colormaps["viridis"](0.5)
@@ -313,7 +313,7 @@ def test_a_single_value_lies_in_the_middle_of_the_colours(metrics: dict[str, Any
 
 
 def test_the_best_of_those_that_share_a_cell_counts() -> None:
-    """By rank: what finished stands before what diverged; the title says that there were more."""
+    """The best by rank is shown, and the title says that there are more."""
     entries = [
         make_entry(0.01, threshold=0.3, validation_accuracy=0.7, final_validation_cost=0.4),
         make_entry(0.01, threshold=0.4, validation_accuracy=0.8, final_validation_cost=0.4),
@@ -326,7 +326,7 @@ def test_the_best_of_those_that_share_a_cell_counts() -> None:
 
 
 def test_neighbours_that_diverged_are_hatched_as_one() -> None:
-    """A row of cells each: two to the left, one to the right."""
+    """Two diverged cells on the left, one on the right."""
     statuses = [DIVERGED, DIVERGED, FINISHED, DIVERGED]
     _, axes = heat_map([score(0.1 * (i + 1), status=status) for i, status in enumerate(statuses)])
     spans = [(patch.get_x(), patch.get_width()) for patch in axes.patches if isinstance(patch, Rectangle)]
@@ -334,7 +334,7 @@ def test_neighbours_that_diverged_are_hatched_as_one() -> None:
 
 
 def test_many_cells_have_few_labels() -> None:
-    """At even steps, at the right cells."""
+    """At even steps, each at its cell."""
     _, axes = heat_map([make_entry(rate / 1000, validation_accuracy=0.5) for rate in range(1, 401)])
     positions = axes.get_xticks().tolist()
     assert 6 <= len(positions) <= 12
@@ -344,7 +344,7 @@ def test_many_cells_have_few_labels() -> None:
 
 
 def test_few_curves_are_named() -> None:
-    """By what they differ in; the best in black, what diverged dotted and counted at the top."""
+    """By the parameters that differ; the best in black, a diverged one dotted and counted in the title."""
     entries = [score(0.01), score(0.1), score(0.5)]
     figure, axes = curves(follow(entries))
     low, best, gone = axes.get_lines()
@@ -358,7 +358,7 @@ def test_few_curves_are_named() -> None:
 
 
 def test_names_hold_all_that_differs() -> None:
-    """Not what all share; one alone is named by its learning rate."""
+    """Only what differs; a single curve is named by its learning rate."""
     entries = [make_entry(0.01, 100, threshold=0.3), make_entry(0.01, 200, threshold=0.5)]
     names = ["num_iterations 100, threshold 0.3", "num_iterations 200, threshold 0.5"]
     assert plots._name_curves(entries) == names
@@ -366,7 +366,7 @@ def test_names_hold_all_that_differs() -> None:
 
 
 def test_many_curves_are_coloured_by_their_learning_rate() -> None:
-    """By its logarithm: 0.001, 0.01 and 0.1 lie at even steps; the legend names the best alone."""
+    """By its logarithm: 0.001, 0.01 and 0.1 are at even steps; the legend names only the best."""
     rates = [0.001, 0.1, 0.01, 0.002, 0.003, 0.02, 1.0]
     figure, axes = curves([(make_entry(rate, status=FINISHED), [(0, 0.69), (200, rate)]) for rate in rates])
     bar = figure.axes[1]
@@ -383,7 +383,7 @@ def test_many_curves_are_coloured_by_their_learning_rate() -> None:
 
 
 def test_many_curves_of_one_learning_rate_share_a_colour() -> None:
-    """The bar names it, in the middle."""
+    """The colour bar has one label, in the middle."""
     figure, axes = curves([(make_entry(0.01, count), [(0, 0.69), (count, 0.5)]) for count in range(1, 9)])
     assert len({str(line.get_color()) for line in axes.get_lines()} - {"black"}) == 1
     bar = figure.axes[1]
@@ -393,7 +393,7 @@ def test_many_curves_of_one_learning_rate_share_a_colour() -> None:
 
 @pytest.mark.parametrize("cost", [math.nan, math.inf, 1e300, 1.5])
 def test_what_grows_does_not_press_the_others_flat(cost: float) -> None:
-    """The axis ends at twice the first cost at most; the curve leaves it."""
+    """The axis ends at twice the first cost at most, and the curve leaves the plot."""
     _, axes = curves([(score(0.01), [(0, 0.7), (100, 0.3)]), (score(0.5), [(0, 0.7), (100, cost)])])
     assert axes.get_ylim()[1] == pytest.approx(1.05 * (0.7 if not math.isfinite(cost) else 1.4))
     ends = values(axes.get_lines()[1], 1)
@@ -406,21 +406,21 @@ def test_what_grows_does_not_press_the_others_flat(cost: float) -> None:
     ("costs", "top"), [([(0, 0.0)], 1.05), ([(0, math.nan), (1, math.nan)], 1.05), ([(0, 0.5)], 0.525)]
 )
 def test_odd_curves_can_be_drawn(costs: list[tuple[int, float]], top: float) -> None:
-    """A single point shows as one; a cost of 0, nan from the start."""
+    """A single point, a cost of 0, and nan from the start."""
     _, axes = curves([(score(0.01), costs)])
     assert axes.get_ylim() == pytest.approx((0, top))
     assert axes.get_lines()[0].get_marker() == ("o" if len(costs) == 1 else "")
 
 
 def test_no_curves_are_a_picture_too(tmp_path: Path) -> None:
-    """The file is there even where every configuration failed."""
+    """The file is written even if every configuration failed."""
     DRAWINGS["curves"](tmp_path / "curves.png", [])
     with Image.open(tmp_path / "curves.png") as image:
         assert np.asarray(image.convert("L")).min() < 100  # the title
 
 
 def test_the_accuracies_lie_over_the_learning_rates() -> None:
-    """In percent, with the deviation over the folds, broken where training diverged; the chosen rate is marked."""
+    """In percent, with the deviation over the folds, interrupted where training diverged; the chosen rate is marked."""
     entries = [
         make_entry(0.1, train_accuracy=0.9, validation_accuracy=0.6, validation_accuracy_std=0.05, test_accuracy=0.7),
         make_entry(0.001, train_accuracy=0.8, validation_accuracy=0.7, validation_accuracy_std=0.1, test_accuracy=0.5),
@@ -445,7 +445,7 @@ def test_the_accuracies_lie_over_the_learning_rates() -> None:
 
 
 def test_the_test_accuracy_stays_in_the_background() -> None:
-    """Lighter than the others, and its words say that it chooses nothing."""
+    """It is lighter than the others, and its label says that it chooses nothing."""
     _, axes = accuracies([score(0.01), score(0.1)])
 
     def brightness(label: str) -> float:
@@ -455,7 +455,7 @@ def test_the_test_accuracy_stays_in_the_background() -> None:
 
 
 def test_without_folds_there_is_no_validation() -> None:
-    """And the words say by what was chosen."""
+    """The label says what the choice is based on."""
     figure, axes = accuracies([score(0.01, folds=False), score(0.1, folds=False)])
     assert legend(figure) == ["train", TEST, "chosen by training cost: 0.1"]
     assert axes.get_title() == "Accuracy at each learning_rate (nothing was held out)"
@@ -463,13 +463,13 @@ def test_without_folds_there_is_no_validation() -> None:
 
 @pytest.mark.parametrize("rate", [1e-5, 0.001, 0.01, 0.005, 1.0])
 def test_a_single_rate_is_in_the_middle(rate: float) -> None:
-    """Without a word from matplotlib, which warns of powers of ten."""
+    """Without the warning of matplotlib at powers of ten."""
     _, axes = accuracies([score(rate, 10)])
     assert axes.get_xlim() == pytest.approx((rate / 2, 2 * rate))
 
 
 def test_the_configuration_that_does_best_stands_for_its_rate() -> None:
-    """Best by validation, though another one has the higher test accuracy."""
+    """The best by validation, although another one has the higher test accuracy."""
     entries = [
         make_entry(0.01, 100, train_accuracy=0.6, validation_accuracy=0.6, test_accuracy=0.9),
         make_entry(0.01, 200, train_accuracy=0.8, validation_accuracy=0.7, test_accuracy=0.5),
@@ -491,14 +491,14 @@ def test_many_rates_have_a_band() -> None:
 
 
 def test_nothing_to_show_is_said_so() -> None:
-    """All diverged: crosses at the bottom of an axis of percents."""
+    """If all diverged, there are crosses at the bottom of an axis in percent."""
     figure, axes = accuracies([score(0.5), score(0.7)])
     assert legend(figure) == ["diverged (2 learning rates)"]
     assert axes.get_ylim() == (0, 100)
 
 
 def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
-    """Rates at even steps all have theirs, of those that crowd together the first."""
+    """Rates at even steps all have a label; of rates close together, only the first has one."""
     even = [float(rate) for rate in np.geomspace(1e-5, 0.1, 8)]
     assert plots._spread(even[::-1]) == even
     assert plots._spread([0.001, 0.0011, 0.01, 0.0102, 0.1]) == [0.001, 0.01, 0.1]
@@ -515,5 +515,5 @@ def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
     ],
 )
 def test_labels_are_as_short_as_they_can_be(values: list[float], labels: list[str]) -> None:
-    """Three digits, more where needed."""
+    """Three digits, or more if needed."""
     assert plots._short_labels(values) == labels

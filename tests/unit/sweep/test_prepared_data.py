@@ -1,4 +1,4 @@
-"""The pictures of a sweep: each choice prepared once, DVC's own outputs left alone, nothing half-made behind."""
+"""The prepared pictures of a sweep: each set once, without changing DVC's outputs or leaving incomplete files."""
 
 import json
 import os
@@ -32,7 +32,7 @@ MakePrepared = Callable[..., PreparedSet]
 
 @dataclass
 class Programs:
-    """Stands in for the programs that are started, and remembers them."""
+    """A stand-in for the programs that are started; it records the calls."""
 
     make: MakePrepared
     names: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Programs:
     def run(
         self, command: list[str], *, cwd: Path, env: dict[str, str], **_: Any
     ) -> "subprocess.CompletedProcess[str]":
-        """Do what DVC or a stage does, in so far as a sweep sees it."""
+        """Write the files that DVC or a stage writes."""
         assert command[0] == sys.executable
         name = "dvc" if command[1:3] == ["-m", "dvc"] else Path(command[1]).stem
         self.names.append(name)
@@ -62,7 +62,7 @@ class Programs:
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project, made the current folder, with the files that a sweep reads there."""
+    """Return a project with the files that a sweep reads; it is the current folder."""
     root = tmp_path / "one neuron"
     (root / "pipeline").mkdir(parents=True)
     (root / "pictures").mkdir()
@@ -89,7 +89,7 @@ def only(settings: Settings, root: Path) -> DataFiles:
 
 
 def folders(root: Path) -> set[Path]:
-    """Return what lies in the cache."""
+    """Return the content of the cache."""
     return set((root / ".one-neuron/prepared").glob("*"))
 
 
@@ -97,7 +97,7 @@ def folders(root: Path) -> set[Path]:
 
 
 def test_what_pictures_follow_from() -> None:
-    """Sections draw and data; of the course's pictures data alone."""
+    """Sections draw and data; for the course's pictures only data."""
     assert name_data(OWN) == name_data(replace(OWN, train=replace(OWN.train, learning_rate=1.0)))
     assert name_data(COURSE) == name_data(replace(COURSE, draw=OTHER.draw))
     sizes = [
@@ -111,7 +111,7 @@ def test_what_pictures_follow_from() -> None:
 
 
 def test_the_pictures_of_params_yaml_are_dvcs(programs: Programs, root: Path) -> None:
-    """DVC is asked once, however many configurations share them."""
+    """DVC runs once, however many configurations share them."""
     configurations = [replace(OWN, train=replace(OWN.train, num_iterations=number)) for number in (10, 20, 30)]
     found = prepare_data(configurations, root)
     assert list(found) == [name_data(OWN)]
@@ -128,7 +128,7 @@ def test_the_pictures_of_params_yaml_are_dvcs(programs: Programs, root: Path) ->
 def test_an_edit_of_params_yaml_while_dvc_works_is_refused(
     programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody could say which of the two DVC saw; what is asked for must not be recorded for other pictures."""
+    """DVC may have read either version, and no outcome may be recorded for other pictures."""
 
     def run_and_edit(command: list[str], **options: Any) -> "subprocess.CompletedProcess[str]":
         edited = {**VALUES, "draw": {**VALUES["draw"], "num_train": 9}}
@@ -149,7 +149,7 @@ def test_a_list_of_dvc_s_that_a_kill_broke_is_removed_first(programs: Programs, 
 
 
 def test_dvc_is_asked_at_every_start(programs: Programs, root: Path) -> None:
-    """It knows what is up to date; and a file that changed meanwhile is read anew."""
+    """DVC knows what is up to date, and a file that changed since then is read again."""
     before = only(OWN, root)
     make = programs.make
     programs.make = lambda m, *, seed: make(m, seed=seed + 7)
@@ -179,7 +179,7 @@ def test_dvc_is_asked_at_every_start(programs: Programs, root: Path) -> None:
     ],
 )
 def test_what_dvc_says(programs: Programs, root: Path, stderr: str, kind: type[OneNeuronError], message: str) -> None:
-    """The line of our own stage if there is one, with its exit code; else DVC's line with the error."""
+    """The line of the stage if there is one, with its exit code; otherwise DVC's line with the error."""
     programs.failing["dvc"] = (1, stderr)
     with pytest.raises(kind) as caught:
         prepare_data([OWN], root)
@@ -191,7 +191,7 @@ def test_what_dvc_says(programs: Programs, root: Path, stderr: str, kind: type[O
 
 
 def test_other_pictures_are_prepared_aside(programs: Programs, root: Path) -> None:
-    """The same stages, with their own params.yaml, in a folder of their own; DVC's files stay as they are."""
+    """By the same stages, with another params.yaml, in another folder; DVC's files do not change."""
     files = only(OTHER, root)
     assert programs.names == ["draw", "prepare"]
     (folder,) = folders(root)
@@ -209,7 +209,7 @@ def test_other_pictures_are_prepared_aside(programs: Programs, root: Path) -> No
 
 @pytest.mark.parametrize("source", ["folder", "hdf5"])
 def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, root: Path, source: str) -> None:
-    """A changed, added, removed or renamed file makes another folder, the same files again none; not where they lie."""
+    """A changed, added, removed or renamed file makes another folder; the same files do not."""
     settings = replace(OWN, data=replace(OWN.data, source=source, path="mine"))
     picture = root / "mine/cat/a.png"
     picture.parent.mkdir(parents=True)
@@ -234,7 +234,7 @@ def test_the_user_s_own_pictures_are_known_by_their_content(programs: Programs, 
 
 
 def test_other_names_in_hdf5_files_are_other_data(programs: Programs, root: Path) -> None:
-    """And none of drawn pictures' concern."""
+    """For drawn pictures they have no effect."""
     other = replace(OWN.hdf5, train_x="x")
     own = replace(OWN, data=replace(OWN.data, source="hdf5"))
     assert name_data(own) != name_data(replace(own, hdf5=other))
@@ -244,7 +244,7 @@ def test_other_names_in_hdf5_files_are_other_data(programs: Programs, root: Path
 
 
 def test_what_dvc_would_hang_on_is_named_first(programs: Programs, root: Path) -> None:
-    """Nothing is started."""
+    """No program is started."""
     os.mkfifo(root / "pictures/pipe.png")
     with pytest.raises(DataError, match=r"'pictures/pipe.png' is neither a file nor a folder; remove it"):
         prepare_data([OWN], root)
@@ -257,13 +257,13 @@ def test_what_dvc_would_hang_on_is_named_first(programs: Programs, root: Path) -
 
 
 def test_the_courses_pictures_are_not_drawn(programs: Programs, root: Path) -> None:
-    """One stage is enough."""
+    """Only the stage `prepare` runs."""
     only(COURSE, root)
     assert programs.names == ["prepare"]
 
 
 def test_each_choice_of_pictures_is_prepared_once(programs: Programs, root: Path) -> None:
-    """In a sweep, and in all that follow."""
+    """Once in a sweep, and not again in later ones."""
     longer = [replace(each, train=replace(each.train, num_iterations=9)) for each in (OWN, OTHER, COURSE)]
     found = prepare_data([OTHER, OWN, *longer, COURSE], root)
     assert set(found) == {name_data(OWN), name_data(OTHER), name_data(COURSE)}
@@ -275,7 +275,7 @@ def test_each_choice_of_pictures_is_prepared_once(programs: Programs, root: Path
 
 
 def test_params_yaml_can_come_to_what_was_prepared_aside(programs: Programs, root: Path) -> None:
-    """After a promotion they are DVC's, and what was its own is prepared aside."""
+    """After a promotion DVC prepares them, and the former ones are prepared in the cache."""
     aside = only(OTHER, root)
     (root / "params.yaml").write_text(json.dumps({**VALUES, "draw": {**VALUES["draw"], "seed": 2}}), encoding="utf-8")
     own = only(OTHER, root)
@@ -285,7 +285,7 @@ def test_params_yaml_can_come_to_what_was_prepared_aside(programs: Programs, roo
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove", "empty folder"])
 def test_a_damaged_cache_is_made_anew(programs: Programs, root: Path, damage: str) -> None:
-    """Nothing is lost by that, and the sweep goes on."""
+    """The sweep prepares it again."""
     files = only(OTHER, root)
     content = files.test.read_bytes()
     if damage == "cut":
@@ -304,7 +304,7 @@ def test_a_damaged_cache_is_made_anew(programs: Programs, root: Path, damage: st
 
 @pytest.mark.parametrize("name", ["pipeline/draw.py", "pipeline/prepare.py", "requirements.txt"])
 def test_changed_code_makes_another_folder(programs: Programs, root: Path, name: str) -> None:
-    """What DVC would run again for is run again here; other code and the same text once more are no reason."""
+    """The dependencies of DVC's stages count; other code does not, nor does the same text written again."""
     only(OTHER, root)
     before = folders(root)
     (root / "pipeline/train.py").write_text("# edited\n", encoding="utf-8")
@@ -324,7 +324,7 @@ def test_changed_code_makes_another_folder(programs: Programs, root: Path, name:
 def test_a_failing_stage_gives_its_own_line(
     programs: Programs, root: Path, name: str, code: int, kind: type[OneNeuronError]
 ) -> None:
-    """With the meaning of its exit code; nothing half-made stays, and the next sweep does it again."""
+    """The error has the type of the exit code; no incomplete folder stays, and the next sweep tries again."""
     programs.failing[name] = (code, "a note\none-neuron: warning: copies\none-neuron: 'x.png' is no picture\n")
     with pytest.raises(kind) as caught:
         prepare_data([OTHER], root)
@@ -335,14 +335,14 @@ def test_a_failing_stage_gives_its_own_line(
 
 
 def test_a_stage_that_breaks_shows_its_last_line(programs: Programs, root: Path) -> None:
-    """A mistake of ours: the end of the traceback."""
+    """For an unexpected error, the message has the last line of the traceback."""
     programs.failing["draw"] = (1, "Traceback (most recent call last):\n  File ...\nValueError: wrong\n")
     with pytest.raises(EnvironmentProblem, match=r"^the stage 'draw' failed \(ValueError: wrong\); run"):
         prepare_data([OTHER], root)
 
 
 def test_an_interrupted_stage_leaves_nothing(programs: Programs, root: Path) -> None:
-    """Not even where one of two files was written."""
+    """Not even if one of two files was written."""
     programs.interrupted = True
     with pytest.raises(KeyboardInterrupt):
         prepare_data([OTHER], root)
@@ -350,7 +350,7 @@ def test_an_interrupted_stage_leaves_nothing(programs: Programs, root: Path) -> 
 
 
 def test_real_programs(root: Path) -> None:
-    """Exit code and line of a process, which sees its own params.yaml and ends with a word on stderr."""
+    """The error has the exit code and the line of a real process, which reads its own params.yaml."""
     draw = "import json, pathlib, sys\nseed = json.loads(pathlib.Path('params.yaml').read_text())['draw']['seed']\n"
     draw += "print('not this', file=sys.stdout)\nsys.exit(print(f'one-neuron: seed {seed}', file=sys.stderr) or 3)\n"
     (root / "pipeline/draw.py").write_text(draw, encoding="utf-8")
@@ -366,7 +366,7 @@ def test_real_programs(root: Path) -> None:
 def test_a_relative_folder_counts_from_where_the_sweep_started(
     programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    """The stages run elsewhere."""
+    """The stages run in another folder."""
     for value, expected in (("../shared", root / "../shared"), ("~/course", Path("~/course").expanduser())):
         monkeypatch.setenv(COURSE_VARIABLE, value)
         programs.calls.clear()
@@ -381,7 +381,7 @@ def test_a_relative_folder_counts_from_where_the_sweep_started(
 def test_no_folder_stays_no_folder(
     programs: Programs, root: Path, monkeypatch: pytest.MonkeyPatch, value: str | None
 ) -> None:
-    """Then the pictures are downloaded."""
+    """Without the variable, the stage downloads the pictures."""
     monkeypatch.delenv(COURSE_VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(COURSE_VARIABLE, value)
@@ -393,7 +393,7 @@ def test_no_folder_stays_no_folder(
 
 
 def test_sets_are_loaded_once(programs: Programs, root: Path) -> None:
-    """A process of a sweep asks for them again and again."""
+    """Repeated calls return the same objects."""
     files = only(OTHER, root)
     train, test = load_data(files)
     assert (train.m, test.m) == (6, 4)

@@ -1,4 +1,4 @@
-"""The order of a sweep's configurations: by what was held out, never by the test set."""
+"""The ranking of configurations: by held-out pictures, never by the test set."""
 
 import math
 from dataclasses import replace
@@ -34,19 +34,19 @@ def names(entries: list[Entry]) -> str:
 
 
 def test_the_accuracy_counts_before_the_cost() -> None:
-    """The higher one, whatever the costs."""
+    """The higher accuracy is better, whatever the costs."""
     entries = [make_entry("b", 0.75, 0.1), make_entry("c", 0.5, 0.01), make_entry("a", 0.8, 9.0)]
     assert names(rank(entries)) == "a b c"
 
 
 def test_the_cost_breaks_ties() -> None:
-    """The lower validation cost; the training cost has no say beside it."""
+    """The lower validation cost is better, whatever the training cost."""
     entries = [make_entry("b", 0.75, 0.3, final_cost=0.1), make_entry("a", 0.75, 0.2, final_cost=0.4)]
     assert names(rank(entries)) == "a b"
 
 
 def test_without_folds_the_training_cost_counts() -> None:
-    """The lower one, whatever the accuracy on the same pictures."""
+    """The lower training cost is better, whatever the training accuracy."""
     entries = [
         Entry("b", SETTINGS, FINISHED, metrics={"final_cost": 0.3, "train_accuracy": 1.0}),
         Entry("c", SETTINGS, FINISHED, metrics={"final_cost": 0.4, "train_accuracy": 0.9}),
@@ -56,7 +56,7 @@ def test_without_folds_the_training_cost_counts() -> None:
 
 
 def test_equals_stand_by_length_then_by_learning_rate() -> None:
-    """The shorter training, then the smaller learning rate."""
+    """The shorter training is better, then the smaller learning rate."""
     entries = [
         make_entry("c", train={"num_iterations": 20, "learning_rate": 0.001}),
         make_entry("b", train={"num_iterations": 10, "learning_rate": 0.02}),
@@ -66,7 +66,7 @@ def test_equals_stand_by_length_then_by_learning_rate() -> None:
 
 
 def test_what_diverged_stands_behind_and_what_failed_last() -> None:
-    """Whatever their numbers."""
+    """Whatever their metrics."""
     entries = [
         Entry("d", SETTINGS, FAILED, "out of memory"),
         make_entry("c", 0.8, status=DIVERGED),
@@ -78,7 +78,7 @@ def test_what_diverged_stands_behind_and_what_failed_last() -> None:
 
 @pytest.mark.parametrize("metrics", [{}, {"final_cost": math.nan}, {"validation_accuracy": math.nan}])
 def test_what_has_no_number_is_never_the_best(metrics: dict[str, float]) -> None:
-    """Neither a missing one nor nan, whichever comes first."""
+    """Neither a missing metric nor nan, in either order."""
     nothing = Entry("b", SETTINGS, FINISHED, metrics=metrics)
     worst = make_entry("a", 0.0, 1e300)
     trained = Entry("a", SETTINGS, FINISHED, metrics={"final_cost": 1e300})
@@ -88,7 +88,7 @@ def test_what_has_no_number_is_never_the_best(metrics: dict[str, float]) -> None
 
 
 def test_a_cost_of_nan_loses_a_tie() -> None:
-    """Though nan compares with nothing."""
+    """Although every comparison with nan is false."""
     assert names(rank([make_entry("b", 0.75, math.nan), make_entry("a", 0.75, 1e300)])) == "a b"
 
 
@@ -115,7 +115,7 @@ ENTRIES = st.builds(
     )
 )
 def test_the_order_does_not_depend_on_the_order_before(pair: tuple[list[Entry], list[Entry]]) -> None:
-    """Ties and nan included: the same entries, each once, in the same order."""
+    """With ties and nan as well: the same entries, each once, in the same order."""
     entries, shuffled = pair
     ranked = rank(entries)
     assert [id(entry) for entry in rank(shuffled)] == [id(entry) for entry in ranked]
@@ -126,7 +126,7 @@ def test_the_order_does_not_depend_on_the_order_before(pair: tuple[list[Entry], 
 
 @given(st.lists(ENTRIES, max_size=6), st.lists(st.floats(0, 1), min_size=6, max_size=6))
 def test_the_test_set_has_no_say(entries: list[Entry], accuracies: list[float]) -> None:
-    """Any test accuracy and test cost, the same order."""
+    """The order is the same for any test accuracy and test cost."""
     scored = [
         replace(entry, run_id=str(i), metrics={**entry.metrics, "test_accuracy": score, "final_test_cost": 1 - score})
         for i, (entry, score) in enumerate(zip(entries, accuracies, strict=False))
@@ -136,7 +136,7 @@ def test_the_test_set_has_no_say(entries: list[Entry], accuracies: list[float]) 
 
 
 def test_the_best_has_finished() -> None:
-    """What diverged or failed is not chosen, however good it looks."""
+    """Diverged and failed entries are never chosen, whatever their metrics."""
     diverged, failed = make_entry("a", 1.0, 0.0, status=DIVERGED), Entry("b", SETTINGS, FAILED, "no space")
     finished = make_entry("c", 0.1)
     assert find_best([diverged, failed, finished]) is finished
@@ -145,7 +145,7 @@ def test_the_best_has_finished() -> None:
 
 
 def test_a_missing_metric_is_nan() -> None:
-    """And one that is there is itself."""
+    """Other metrics are returned as they are."""
     entry = make_entry("a", 0.75)
     assert entry.get_metric("validation_accuracy") == 0.75
     assert math.isnan(entry.get_metric("test_accuracy"))

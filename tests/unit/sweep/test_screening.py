@@ -1,4 +1,4 @@
-"""Screening against a textbook loop for each configuration and fold, the exact engine, and sums done by hand."""
+"""Screening compared with a textbook loop for each configuration and fold, the exact engine, and sums by hand."""
 
 import dataclasses
 import math
@@ -50,7 +50,7 @@ def make_problem(m: int, n_x: int, *, seed: int = 0) -> tuple[NDArray[np.uint8],
 def textbook(
     X: NDArray[np.uint8], Y: NDArray[Any], configuration: TrainSettings, others: list[Any]
 ) -> list[list[tuple[float, int]]]:
-    """Train as the course does; return cost and right answers after each update, on X, Y and each other set."""
+    """Train as in the course; return cost and correct predictions after each update, on X, Y and each other set."""
     w, b, scores = np.zeros(X.shape[1]), 0.0, []
     for _ in range(configuration.num_iterations + 1):
         row = []
@@ -72,7 +72,7 @@ def records_of(configuration: TrainSettings) -> list[int]:
 
 
 def assert_close(found: Outcome, expected: Outcome) -> None:
-    """Compare with what another arithmetic gives: counts just so, costs to 1e-9."""
+    """Compare with another implementation: counts exactly, costs to 1e-9."""
     assert found.iterations == expected.iterations
     assert (found.diverged_at, found.reason) == (expected.diverged_at, expected.reason)
     assert found.validation_accuracies == expected.validation_accuracies
@@ -91,7 +91,7 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return a list that takes the arguments of each call of `optimize_many`."""
+    """Return a list that receives the arguments of each call of `optimize_many`."""
     taken: list[dict[str, Any]] = []
 
     def note(X: Any, Y: Any, **options: Any) -> BatchResult:
@@ -105,7 +105,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that makes `optimize_many` answer with given scores, of shape (k, columns)."""
+    """Return a function that makes `optimize_many` return given scores, of shape (k, columns)."""
 
     def answer(iterations: list[int], **given: list[list[float]]) -> None:
         costs = np.array(given["train_costs"])
@@ -135,7 +135,7 @@ CONFIGURATIONS = [
 
 @pytest.mark.parametrize("with_folds", [False, True])
 def test_every_configuration_follows_the_textbook(with_folds: bool, form: str) -> None:
-    """All that an outcome holds, from one loop for each configuration and each fold."""
+    """All fields of an outcome, from one loop for each configuration and each fold."""
     (X, Y), (X_test, Y_test) = make_problem(23, 30), make_problem(7, 30, seed=1)
     folds = np.arange(23) * 7 % 23 % 3  # of 8, 8 and 7 rows
     found = screen(X, Y, X_test, Y_test, CONFIGURATIONS, folds=folds if with_folds else None)
@@ -182,7 +182,7 @@ def test_every_configuration_follows_the_textbook(with_folds: bool, form: str) -
 
 
 def test_read_offs_equal_separate_trainings() -> None:
-    """A configuration among others ends as it does alone, even where its rate is too large."""
+    """A configuration has the same outcome among others as alone, even if its rate is too large."""
     (X, Y), (X_test, Y_test) = make_problem(14, 10), make_problem(5, 10, seed=1)
     folds = np.arange(14) % 2
     configurations = [*CONFIGURATIONS, configure(learning_rate=500.0, num_iterations=20), configure(tolerance=0.004)]
@@ -195,7 +195,7 @@ def test_read_offs_equal_separate_trainings() -> None:
 
 @pytest.mark.parametrize("with_folds", [False, True])
 def test_the_order_of_configurations_changes_no_bit(with_folds: bool, calls: list[dict[str, Any]]) -> None:
-    """Whoever stands first: the columns stand in one order, and the outcome of each is the same."""
+    """The columns are sorted, so each outcome is the same in any order."""
     X, Y = make_problem(15, 9)
     folds = np.arange(15) % 4 if with_folds else None
     order = np.random.default_rng(0).permutation(len(CONFIGURATIONS)).tolist()
@@ -207,7 +207,7 @@ def test_the_order_of_configurations_changes_no_bit(with_folds: bool, calls: lis
 
 
 def test_columns_are_shared(calls: list[dict[str, Any]]) -> None:
-    """One call; a column for each rate, threshold and fold, and no iteration recorded that nobody asked for."""
+    """One call with a column for each rate, threshold and fold, and only the requested records."""
     X, Y = make_problem(15, 9)
     screen(X, Y, X[:4], Y[:4], CONFIGURATIONS, folds=np.arange(15) % 4)
     (call,) = calls
@@ -223,7 +223,7 @@ def test_columns_are_shared(calls: list[dict[str, Any]]) -> None:
 
 
 def test_a_thousand_configurations_are_a_hundred_columns(calls: list[dict[str, Any]]) -> None:
-    """100 rates, 10 numbers of iterations each, on pictures of the course's size."""
+    """100 rates with 10 numbers of iterations each, on pictures of the course's size."""
     X, Y = make_problem(209, 12288)
     configurations = [
         configure(learning_rate=float(rate), num_iterations=number, record_every=100)
@@ -244,7 +244,7 @@ def test_a_thousand_configurations_are_a_hundred_columns(calls: list[dict[str, A
 
 
 def test_tolerance_stops_each_training_as_the_exact_engine_does(form: str) -> None:
-    """All rows and each fold by itself; what has stopped keeps its scores."""
+    """All rows and each fold stop separately; a fold that stopped keeps its scores."""
     X, Y = make_problem(40, 6, seed=6)
     (X_test, Y_test), folds = make_problem(9, 6, seed=1), np.arange(40) % 3
     configuration = configure(learning_rate=0.05, num_iterations=900, record_every=7, tolerance=3e-4)
@@ -281,7 +281,7 @@ def test_tolerance_stops_each_training_as_the_exact_engine_does(form: str) -> No
 
 
 def test_what_has_stopped_stays_as_it_is(say: Callable[..., None]) -> None:
-    """Fold 0 stops at 10, all rows at 30, fold 1 at 40; whatever they would do later does not count."""
+    """Fold 0 stops at 10, all rows at 30, fold 1 at 40; later records do not count."""
     say(
         [0, 10, 20, 30, 40, 50],
         train_costs=[[0.7, 0.7, 0.7], [0.6, 0.69, 0.6], [0.5, 0.5, 0.5], [0.49, 5.0, 0.4], [9.0, 5.0, 0.39], [9.0] * 3],
@@ -300,7 +300,7 @@ def test_what_has_stopped_stays_as_it_is(say: Callable[..., None]) -> None:
 
 
 def test_no_tolerance_never_stops() -> None:
-    """Not even where nothing changes: equal pictures, as many of one class as of the other."""
+    """Not even if no cost changes: equal pictures, with equally many of each class."""
     X, Y = np.full((4, 3), 7, np.uint8), np.array([0, 1, 0, 1])
     never, at_once = screen(X, Y, X, Y, [configure(), configure(tolerance=1e-12)])
     assert set(never.train_costs) == {never.train_costs[0]}
@@ -309,7 +309,7 @@ def test_no_tolerance_never_stops() -> None:
 
 
 def test_tolerance_is_judged_at_the_configurations_own_records() -> None:
-    """Another configuration's records in between are no reason to stop."""
+    """Records of another configuration in between do not stop it."""
     X, Y = make_problem(20, 8)
     often, seldom = (configure(tolerance=2e-3, record_every=every, num_iterations=200) for every in (1, 50))
     outcomes = screen(X, Y, X[:3], Y[:3], [often, seldom])
@@ -329,7 +329,7 @@ def test_tolerance_is_judged_at_the_configurations_own_records() -> None:
 
 
 def test_pooled_by_hand(say: Callable[..., None]) -> None:
-    """Folds of 1, 2 and 4 rows: sums of losses and of right answers over 7 rows; ties by cost, then the earliest."""
+    """Folds of 1, 2 and 4 rows: sums of losses and correct predictions over 7 rows; ties by cost, then the earliest."""
     say(
         [0, 10, 20, 30, 40],
         train_costs=[[0.7] * 4, [0.5] * 4, [0.3] * 4, [0.4] * 4, [0.35] * 4],
@@ -378,7 +378,7 @@ def test_pooled_by_hand(say: Callable[..., None]) -> None:
 
 
 def test_equally_many_right_answers_are_equal(say: Callable[..., None]) -> None:
-    """One in the fold of 49 rows or one in the fold of 50: a tie to the bit, and the earlier record is the better."""
+    """One in the fold of 49 rows or one in the fold of 50: an exact tie, and the earlier record is better."""
     assert 1 / 49 * 49 != 1 / 50 * 50  # so that sums of products would not do
     say(
         [0, 10],
@@ -394,7 +394,7 @@ def test_equally_many_right_answers_are_equal(say: Callable[..., None]) -> None:
 
 
 def test_an_absurd_rate_diverges_alone() -> None:
-    """Named with the first cost and the first iteration above it; its neighbour goes its way."""
+    """The reason names the first cost and the first iteration above it; the other configuration is unaffected."""
     X, Y = make_problem(30, 4)
     configurations = [configure(), configure(learning_rate=500.0, num_iterations=200, record_every=50)]
     good, bad = screen(X, Y, X[:5], Y[:5], configurations, folds=np.arange(30) % 3)
@@ -410,7 +410,7 @@ def test_an_absurd_rate_diverges_alone() -> None:
 
 
 def test_only_a_fold_diverges() -> None:
-    """Dark rows hold the others down; where they are left out, the same rate is too large."""
+    """Without the dark rows, the same rate is too large."""
     X = np.array([[255, 255], [255, 250], [250, 255], [240, 255], [0, 0], [0, 0], [0, 0], [0, 0]], np.uint8)
     Y = np.array([1, 0, 1, 1, 0, 1, 0, 1])
     folds = np.array([0, 0, 1, 1, 2, 2, 2, 2])
@@ -430,7 +430,7 @@ def test_only_a_fold_diverges() -> None:
 
 
 def test_a_jump_that_came_back_is_no_divergence(say: Callable[..., None]) -> None:
-    """The last tenth of the records counts, of the training up to its stop."""
+    """The last tenth of the records up to the stop counts."""
     say([0, 10, 20, 30], train_costs=[[0.7], [5.0], [0.6], [0.9]])
     empty = np.zeros((1, 1), np.uint8)
     going_on, to_20 = screen(
@@ -441,7 +441,7 @@ def test_a_jump_that_came_back_is_no_divergence(say: Callable[..., None]) -> Non
 
 
 def test_a_cost_that_is_not_finite_ends_a_training(say: Callable[..., None]) -> None:
-    """It is a divergence, whatever came later; what is not finite is no measure."""
+    """It has diverged, whatever comes later; measures are finite."""
     say([0, 10, 20, 30], train_costs=[[0.7, 0.7], [0.5, 0.5], [math.nan, math.inf], [0.1, 0.1]])
     empty = np.zeros((2, 1), np.uint8)
     configuration = configure(num_iterations=30)
@@ -459,7 +459,7 @@ def test_a_cost_that_is_not_finite_ends_a_training(say: Callable[..., None]) -> 
 
 
 def test_one_row_of_each_class_in_each_fold() -> None:
-    """The least that folds can be made of: each training sees two rows."""
+    """The smallest folds: each training has two rows."""
     X, Y = make_problem(4, 5)
     Y = np.array([0, 1, 1, 0])
     folds = assign_folds(Y, folds=2, seed=0)
@@ -473,7 +473,7 @@ def test_one_row_of_each_class_in_each_fold() -> None:
 
 
 def test_progress_counts_all_updates() -> None:
-    """Of all columns; the last call says that all is done."""
+    """Updates of all columns are counted; the last call reports all of them."""
     X, Y = make_problem(12, 6)
     seen: list[tuple[int, int]] = []
     screen(X, Y, X, Y, CONFIGURATIONS, folds=np.arange(12) % 2, on_progress=lambda *done: seen.append(done))
@@ -481,7 +481,7 @@ def test_progress_counts_all_updates() -> None:
 
 
 def test_no_configuration_is_refused() -> None:
-    """There is nothing to train."""
+    """At least one configuration is needed."""
     X, Y = make_problem(4, 5)
     with pytest.raises(ValueError, match="empty"):
         screen(X, Y, X, Y, [])
@@ -494,7 +494,7 @@ def test_no_configuration_is_refused() -> None:
     folds=st.integers(0, 40),
 )
 def test_every_batch_is_within_its_limits(table: list[tuple[int, float, int]], m: int, n_x: int, folds: int) -> None:
-    """Each index once, pairs together, neither too many nor too few columns, and no longer than it must be."""
+    """Each index once, pairs together, columns and estimated time within the limits."""
     configurations = [
         configure(learning_rate=rate / 1000, threshold=threshold, num_iterations=number)
         for rate, threshold, number in table
@@ -534,14 +534,14 @@ def test_every_batch_is_within_its_limits(table: list[tuple[int, float, int]], m
     ],
 )
 def test_batches_by_hand(shape: tuple[int, int], number: int, folds: int, iterations: int, columns: list[int]) -> None:
-    """Multiply-adds of an iteration and column: m * m through scalar products, 2 m n_x in blocks."""
+    """Multiply-adds of an iteration and column: m * m in the form gram, 2 m n_x in blocks."""
     configurations = [configure(learning_rate=(i + 1) / 1e4, num_iterations=iterations) for i in range(number)]
     batches = plan_batches(configurations, m=shape[0], n_x=shape[1], folds=folds)
     assert [len(batch) * (folds + 1) for batch in batches] == columns
 
 
 def test_similar_lengths_lie_together() -> None:
-    """Long trainings do not carry short ones along, and what shares a column stays together."""
+    """Long trainings are not mixed with short ones, and configurations that share a column stay together."""
     configurations = [
         configure(learning_rate=(i + 1) / 1e4, num_iterations=100_000 if i % 2 else 100) for i in range(512)
     ]
@@ -551,7 +551,7 @@ def test_similar_lengths_lie_together() -> None:
 
 
 def test_the_table_of_the_course(course: dict[str, NDArray[Any]]) -> None:
-    """Three learning rates over 1,500 iterations: what the course prints, and a loop in plain NumPy."""
+    """Three learning rates over 1,500 iterations, compared with the course's output and a loop in plain NumPy."""
     X, Y, X_test, Y_test = course["train_X"] / 255, course["train_Y"], course["test_X"] / 255, course["test_Y"]
     # w never leaves the space that the training pictures span: in axes of that space the loop takes no half a minute.
     axes = np.linalg.qr(X.T)[0]

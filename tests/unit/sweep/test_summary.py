@@ -19,7 +19,7 @@ SWEPT = ["train.learning_rate", "train.num_iterations"]
 
 
 def make_entry(settings: Settings = SETTINGS, **changes: Any) -> Entry:
-    """Return an entry; what is a field of it or of the section train is taken as such, the rest as metrics."""
+    """Return an entry; names that are neither its fields nor those of the section train are metrics."""
     names = ("status", "reason", "run_id", "model_sha256")
     fields: dict[str, Any] = {key: changes.pop(key) for key in names if key in changes}
     train = {key: changes.pop(key) for key in ("learning_rate", "num_iterations") if key in changes}
@@ -67,7 +67,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_table_holds_everything_the_best_first(tmp_path: Path) -> None:
-    """All columns in order; numbers in full, counts whole, what is missing empty, a reason on one line."""
+    """All columns in order; numbers in full, counts as integers, empty cells for missing values, one-line reasons."""
     write_table(tmp_path / "sweep.csv", [LOST, GONE, FAIR, GOOD])
     rows = read(tmp_path / "sweep.csv")
     assert rows[0] == {
@@ -107,7 +107,7 @@ def test_the_table_holds_everything_the_best_first(tmp_path: Path) -> None:
 
 
 def test_numbers_survive_the_table(tmp_path: Path) -> None:
-    """Read back, the rate and the accuracy are the same floats; nan is an empty cell."""
+    """The rate and the accuracy are read back as the same floats; nan is an empty cell."""
     rate, accuracy = 10**-2.3, 1 / 3
     entry = make_entry(learning_rate=rate, validation_accuracy=accuracy, final_cost=math.nan)
     write_table(tmp_path / "sweep.csv", [entry])
@@ -118,7 +118,7 @@ def test_numbers_survive_the_table(tmp_path: Path) -> None:
 
 
 def test_drawing_is_left_out_where_nothing_was_drawn(tmp_path: Path) -> None:
-    """The course's pictures know no draw.seed; beside drawn ones their cells are empty."""
+    """The course's pictures have no draw.seed; in a table with drawn ones, their cells are empty."""
     write_table(tmp_path / "course.csv", [make_entry(COURSE)])
     (row,) = read(tmp_path / "course.csv")
     assert not [name for name in row if name.startswith(("draw.", "evaluate."))]
@@ -128,7 +128,7 @@ def test_drawing_is_left_out_where_nothing_was_drawn(tmp_path: Path) -> None:
 
 
 def test_parameters_keep_their_types() -> None:
-    """The names of params.yaml, the values of the settings."""
+    """Keys are those of params.yaml, values those of the settings."""
     assert list_parameters(COURSE) == {
         "data.source": "catvnoncat",
         "data.num_px": 64,
@@ -143,7 +143,7 @@ def test_parameters_keep_their_types() -> None:
 
 
 def test_the_lines_of_a_sweep() -> None:
-    """The table, the counts, the best, what to do next."""
+    """The table, the counts, the best configuration, and the next steps."""
     lines = summary_lines([LOST, GONE, FAIR, GOOD], reused=1, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
     assert lines == [
         (
@@ -172,7 +172,7 @@ def test_the_lines_of_a_sweep() -> None:
 
 
 def test_without_folds_the_training_cost_is_named() -> None:
-    """And that nothing was held out; there is no column for it."""
+    """The line says that nothing was held out, and there is no validation column."""
     entries = [
         make_entry(learning_rate=0.001, train_accuracy=0.9, final_cost=0.4, test_accuracy=0.7),
         make_entry(learning_rate=0.005, train_accuracy=0.95, final_cost=0.25, test_accuracy=0.6),
@@ -188,7 +188,7 @@ def test_without_folds_the_training_cost_is_named() -> None:
 
 
 def test_at_most_ten_are_shown() -> None:
-    """The best ten of sixty; all sixty are counted."""
+    """The best ten of sixty are shown, all sixty are counted."""
     entries = [
         make_entry(learning_rate=i / 1000, validation_accuracy=i / 100, final_validation_cost=0.5) for i in range(1, 61)
     ]
@@ -199,7 +199,7 @@ def test_at_most_ten_are_shown() -> None:
 
 
 def test_the_best_line_can_be_copied() -> None:
-    """All digits of a rate that the table rounds."""
+    """It has all digits of a rate that the table rounds."""
     entry = make_entry(learning_rate=0.0031622776601683794, validation_accuracy=0.5, final_validation_cost=0.6)
     lines = summary_lines([entry], reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert lines[1].split()[:2] == ["1", "0.00316228"]
@@ -207,7 +207,7 @@ def test_the_best_line_can_be_copied() -> None:
 
 
 def test_words_are_swept_too() -> None:
-    """Not only numbers: the pictures themselves."""
+    """Texts can be swept as well as numbers."""
     entries = [make_entry(COURSE, validation_accuracy=0.7, final_validation_cost=0.5), GOOD]
     lines = summary_lines(entries, reused=0, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:3]] == ["drawn", "catvnoncat"]
@@ -216,7 +216,7 @@ def test_words_are_swept_too() -> None:
 
 @pytest.mark.parametrize(("accuracy", "useless"), [(0.64, True), (0.65, True), (0.66, False)])
 def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
-    """Equal is no better."""
+    """An equal accuracy is not better."""
     entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, final_validation_cost=0.6)
     lines = summary_lines([entry], reused=0, swept=[], place="mlflow.db", sweep_id="c0ffee")
     assert lines[3].endswith(": NO BETTER than one class for all") == useless
@@ -247,7 +247,7 @@ def test_a_single_configuration() -> None:
     ],
 )
 def test_nothing_finished(entries: list[Entry], line: str) -> None:
-    """The remedy stands where the best would, and nothing can be promoted."""
+    """The remedy replaces the line of the best, and nothing can be promoted."""
     lines = summary_lines(entries, reused=0, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
     assert lines[-3:] == [line, "tracked: sweep c0ffee in mlflow.db", "compare: make ui"]
     assert not [found for found in lines if found.startswith(("best", "promote"))]
@@ -255,5 +255,5 @@ def test_nothing_finished(entries: list[Entry], line: str) -> None:
 
 @pytest.mark.parametrize(("entries", "expected"), [([GOOD, LOST], True), ([LOST, GONE], False), ([], False)])
 def test_whether_pictures_were_held_out(entries: list[Entry], *, expected: bool) -> None:
-    """One configuration that was scored on them is enough."""
+    """One configuration with a validation accuracy is enough."""
     assert is_held_out(entries) is expected
