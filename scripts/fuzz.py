@@ -1,13 +1,13 @@
-"""Damage files at random and read them as the stages do: each must be taken, or refused in one line that names it.
+"""Damage files at random and read them as the stages do: each must be accepted, or refused in one line that names it.
 
     python scripts/fuzz.py                    two minutes
     python scripts/fuzz.py --seconds 20       a short run
-    python scripts/fuzz.py --seed 7           other damage; the same seed does the same
+    python scripts/fuzz.py --seed 7           other damage; the same seed gives the same files
 
 Pictures in all formats, HDF5 files in several layouts, params.yaml, models and prepared sets are damaged by a few
-changes each. A reader process takes one after the other. What counts as a failure: a traceback, a signal, more than
+changes each, and a separate process reads one after the other. These are failures: a traceback, a signal, more than
 5 s, more than 500 MB of memory, an exit code other than 0, 2 and 3, a message of more than one line or without the
-file's name. Files that failed are kept in .one-neuron/fuzz. Exit code 0: none.
+file's name. Files that fail are kept in .one-neuron/fuzz. Exit code: 0 without failures, else 1.
 """
 
 import argparse
@@ -50,7 +50,7 @@ ODD_WORDS = (
 
 
 def make_pictures(folder: Path) -> None:
-    """Write sound pictures in all formats that are read."""
+    """Write valid pictures in all formats that are read."""
     import numpy as np
     from PIL import Image
 
@@ -94,7 +94,7 @@ def make_pictures(folder: Path) -> None:
 
 
 def make_hdf5(folder: Path) -> None:
-    """Write sound HDF5 files in the course's layout, stored in several ways."""
+    """Write valid HDF5 files with the course's names, stored in several ways."""
     import h5py
     import numpy as np
 
@@ -149,7 +149,7 @@ def damage(content: bytes, chance: random.Random) -> bytes:
             changed[at] ^= 1 << chance.randrange(8)
         elif kind == 1:
             changed[at] = chance.randrange(256)
-        elif kind == 2:  # a number that somebody may believe
+        elif kind == 2:  # a number that a reader may trust
             width, order = chance.choice((1, 2, 4, 8)), chance.choice(("little", "big"))
             value = chance.choice(ODD_NUMBERS) % 256**width
             changed[at : at + width] = value.to_bytes(width, order)
@@ -167,7 +167,7 @@ def damage(content: bytes, chance: random.Random) -> bytes:
 
 
 def damage_text(content: bytes, chance: random.Random) -> bytes:
-    """Return YAML with odd words in it, or damaged as any file."""
+    """Return YAML with odd words in it, or damaged like any other file."""
     if chance.random() < 0.3:
         return damage(content, chance)
     lines = content.decode("utf-8").split("\n")
@@ -179,7 +179,7 @@ def damage_text(content: bytes, chance: random.Random) -> bytes:
 
 
 def make_readers() -> dict[str, Callable[[Path], object]]:
-    """Return how each kind of file is read, by the name of its folder."""
+    """Return the function that reads each kind of file, by the name of its folder."""
     from dataclasses import replace
 
     from one_neuron.pictures.preprocessing import Preprocessing
@@ -207,7 +207,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
 
 
 def run_reader() -> None:
-    """Read the files that stdin names, and answer with a line of JSON for each."""
+    """Read the files that stdin names, and print a line of JSON for each."""
     from one_neuron.system.command import run_command
 
     readers = make_readers()
@@ -219,21 +219,21 @@ def run_reader() -> None:
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         path = Path(json.loads(line))
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said):
+        message = io.StringIO()
+        with contextlib.redirect_stderr(message):
             code = run_command(partial(read, path), debug=False)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-        print(json.dumps({"code": code, "said": said.getvalue(), "mb": memory}), file=answers, flush=True)
+        print(json.dumps({"code": code, "message": message.getvalue(), "mb": memory}), file=answers, flush=True)
 
 
 class Reader:
-    """The process that reads, started again after each end."""
+    """The process that reads; it is started again whenever it ends."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def ask(self, path: Path) -> dict[str, Any]:
-        """Return what became of a file: code, said and mb, or why there is no answer."""
+        """Return the outcome of reading a file: code, message and mb, or why there is no answer."""
         if self._process is None:
             command = [sys.executable, "-X", "faulthandler", __file__, "--reader"]
             self._process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True)
@@ -245,18 +245,18 @@ class Reader:
         self._process.stdin.write(json.dumps(str(path)) + "\n")
         self._process.stdin.flush()
         if not self._wait(MAX_SECONDS):
-            return {"lost": f"no answer after {MAX_SECONDS:g} s", "said": self._end()}
+            return {"lost": f"no answer after {MAX_SECONDS:g} s", "message": self._end()}
         answer = self._process.stdout.readline()
         if not answer:
             code = self._process.wait()
-            return {"lost": f"the reader ended with code {code}", "said": self._end()}
+            return {"lost": f"the reader ended with code {code}", "message": self._end()}
         found: dict[str, Any] = json.loads(answer)
         if found["mb"] > MAX_MB:
-            self._end()  # its memory does not shrink
+            self._end()  # the process does not return its memory
         return found
 
     def _wait(self, seconds: float) -> bool:
-        """Say whether there is an answer in time."""
+        """Return whether there is an answer in time."""
         assert self._process is not None
         assert self._process.stdout is not None
         return bool(select.select([self._process.stdout], [], [], seconds)[0])
@@ -275,42 +275,42 @@ class Reader:
 
 
 def judge(path: Path, answer: dict[str, Any]) -> str:
-    """Return what is wrong with an answer, "" for nothing."""
+    """Return what is wrong with an answer; "" if nothing is."""
     if "lost" in answer:
         return str(answer["lost"])
-    said = answer["said"]
-    if "Traceback" in said:
+    message = answer["message"]
+    if "Traceback" in message:
         return "a traceback"
     if answer["mb"] > MAX_MB:
         return f"{answer['mb']} MB"
     if answer["code"] not in (0, 2, 3):
         return f"exit code {answer['code']}"
-    line = said.removesuffix("\n")
-    if answer["code"] and not (said.endswith("\n") and line.isprintable() and path.name in line):
+    line = message.removesuffix("\n")
+    if answer["code"] and not (message.endswith("\n") and line.isprintable() and path.name in line):
         return "not one printable line with the file's name"
     return ""
 
 
 def fuzz(seconds: float, seed: int, folder: Path) -> int:
-    """Damage and read until the time is over; return the number of failures."""
+    """Damage and read files until the time is over; return the number of failures."""
     for kind, make in {"pictures": make_pictures, "hdf5": make_hdf5}.items():
         (folder / kind).mkdir()
         make(folder / kind)
     make_own_files(folder)
-    sound = sorted(path for path in folder.glob("*/*"))
-    contents = {path: path.read_bytes() for path in sound}
+    valid = sorted(path for path in folder.glob("*/*"))
+    contents = {path: path.read_bytes() for path in valid}
     reader, chance = Reader(), random.Random(seed)  # noqa: S311 - no secret
     counts = {"read": 0, "refused": 0, "failed": 0}
     try:
-        for path in sound:  # before anything is damaged, all can be read
+        for path in valid:  # without damage, all can be read
             answer = reader.ask(path)
             if answer.get("code") != 0:
                 raise SystemExit(f"'{path.name}' cannot be read undamaged: {answer}")
         end = time.monotonic() + seconds
-        # HDF5 files of others are read in a process of their own each, which takes as long as a hundred pictures.
-        weights = [0.02 if path.parent.name == "hdf5" else 1 for path in sound]
+        # Each HDF5 file is read by a process of its own, which takes as long as a hundred pictures.
+        weights = [0.02 if path.parent.name == "hdf5" else 1 for path in valid]
         while time.monotonic() < end:
-            (source,) = chance.choices(sound, weights)
+            (source,) = chance.choices(valid, weights)
             path = source.with_name(f"damaged-{source.name}")
             change = damage_text if path.suffix == ".yaml" else damage
             path.write_bytes(change(contents[source], chance))
@@ -320,7 +320,7 @@ def fuzz(seconds: float, seed: int, folder: Path) -> int:
                 KEPT.mkdir(parents=True, exist_ok=True)
                 kept = KEPT / f"{seed}-{sum(counts.values())}-{source.name}"
                 kept.write_bytes(path.read_bytes())
-                print(f"'{kept}': {wrong}\n{answer['said']}", flush=True)
+                print(f"'{kept}': {wrong}\n{answer['message']}", flush=True)
             counts["failed" if wrong else "refused" if answer["code"] else "read"] += 1
             path.unlink()
     finally:
@@ -332,7 +332,7 @@ def fuzz(seconds: float, seed: int, folder: Path) -> int:
 
 
 def main() -> int:
-    """Read the command line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=120.0, help="default: %(default)g")
     parser.add_argument("--seed", type=int, default=1, help="default: %(default)s")

@@ -1,4 +1,4 @@
-"""The judge of the fuzz run, and that it sees what goes wrong in the process that reads."""
+"""What the fuzz run counts as a failure, also when the process that reads ends or hangs."""
 
 import importlib.util
 import random
@@ -20,21 +20,21 @@ def fuzz(repository: Path) -> ModuleType:
     return module
 
 
-FINE = {"code": 3, "said": "one-neuron: 'a.png' is damaged; replace it\n", "mb": 90}
+FINE = {"code": 3, "message": "one-neuron: 'a.png' is damaged; replace it\n", "mb": 90}
 
 
 @pytest.mark.parametrize(
     ("changes", "wrong"),
     [
         ({}, ""),
-        ({"code": 0, "said": ""}, ""),
+        ({"code": 0, "message": ""}, ""),
         ({"code": 2}, ""),
         ({"code": 1}, "exit code 1"),
         ({"code": 4}, "exit code 4"),
-        ({"said": "Traceback (most recent call last):\n'a.png'\n"}, "a traceback"),
-        ({"said": "one-neuron: a picture is damaged\n"}, "not one printable line with the file's name"),
-        ({"said": "one-neuron: 'a.png'\nand more\n"}, "not one printable line with the file's name"),
-        ({"said": ""}, "not one printable line with the file's name"),
+        ({"message": "Traceback (most recent call last):\n'a.png'\n"}, "a traceback"),
+        ({"message": "one-neuron: a picture is damaged\n"}, "not one printable line with the file's name"),
+        ({"message": "one-neuron: 'a.png'\nand more\n"}, "not one printable line with the file's name"),
+        ({"message": ""}, "not one printable line with the file's name"),
         ({"mb": 501}, "501 MB"),
         ({"lost": "the reader ended with code -11"}, "the reader ended with code -11"),
     ],
@@ -47,15 +47,15 @@ def test_what_counts_as_a_failure(fuzz: ModuleType, changes: dict[str, Any], wro
 PLANTED = {
     "dies": ("import os; os.kill(os.getpid(), 11)", "the reader ended with code -11"),
     "hangs": ("import time; time.sleep(60)", "no answer after 1 s"),
-    "leaves": ('print(\'{"code": 0, "said": "", "mb": 501}\', flush=True)', "501 MB"),
+    "leaves": ('print(\'{"code": 0, "message": "", "mb": 501}\', flush=True)', "501 MB"),
 }
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-def test_a_reader_that_goes_wrong_is_seen(
+def test_a_failing_reader_is_noticed(
     kind: str, fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is ended, and the next file gets a new one."""
+    """It is ended, and the next file is read by a new one."""
     program, wrong = PLANTED[kind]
     script = tmp_path / "reader.py"
     script.write_text(f"import sys\nprint('ready', flush=True)\nfor line in sys.stdin:\n    {program}\n")
@@ -69,7 +69,7 @@ def test_a_reader_that_goes_wrong_is_seen(
 
 
 def test_damage_is_the_same_for_a_seed(fuzz: ModuleType, repository: Path) -> None:
-    """And is some."""
+    """It changes nearly every file."""
     content = bytes(range(256)) * 4
     first = [fuzz.damage(content, random.Random(seed)) for seed in range(50)]
     assert first == [fuzz.damage(content, random.Random(seed)) for seed in range(50)]
