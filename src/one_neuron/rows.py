@@ -155,7 +155,7 @@ class RowsOnDisk:
 
 
 class ChosenRows(RowsOnDisk):
-    """Some rows of others that stay on disk.
+    """A selection of rows that stay on disk.
 
     Parameters
     ----------

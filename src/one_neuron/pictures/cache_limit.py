@@ -37,7 +37,7 @@ def trim_rows() -> None:
     """Remove rows until they take at most `cache_bound`; call it when the files made from them are safely written.
 
     The least recently used `Preprocessing` is removed first. Rows that another process uses stay. Rows of this process
-    may be removed; what it still holds open stays readable.
+    may be removed; rows that it still holds open stay readable.
 
     Raises
     ------

@@ -59,7 +59,7 @@ def png(width: int, height: int, rows: bytes, *chunks: tuple[bytes, bytes], bits
 
 
 def png_header(width: int, height: int) -> bytes:
-    """Return a PNG of so many pixels in its header and hardly any in its data."""
+    """Return a PNG with this size in its header and hardly any data."""
     return png(width, height, zlib.compress(bytes(100)))
 
 
@@ -124,7 +124,7 @@ def read(content: bytes, num_px: int = 64) -> NDArray[np.uint8]:
 
 
 def with_tail(suffix: str, size: int, **options: Any) -> bytes:
-    """Return a picture of 64 x 64 pixels, and zeros to so many bytes."""
+    """Return a picture of 64 x 64 pixels, padded with zeros to a length."""
     stream = io.BytesIO()
     Image.new("RGB", (64, 64)).save(stream, suffix, **options)
     return stream.getvalue().ljust(size, b"\0")

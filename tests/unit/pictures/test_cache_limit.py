@@ -35,15 +35,15 @@ def make_three(root: Path) -> list[Path]:
 
 
 def left(folders: list[Path]) -> list[bool]:
-    """Say which folders are still there."""
+    """Return which folders still exist."""
     return [folder.exists() for folder in folders]
 
 
 @pytest.mark.parametrize(("kilobytes", "stays"), [(288, 3), (287, 2), (200, 2), (100, 1), (90, 0), (0, 0)])
-def test_what_was_not_used_the_longest_goes_first(
+def test_the_least_recently_used_rows_are_removed_first(
     root: Path, monkeypatch: pytest.MonkeyPatch, kilobytes: int, stays: int
 ) -> None:
-    """Until the rest fits; the last one goes, too, when it alone is larger."""
+    """Until the rest fits; even the last one is removed if it alone is too large."""
     folders = make_three(root)
     monkeypatch.setattr(cache_limit, "cache_bound", lambda: kilobytes * 1024)
     trim_rows()
@@ -59,7 +59,7 @@ def test_using_rows_makes_them_the_last_to_go(root: Path, monkeypatch: pytest.Mo
     assert left(folders) == [True, False, False]
 
 
-def test_two_gigabytes_stay_where_nothing_else_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_is_two_gigabytes(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable counts megabytes of 2**20 bytes."""
     assert cache_bound() == 2000 * 2**20
     monkeypatch.setenv("ONE_NEURON_CACHE_MB", " 7 ")
@@ -99,7 +99,7 @@ def test_rows_in_use_by_another_process_stay(root: Path, monkeypatch: pytest.Mon
     assert left([theirs]) == [False]
 
 
-def test_nothing_to_sweep_up_is_no_problem(root: Path) -> None:
+def test_an_empty_project_can_be_trimmed(root: Path) -> None:
     """No rows were ever kept."""
     trim_rows()
     assert rows_folder() == root

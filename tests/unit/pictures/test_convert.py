@@ -199,7 +199,7 @@ def test_encoded_pixels_come_back() -> None:
 
 
 def squeezed(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Let Pillow resize pixels in one piece."""
+    """Resize pixels with Pillow, in one piece."""
     image = Image.fromarray(np.ascontiguousarray(pixels))
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 

@@ -70,7 +70,7 @@ def decoded_files(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def with_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let the machine have so many cores."""
+    """Pretend that the machine has a number of cores."""
     monkeypatch.setattr(decode, "count_cores", lambda: number)
 
 
@@ -140,13 +140,13 @@ def test_copies_are_decoded_once(
         path.write_bytes(paths[0].read_bytes())
     decoded = run(paths[:4])
     np.testing.assert_array_equal(decoded.X[:], one_by_one(paths[:4]))
-    assert len(decoded_files) == 2 + 4  # those of one_by_one, too
+    assert len(decoded_files) == 2 + 4  # with those of one_by_one
     run([*paths[::-1]])
     assert len(decoded_files) == 2 + 4 + 1
 
 
 def test_no_pictures_are_no_rows() -> None:
-    """It is for the caller to say what that means."""
+    """The caller decides what that means."""
     decoded = run([])
     assert decoded.X.shape == (0, N_X)
     assert decoded.digests.shape == (0, 32)
@@ -308,7 +308,7 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
     assert (max(seen[150:]) == 1) == (most == 1)
 
 
-# --- what is no picture's fault ------------------------------------------------------
+# --- errors that are not a picture's ------------------------------------------------------
 
 
 def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +346,7 @@ def test_a_full_disk_ends_it_and_keeps_what_is_there(
         full.setattr(os, "pwrite", fill_up)
         with pytest.raises(EnvironmentProblem, match=r"cannot be written \(No space left on device\)"):
             run(paths, on_error="skip", max_skipped=30)
-    assert len(decoded_files) <= 13  # the other thread was at one, too
+    assert len(decoded_files) <= 13  # one was begun by the other thread
     decoded_files.clear()
     np.testing.assert_array_equal(run(paths).X[:], one_by_one(paths))
     assert len(decoded_files) == 20 + 30  # those of one_by_one
@@ -452,7 +452,7 @@ sys.exit(command.run_command(run))
 
 
 def end_after(pictures: Path, root: Path, records: int, how: signal.Signals) -> tuple[int, float]:
-    """Decode in another process, end it after so many records; return its exit code and the seconds it took to end."""
+    """Decode in another process and end it after some records; return its exit code and the seconds until its end."""
 
     def count() -> int:
         return sum(path.stat().st_size // 8 for path in root.rglob("*.keys"))

@@ -155,7 +155,7 @@ def test_an_mpo_gives_its_first_picture(tmp_path: Path) -> None:
     assert np.abs(load_picture(tmp_path / "a.mpo", Preprocessing(2)).astype(int) - RED).max() <= 3
 
 
-def test_the_gate_is_told_of_all_scans_in_fast_mode() -> None:
+def test_all_scans_are_reserved_in_fast_mode() -> None:
     """The coefficients are those of the whole picture, however small it is decoded."""
     told: list[int] = []
 

@@ -60,7 +60,7 @@ def test_the_largest_picture_is_not_refused_by_the_header(tmp_path: Path) -> Non
 def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
     suffix: str, options: dict[str, Any], fits: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A WebP or progressive JPEG at the limit of the others took up to a gigabyte; the gate is told of it, too."""
+    """A WebP or progressive JPEG at the others' limit took up to a gigabyte; `reserve` receives the larger number."""
     told: list[int] = []
 
     def reserve(pixels: int) -> AbstractContextManager[None]:
@@ -108,7 +108,7 @@ def gif(*extensions: bytes) -> bytes:
 
 
 def webp_chunks(count: int) -> bytes:
-    """Return a WebP with so many empty chunks."""
+    """Return a WebP with a number of empty chunks."""
     content = with_tail("WEBP", 0, exif=b"Exif\0\0x")
     body = content[8:] + (b"none" + bytes(4)) * count
     return b"RIFF" + struct.pack("<I", len(body)) + body
@@ -205,7 +205,7 @@ def test_a_png_in_many_pieces_is_read() -> None:
 
 
 def test_a_webp_with_more_behind_it_is_read() -> None:
-    """A few chunks that nobody knows, or zeros up to the next block of a disk."""
+    """A few unknown chunks, or zeros up to the next block of a disk."""
     for content in (webp_chunks(1_000), with_tail("WEBP", 1_000_000), with_tail("WEBP", 1_000_000, lossless=True)):
         assert not read(content).any()
 
@@ -235,7 +235,7 @@ print(time.process_time() - started, int(peak) / 1000)
 
 
 def read_apart(path: Path) -> tuple[str, float, float]:
-    """Read a picture in a process of its own; return what it says, the seconds and the megabytes that it took."""
+    """Read a picture in a separate process; return its output, seconds and megabytes."""
     done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
     *said, figures = done.stdout.splitlines()

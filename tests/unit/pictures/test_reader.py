@@ -66,7 +66,7 @@ def test_every_suffix_is_a_format_that_is_read(suffix: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", ["picture", "picture.txt", "picture.JPEG", "a b.c", "-rf", "猫.png", "caf\udce9.png"])
 def test_the_content_decides_not_the_name(name: str, tmp_path: Path) -> None:
-    """Any name goes, bytes that are no UTF-8 too."""
+    """Any name is allowed, also one that is not UTF-8."""
     with (tmp_path / name).open("wb") as stream:
         Image.fromarray(UPRIGHT).save(stream, format="PNG")
     assert (load_picture(tmp_path / name, Preprocessing(4)) == UPRIGHT).all()
@@ -75,7 +75,7 @@ def test_the_content_decides_not_the_name(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif", "bmp", "tif"])
 @pytest.mark.parametrize("part", [0.3, 0.7])
 def test_a_truncated_picture_is_refused_by_name(suffix: str, part: float, tmp_path: Path) -> None:
-    """Half a picture is no picture."""
+    """Part of a picture is never accepted."""
     path = tmp_path / f"a b.{suffix}"
     photograph(60, 60).save(path)
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
@@ -86,7 +86,7 @@ def test_a_truncated_picture_is_refused_by_name(suffix: str, part: float, tmp_pa
 
 
 def make_pipe(path: Path) -> None:
-    """Make a named pipe that nobody writes to."""
+    """Make a named pipe without a writer."""
     os.mkfifo(path)
 
 
@@ -155,7 +155,7 @@ def test_a_name_that_cannot_be_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["named pipe", "device", "socket"])
 def test_what_is_no_file_is_not_even_opened(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To open a pipe wakes whoever waits at its other end; to open some devices acts."""
+    """Opening a pipe wakes the process at its other end, and opening some devices has an effect."""
     BAD_FILES[kind][0](tmp_path / "a.jpg")
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("it was opened"))
     with pytest.raises(DataError, match=f"is a {kind}, not a file"), open_picture(tmp_path / "a.jpg"):
@@ -194,7 +194,7 @@ def test_without_a_path_the_name_is_left_to_the_caller() -> None:
 
 @pytest.mark.parametrize("place", ["stat", "open"])
 def test_an_unreadable_file_is_named(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permission denied is told apart from damage (tests may run as root, so the refusal is played)."""
+    """Permission denied is told apart from damage (tests may run as root, so the refusal is simulated)."""
     path = tmp_path / "a.png"
     Image.fromarray(UPRIGHT).save(path)
 

@@ -41,7 +41,7 @@ def fill(folder: Path, numbers: range) -> RowCache:
 
 
 def found_in(cache: RowCache, numbers: range) -> list[int]:
-    """Return which rows are found, after a look at what they hold."""
+    """Return which rows are found, after checking their content."""
     places = {number: cache.find(key_of(number)) for number in numbers}
     found = {number: place for number, place in places.items() if place is not None}
     rows = CachedRows(cache, np.array(list(found.values()), np.int64))[:]
@@ -164,7 +164,7 @@ def test_a_row_that_changes_while_it_is_in_use_is_not_handed_out(tmp_path: Path)
 
 
 def test_rows_without_keys_are_left_alone(tmp_path: Path) -> None:
-    """Somebody removed the small file."""
+    """The small file was removed."""
     fill(tmp_path, range(3)).close()
     only(tmp_path, "*.keys").unlink()
     assert found_in(RowCache(tmp_path, N_X), range(3)) == []

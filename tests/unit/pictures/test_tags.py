@@ -65,7 +65,7 @@ def test_a_tiff_of_two_minds_is_refused(order: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
 def test_pillow_does_not_read_the_tags(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It copies what they claim; the picture is turned all the same, and nonsense in them turns nothing."""
+    """Pillow copies what they claim; the picture is still turned upright, and invalid tags turn nothing."""
     exif = Image.Exif()
     exif[0x0112] = 3
     options = {} if suffix == "png" else {"quality": 98}

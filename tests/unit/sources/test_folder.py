@@ -88,7 +88,7 @@ def test_the_positive_class_is_label_1(make_folder: MakeFolder) -> None:
 
 
 def test_more_classes_are_one_against_the_rest(make_folder: MakeFolder) -> None:
-    """The others keep their names in the counts; folders in a class are read, too."""
+    """The others keep their names in the counts; folders in a class are read as well."""
     root = make_folder({**FULL, "train/dog/1.png": 90, "train/dog/deep/er/2.png": 91, "test/dog/1.png": 92})
     loaded = load(root, positive_class="dog")
     assert loaded.train.classes == ("not dog", "dog")
@@ -155,7 +155,7 @@ def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
     "name", ["a b.png", "a b\n.png", "caf\udce9.png", "\U0001f408.png", "'$(x)'.png", "a" * 250 + ".png"]
 )
 def test_names_of_any_bytes(name: str, make_folder: MakeFolder) -> None:
-    """A file name may hold bytes that are no UTF-8, spaces, line ends and emoji: the same row as under a plain name."""
+    """A file name may hold bytes that are not UTF-8, spaces, line ends and emoji: the row is that of a plain name."""
     plain = load(make_folder({**FULL, "train/cat/plain.png": 7})).train
     (make_folder(FULL) / "train/cat/plain.png").unlink()
     odd = load(make_folder({**FULL, f"train/cat/{name}": 7})).train
@@ -214,7 +214,7 @@ def test_a_folder_with_the_name_of_a_picture_is_refused(make_folder: MakeFolder)
 
 
 def test_a_link_to_a_folder_is_refused(make_folder: MakeFolder) -> None:
-    """DVC would not see a change there; it may lead in circles, too. The folder itself may be a link."""
+    """DVC would not see a change there; it may even lead in circles. The folder itself may be a link."""
     root = make_folder(FULL)
     (root / "train/cat/all").symlink_to(root)
     with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder, which is not followed; copy"):
@@ -295,7 +295,7 @@ def test_a_queued_experiment_sees_only_what_is_tracked(tmp_path: Path, monkeypat
 
 
 def test_a_folder_without_permission_is_named(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the test: root may read anything."""
+    """The refusal is simulated, because root may read anything."""
     root, scan = make_folder(FULL), os.scandir
 
     def refuse(path: Any) -> Any:

@@ -428,7 +428,7 @@ def test_a_chunk_that_unpacks_to_gigabytes_is_refused(in_folder: Path) -> None:
     path = write(in_folder / "all.h5", x=None)
     packer = zlib.compressobj(9)
     first, again = (packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
-    end = b"\x03\x00" + struct.pack(">HH", 800 * 2**20 % 65521, 1)  # Adler's sum of so many zeros
+    end = b"\x03\x00" + struct.pack(">HH", 800 * 2**20 % 65521, 1)  # Adler's checksum of that many zeros
     with h5py.File(path, "r+") as file:
         pictures = file.create_dataset("x", X.shape, np.uint8, chunks=X.shape, compression="gzip")
         pictures.id.write_direct_chunk((0, 0, 0, 0), first + 799 * again + end)

@@ -191,7 +191,7 @@ def server() -> Iterator[Server]:
             self.wfile.write(content or b"")
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         state.address = f"http://127.0.0.1:{httpd.server_port}"

@@ -112,7 +112,7 @@ def test_long_lists_are_cut_and_counted() -> None:
 def test_names_of_any_letters_fit_into_the_file_and_on_a_line(
     make_prepared: MakePrepared, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bytes that are no UTF-8, line ends and escape sequences are backslash escapes; other letters stay."""
+    """Bytes that are not UTF-8, line ends and escape sequences are backslash escapes; other letters stay."""
     odd = "caf\udce9\n\x1b[31m \N{CAT FACE} é.png"
     plain = r"caf\xe9\n\x1b[31m " + "\N{CAT FACE} é.png"
     prepared = make_prepared(m=1, names=(odd,))

@@ -34,7 +34,7 @@ def same(one: PreparedSet | Model, other: PreparedSet | Model) -> bool:
 
 
 def leave_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all pixels be more than may be in memory."""
+    """Keep all pixels on disk, as if they exceeded the memory bound."""
     monkeypatch.setattr("one_neuron.storage.prepared_set.memory_bound", lambda: 0)
 
 

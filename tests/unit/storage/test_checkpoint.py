@@ -105,7 +105,7 @@ def test_a_disk_that_cannot_be_written_does_not_stop_training(
 
 
 def test_sweeping_up() -> None:
-    """One's own file goes, and what nobody came back to for a month; nothing else."""
+    """Its own file and those older than a month are deleted; nothing else."""
     mine, young, old = (CheckpointFile({**CONTENT, "seed": seed}) for seed in range(3))
     for file in (mine, young, old):
         file.offer(lambda: STATE)

@@ -50,7 +50,7 @@ def test_the_values_count_and_not_how_they_are_stored(libver: str, options: dict
 
 
 def test_values_come_in_the_machine_s_byte_order(tmp_path: Path) -> None:
-    """Whatever the file's is; text of a fixed length and truth values come, too."""
+    """In any byte order; text of fixed length and booleans as well."""
     with h5py.File(tmp_path / "file.h5", "w") as file:
         file["big"] = np.array([1.5, -2.0], dtype=">f8")
         file["text"] = np.array([b"non-cat", b"cat"])

@@ -129,7 +129,7 @@ def test_other_things_than_a_file_are_refused(written: Kind, tmp_path: Path) -> 
 
 
 def test_one_kind_is_not_taken_for_the_other(written: Kind) -> None:
-    """A model is no prepared set and the other way round."""
+    """A model is not read as a prepared set, nor a prepared set as a model."""
     path, _, content = written
     load: Callable[[Path], object] = load_model if isinstance(content, PreparedSet) else load_prepared
     with pytest.raises(DataError, match="it is a file of the kind 'one-neuron "):
@@ -201,7 +201,7 @@ def test_a_full_disk_is_an_error_and_no_crash(name: str, limit: int, tmp_path: P
 
 
 def test_an_unreadable_file_says_so(written: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Permission denied is told apart from damage (tests may run as root, so the refusal is played)."""
+    """Permission denied is told apart from damage (tests may run as root, so the refusal is simulated)."""
     path, load, _ = written
 
     def deny(*_: object, **__: object) -> None:

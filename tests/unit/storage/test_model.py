@@ -20,7 +20,7 @@ from tests.unit.storage.files import BOTH, MakeModel, chunked, edit, put, put_at
     [([0.0] * 12, 0.0), ([-0.0, 5e-324, 1e308, -1e308] * 3, -5e-324), ([0.1] * 12, 1 / 3)],
 )
 def test_models_come_back_to_the_bit(w: list[float], b: float, make_model: MakeModel, tmp_path: Path) -> None:
-    """The smallest, the largest and the negative zero too."""
+    """Also the smallest and largest numbers and negative zero."""
     model = make_model(parameters=Parameters(w=np.array(w), b=b), threshold=0.25, classes=("Hund", "Katze 猫"))
     model = replace(model, preprocessing=replace(model.preprocessing, resize="crop", decode="fast"))
     save_model(tmp_path / "model.h5", model)

@@ -91,7 +91,7 @@ def test_a_file_that_becomes_shorter_is_data_gone_bad(on_disk: PreparedSet, tmp_
 def test_an_unreadable_disk_names_the_file(
     both: tuple[PixelFile, NDArray[np.uint8]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the one line on stderr can say which."""
+    """So that the one line on stderr can name it."""
 
     def fail(*_: object) -> int:
         raise OSError(5, "Input/output error")
@@ -242,7 +242,7 @@ def make_external(file: h5py.File, X: NDArray[np.uint8]) -> None:
 
 
 def make_virtual(file: h5py.File, X: NDArray[np.uint8]) -> None:
-    """Let X stand for a dataset of another file."""
+    """Make X a link to a dataset of another file."""
     with h5py.File(f"{file.filename}.other", "w") as other:
         other["X"] = X
     layout = h5py.VirtualLayout(shape=X.shape, dtype=X.dtype)
@@ -254,7 +254,7 @@ def make_virtual(file: h5py.File, X: NDArray[np.uint8]) -> None:
 def test_pixels_that_do_not_lie_in_one_piece_are_refused(
     create: Callable[[h5py.File, NDArray[np.uint8]], None], on_disk: PreparedSet, tmp_path: Path
 ) -> None:
-    """Such a file is none of ours; with pixels that fit into memory, HDF5 would read it."""
+    """HDF5 itself would read such a file, which this project never writes."""
     rewrite(tmp_path / "set.h5", create)
     with pytest.raises(DataError, match=r"set\.h5': 'X' (is not stored in one|lies in other files).*dvc repro"):
         load_prepared(tmp_path / "set.h5")

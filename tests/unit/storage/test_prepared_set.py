@@ -46,7 +46,7 @@ def test_prepared_sets_come_back(
 
 
 def test_names_of_any_bytes_come_back(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """Spaces, line ends, other scripts, bytes that are no UTF-8, no name at all and a very long one."""
+    """Spaces, line ends, other scripts, bytes that are not UTF-8, an empty name and a very long one."""
     prepared = make_prepared(m=len(ODD_NAMES), names=ODD_NAMES)
     save_prepared(tmp_path / "set.h5", prepared)
     assert load_prepared(tmp_path / "set.h5").names == ODD_NAMES
@@ -134,7 +134,7 @@ def test_a_wrong_prepared_set_is_refused(
 
 
 def test_odd_names_of_datasets_do_not_break_the_message(tmp_path: Path, make_prepared: MakePrepared) -> None:
-    """A flipped bit can leave a name that is no UTF-8."""
+    """A flipped bit can leave a name that is not UTF-8."""
     path = tmp_path / "set.h5"
     save_prepared(path, make_prepared())
 
