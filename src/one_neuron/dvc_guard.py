@@ -21,10 +21,6 @@ def check_data_path(data: DataSettings) -> None:
 
     The check is needed for every `data.source`, because the stage `prepare` always depends on the path.
 
-    Parameters
-    ----------
-    data : DataSettings
-
     Raises
     ------
     SettingsError

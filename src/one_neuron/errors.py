@@ -78,21 +78,11 @@ def _escape(character: str) -> str:
 
 
 def quote_path(path: os.PathLike[str] | str) -> str:
-    """Return a path for a message: in quotation marks, with control characters escaped.
-
-    Parameters
-    ----------
-    path : path-like or str
-    """
+    """Return a path for a message: in quotation marks, with control characters escaped."""
     return f"'{escape_control_characters(os.fspath(path))}'"
 
 
 def report_error(error: OneNeuronError) -> int:
-    """Print `error` as one line on stderr, with control characters escaped, and return its exit code.
-
-    Parameters
-    ----------
-    error : OneNeuronError
-    """
+    """Print `error` as one line on stderr, with control characters escaped, and return its exit code."""
     print(f"one-neuron: {escape_control_characters(one_line(error))}", file=sys.stderr)
     return error.exit_code

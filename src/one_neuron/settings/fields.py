@@ -25,12 +25,7 @@ def text_field(what: str, *, may_be_empty: bool = False) -> Any:
 
 
 def format_value(value: object) -> str:
-    """Return a value for a message: its repr, truncated to 200 characters.
-
-    Parameters
-    ----------
-    value : object
-    """
+    """Return a value for a message: its repr, truncated to 200 characters."""
     try:
         text = repr(value)
     except ValueError:  # Python refuses to print an integer of more than 4,300 digits

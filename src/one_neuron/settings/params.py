@@ -91,12 +91,7 @@ class Settings:
 
 
 def flatten_settings(settings: Settings) -> dict[str, Any]:
-    """Return all values by their keys in params.yaml: "draw.seed": 1, ...
-
-    Parameters
-    ----------
-    settings : Settings
-    """
+    """Return all values by their keys in params.yaml: "draw.seed": 1, ..."""
     return {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
 
 
@@ -112,10 +107,6 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     ----------
     path : Path
         A YAML file with the sections draw, data, hdf5, train and evaluate.
-
-    Returns
-    -------
-    Settings
 
     Raises
     ------
@@ -149,10 +140,6 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
 
 def check_yaml(path: Path) -> None:
     """Refuse a YAML file that is expensive to parse: aliases of aliases of aliases fill any memory.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------
@@ -188,10 +175,6 @@ def check_settings(values: Any, *, origin: str) -> Settings:
         Sections of keys, as read from YAML.
     origin : str
         For messages: where the values come from.
-
-    Returns
-    -------
-    Settings
 
     Raises
     ------

@@ -80,11 +80,6 @@ def _sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a dictionary as indented JSON. Floats keep their full precision (Python's shortest exact form).
 
-    Parameters
-    ----------
-    path : Path
-    value : dict
-
     Raises
     ------
     ValueError
@@ -97,10 +92,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a dictionary written by `write_json`.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------
@@ -139,10 +130,6 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 def read_costs(path: Path) -> list[tuple[int, float]]:
     """Read `plots/costs.csv`: pairs of an iteration and the cost after that many updates.
-
-    Parameters
-    ----------
-    path : Path
 
     Raises
     ------

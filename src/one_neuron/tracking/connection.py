@@ -54,10 +54,6 @@ def connect(root: Path, remedy: str = REMEDY) -> Connection:
     remedy : str
         What the user can do if the store fails.
 
-    Returns
-    -------
-    Connection
-
     Raises
     ------
     EnvironmentProblem
@@ -108,11 +104,6 @@ def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
 def find_experiment(client: "MlflowClient", store: Store) -> str:
     """Return the id of this project's experiment; create the experiment if it does not exist.
 
-    Parameters
-    ----------
-    client : MlflowClient
-    store : Store
-
     Raises
     ------
     EnvironmentProblem
@@ -138,13 +129,7 @@ def find_experiment(client: "MlflowClient", store: Store) -> str:
 
 
 def delete_run(client: "MlflowClient", run: "Run") -> None:
-    """Delete a run that shows the same result as another one, and its model.
-
-    Parameters
-    ----------
-    client : MlflowClient
-    run : Run
-    """
+    """Delete a run that shows the same result as another one, and its model."""
     for output in run.outputs.model_outputs if run.outputs else []:
         client.delete_logged_model(output.model_id)
     client.delete_run(run.info.run_id)

@@ -52,10 +52,6 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     run : str, optional
         The id of a run, or its first characters; `sweep` is ignored.
 
-    Returns
-    -------
-    PromotableRun
-
     Raises
     ------
     SettingsError

@@ -40,10 +40,6 @@ def dataset_entry(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
         Its content, which is not copied.
     path : Path
         Where the file lies, from the root of the repository.
-
-    Returns
-    -------
-    Dataset
     """
     from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset

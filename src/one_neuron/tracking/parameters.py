@@ -14,10 +14,6 @@ _SELECTION = ("data.positive_class", "data.test_fraction", "data.seed")
 def run_parameters(settings: Settings) -> dict[str, str]:
     """Return the parameters of a run: those that can change its result.
 
-    Parameters
-    ----------
-    settings : Settings
-
     Returns
     -------
     dict of str to str
@@ -38,10 +34,6 @@ def data_location(settings: Settings) -> dict[str, str]:
 
     These are not parameters of a result, which depends on the pictures alone, but without them it cannot be repeated.
 
-    Parameters
-    ----------
-    settings : Settings
-
     Returns
     -------
     dict of str to str
@@ -52,21 +44,11 @@ def data_location(settings: Settings) -> dict[str, str]:
 
 
 def data_location_tags(settings: Settings) -> dict[str, str]:
-    """Return `data_location` as a tag of a run; empty for sources without one.
-
-    Parameters
-    ----------
-    settings : Settings
-    """
+    """Return `data_location` as a tag of a run; empty for sources without one."""
     location = data_location(settings)
     return {DATA_LOCATION: json.dumps(location)} if location else {}
 
 
 def to_text(value: object) -> str:
-    """Return a value as params.yaml writes it.
-
-    Parameters
-    ----------
-    value : str, int or float
-    """
+    """Return a value as params.yaml writes it."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -70,10 +70,6 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
     root : Path
         The repository, which keeps the store.
 
-    Returns
-    -------
-    TrackedRun
-
     Raises
     ------
     DataError, SettingsError

@@ -138,10 +138,6 @@ def read_result(folder: Path) -> Result:
     folder : Path
         The folder of params.yaml and of the outputs.
 
-    Returns
-    -------
-    Result
-
     Raises
     ------
     DataError, SettingsError

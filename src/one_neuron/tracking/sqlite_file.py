@@ -43,10 +43,6 @@ def remove_database(path: Path) -> None:
 def check_database(path: Path) -> str:
     """Check that a file is a SQLite database with MLflow's tables; the file is not changed.
 
-    Parameters
-    ----------
-    path : Path
-
     Returns
     -------
     str

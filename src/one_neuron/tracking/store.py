@@ -80,10 +80,6 @@ def ensure_store(root: Path) -> Store:
     root : Path
         The repository.
 
-    Returns
-    -------
-    Store
-
     Raises
     ------
     EnvironmentProblem
@@ -150,10 +146,6 @@ def _without_password(uri: str) -> str:
 def store_lock(store: Store) -> Iterator[None]:
     """Hold the lock under which one process of this machine at a time writes to the store.
 
-    Parameters
-    ----------
-    store : Store
-
     Raises
     ------
     EnvironmentProblem
@@ -186,20 +178,12 @@ def hold_signals(store: Store) -> AbstractContextManager[None]:
 
     A signal inside a transaction can make SQLAlchemy keep it open, and this process would wait for itself. A server
     handles its own transactions and may take minutes to answer, so nothing is deferred for one.
-
-    Parameters
-    ----------
-    store : Store
     """
     return defer_signals() if store.database is not None else nullcontext()
 
 
 def check_schema(store: Store) -> None:
     """Check that the store has the schema of the installed MLflow, which would migrate some older ones unasked.
-
-    Parameters
-    ----------
-    store : Store
 
     Raises
     ------
