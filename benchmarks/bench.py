@@ -1,4 +1,4 @@
-"""Time training against what one would otherwise run.
+"""Time training compared with the usual alternatives.
 
 Every comparison is made in one process, the cases taking turns; docs/performance.md says how to read it.
 """
@@ -158,7 +158,7 @@ def time_tall(options: argparse.Namespace) -> Table:
 
 
 def time_stream(options: argparse.Namespace) -> Table:
-    """Time iterations over a prepared file larger than the memory bound, in a process of its own."""
+    """Time iterations over a prepared file larger than the memory bound, in a separate process."""
     from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 
@@ -186,7 +186,7 @@ def time_stream(options: argparse.Namespace) -> Table:
 
 
 def time_stage(options: argparse.Namespace) -> Table:
-    """Time the train stage as a process of its own, against a process that only imports NumPy and h5py."""
+    """Time the stage `train` as a process, compared with a process that only imports NumPy and h5py."""
     from one_neuron.pictures.preprocessing import Preprocessing
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.prepared_set import PreparedSet, save_prepared
@@ -275,7 +275,7 @@ def load_course() -> tuple[Pixels, Labels, str]:
 
 
 def draw_pictures(m: int, n_x: int) -> tuple[Pixels, Labels]:
-    """Return random pictures, always the same: a mixture of 20 patterns with noise; the label follows the first."""
+    """Return the same random pictures every time: 20 patterns mixed, with noise; the label follows the first."""
     random = np.random.default_rng(1)
     patterns = 12 * random.standard_normal((20, n_x), np.float32)
     amounts = random.standard_normal((m, 20), np.float32)
@@ -288,7 +288,7 @@ def draw_pictures(m: int, n_x: int) -> tuple[Pixels, Labels]:
 
 
 def draw_growth(curves: dict[str, Seconds]) -> None:
-    """Draw a panel for each thing that grows, with straight lines for growth in proportion and with the square."""
+    """Draw one panel per quantity that grows, with straight lines for linear and quadratic growth."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
@@ -314,7 +314,7 @@ def draw_growth(curves: dict[str, Seconds]) -> None:
 
 
 class _Repeated:
-    """The rows of a small set again and again, as a large one that needs no memory."""
+    """A large set that needs no memory: the rows of a small one, repeated."""
 
     dtype = np.dtype(np.uint8)
 
@@ -327,7 +327,7 @@ class _Repeated:
 
 
 class _EnoughError(Exception):
-    """Ends a training whose first iterations are all that is wanted."""
+    """Ends a training of which only the first iterations are timed."""
 
 
 def _train(X: Pixels, Y: Labels, *, record_every: int) -> float:
@@ -337,19 +337,19 @@ def _train(X: Pixels, Y: Labels, *, record_every: int) -> float:
 
 
 def _train_one_of_many(X: Pixels, Y: Labels) -> float:
-    """Train by the door for many; return the last cost."""
+    """Train one configuration with `optimize_many`; return the last cost."""
     result = optimize_many(X, Y, learning_rates=[LEARNING_RATE], num_iterations=NUM_ITERATIONS)
     return float(result.train_costs[-1, 0])
 
 
 def _textbook_case(X: Pixels, Y: Labels, num_iterations: int, *, scale: float = 1.0, threads: int = 1) -> Case:
-    """Return the case of training as the course does, its floats made beforehand."""
+    """Return the case of the course's training, with floats converted beforehand."""
     run = partial(peers.textbook, X.T / 255, Y[np.newaxis], LEARNING_RATE, num_iterations)
     return Case(run, scale=scale, threads=threads)
 
 
 def _torch_cases(run: Callable[[], Any]) -> dict[str, Case]:
-    """Return the cases of PyTorch, if it is there."""
+    """Return the cases of PyTorch if it is installed."""
     if load_torch() is None:
         return {}
     return {
@@ -367,7 +367,7 @@ def _sklearn_cases(X: NDArray[np.float64], Y: Labels, target: float) -> dict[str
 
 
 def _batch_blocks(c: int) -> tuple[int, int]:
-    """Return into how many blocks optimize_many cuts c configurations, and on how many threads."""
+    """Return the number of blocks and of threads that optimize_many uses for c configurations."""
     blocks = len(split_columns(c))
     return blocks, min(CORES, blocks)
 
@@ -384,7 +384,7 @@ def _exp_only(m: int, c: int) -> float:
 
 
 def _seconds_of_blocks(m: int, c: int, work: Callable[[NDArray[Any], NDArray[Any]], Any]) -> float:
-    """Time the work on blocks as optimize_many has them, each thread again and again on a block of its own."""
+    """Time work on blocks shaped as in optimize_many; each thread repeats it on its own block."""
     blocks, threads = _batch_blocks(c)
     rows, repeats = -(-c // blocks), max(100, 20_000 // c)
 
@@ -429,7 +429,7 @@ def _seconds_of_update(X: Any, Y: Labels, c: int) -> float:
 
 
 def _seconds_of_training(X: Pixels, Y: Labels) -> float:
-    """Return the seconds of a training of 2,000 iterations; where they are long, fewer are done and scaled."""
+    """Return the seconds of 2,000 iterations; a long training does fewer, and its time is scaled up."""
     done, times = int(np.clip(1e9 / len(X) ** 2, 20, NUM_ITERATIONS)), []
     start = time.perf_counter()
     optimize(
@@ -443,7 +443,7 @@ def _seconds_of_training(X: Pixels, Y: Labels) -> float:
 
 
 def _growth_cases(points: dict[int, tuple[Pixels, Labels]], *, configurations: bool) -> dict[str, Case]:
-    """Return a case of ours and one of the textbook for each point of a panel."""
+    """Return two cases for each point of a panel: ours and the textbook."""
     cases, done = {}, 10
     for number, (X, Y) in points.items():
         many = partial(optimize_many, X, Y, num_iterations=NUM_ITERATIONS)
@@ -458,7 +458,7 @@ def _growth_cases(points: dict[int, tuple[Pixels, Labels]], *, configurations: b
 
 @cache
 def _compile_adding() -> Any:
-    """Return a loop that reads 64-bit words as fast as the memory gives them."""
+    """Return a loop that reads 64-bit words at the speed of the memory."""
     from numba import njit
 
     @njit(nogil=True)
@@ -479,7 +479,7 @@ def _read(array: NDArray[Any]) -> None:
 
 
 def _train_from_file(path: Path, iterations: int, *, cold: bool = False) -> tuple[Seconds, int, int]:
-    """Train on a file, reading it plainly between two iterations; if cold, from the disk and not the page cache.
+    """Train on a file, and read it with `os.preadv` between two iterations; if cold, drop it from the page cache first.
 
     Returns the seconds of both, and the most memory this process took before and after.
     """
@@ -517,7 +517,7 @@ def _train_from_file(path: Path, iterations: int, *, cold: bool = False) -> tupl
 
 
 def _forget(path: Path) -> None:
-    """Make the system forget what it has read of a file."""
+    """Drop a file from the page cache."""
     with path.open("rb") as stream:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -534,16 +534,16 @@ def _read_bytes(path: Path, *, cold: bool) -> float:
 
 
 def _peak_memory() -> int:
-    """Return the most memory this process took. getrusage would count that of the process that started it, too."""
+    """Return the peak memory of this process; getrusage would include that of its parent."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def main() -> None:
-    """Run the sections that are asked for."""
+    """Run the requested sections."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="sections:\n" + "\n".join(f"  {name:8}{about}" for name, (_, about) in SECTIONS.items()),
+        epilog="sections:\n" + "\n".join(f"  {name:9}{about}" for name, (_, about) in SECTIONS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("sections", nargs="*", metavar="SECTION", help="which to run; all by default")

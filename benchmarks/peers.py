@@ -1,4 +1,4 @@
-"""What one would otherwise run: the same training as the course writes it, and as the usual libraries do it.
+"""The usual alternatives: the same training as the course writes it, and with the usual libraries.
 
 All start at w = 0, b = 0 and work out the cost every 100 iterations. They get their pictures as floats in [0, 1], which
 costs them nothing here, and return the training cost after the last update.
@@ -43,7 +43,7 @@ def row_major(X: Array, Y: Array, learning_rate: float, num_iterations: int) -> 
 
 
 def row_major_stepper(X: Array, Y: Array, learning_rate: float) -> Callable[[], Array]:
-    """Return what does one iteration, in two passes over X, and returns z from before it."""
+    """Return a function that does one iteration in two passes over X and returns the z before its update."""
     m, n_x = X.shape
     w, b, step = np.zeros(n_x, X.dtype), np.zeros(1, X.dtype), X.dtype.type(learning_rate / m)
     labels = Y.astype(X.dtype)
@@ -104,7 +104,7 @@ def torch_training(X: Array, Y: Array, learning_rate: float, num_iterations: int
 
 
 def torch_stepper(X: Array, Y: Array, learning_rate: float) -> Callable[[], Any]:
-    """Return what does one iteration with Linear, BCEWithLogitsLoss and SGD, and returns the cost from before it."""
+    """Return a function that does one step with Linear, BCEWithLogitsLoss and SGD, and returns the cost before it."""
     torch = load_torch()
     inputs, labels = torch.from_numpy(X), torch.from_numpy(Y.astype(np.float32))
     linear, loss_of = torch.nn.Linear(X.shape[1], 1), torch.nn.BCEWithLogitsLoss()
@@ -123,7 +123,7 @@ def torch_stepper(X: Array, Y: Array, learning_rate: float) -> Callable[[], Any]
 
 
 def lbfgs(X: Array, Y: Array, target: float) -> Callable[[], float]:
-    """Return scikit-learn's LogisticRegression, without penalty, with as few iterations as reach the cost."""
+    """Return scikit-learn's LogisticRegression without penalty, with the fewest iterations that reach the cost."""
     from sklearn.linear_model import LogisticRegression
 
     def train(iterations: int) -> float:
@@ -133,7 +133,7 @@ def lbfgs(X: Array, Y: Array, target: float) -> Callable[[], float]:
 
 
 def sgd(X: Array, Y: Array, target: float) -> Callable[[], float]:
-    """Return scikit-learn's SGDClassifier with as few epochs as reach the cost, at the best of some learning rates."""
+    """Return scikit-learn's SGDClassifier with the fewest epochs that reach the cost, at the best of some rates."""
     from sklearn.linear_model import SGDClassifier
 
     def train(epochs_and_rate: tuple[int, float]) -> float:
@@ -158,7 +158,7 @@ def _fit(model: Any, X: Array, Y: Array) -> float:
 
 
 def _first_to_reach(target: float, train: Callable[[Any], float], choices: Any) -> Callable[[], float]:
-    """Return the training with the first of the choices that comes down to the cost, or the last."""
+    """Return the training with the first choice that reaches the cost, or with the last one if none does."""
     for choice in choices:
         if train(choice) <= target:
             break

@@ -1,4 +1,4 @@
-"""Time how picture files become a prepared set, beside the plain loop that one would write with Pillow.
+"""Time how picture files become a prepared set, compared with the plain loop that one would write with Pillow.
 
 Each run is a process of its own: `python benchmarks/picture_files.py CASE FOLDER` is what it runs.
 """
@@ -83,7 +83,7 @@ def time_pictures(options: argparse.Namespace) -> Table:
 
 
 def make_pictures(folder: Path, count: int) -> list[int]:
-    """Write JPEG files that look like nothing and have the detail of photographs; return their sizes in bytes."""
+    """Write JPEG files of random pixels with the detail of photographs; return their sizes in bytes."""
     folder.mkdir()
     random = np.random.default_rng(1)
     scenes = [Image.fromarray(_make_scene(random, slope)) for slope in SLOPES for _ in range(2)]
@@ -100,7 +100,7 @@ def make_pictures(folder: Path, count: int) -> list[int]:
 
 
 def _make_scene(random: np.random.Generator, slope: float) -> NDArray[np.uint8]:
-    """Return random pixels of shape (1000, 1200, 3) whose spectrum falls as that of natural scenes does."""
+    """Return random pixels of shape (1000, 1200, 3) with the power spectrum of natural scenes."""
     frequencies = np.hypot(np.fft.fftfreq(1000)[:, np.newaxis], np.fft.rfftfreq(1200))
     frequencies[0, 0] = 1
     planes = []
@@ -133,12 +133,12 @@ def _take_turns(folder: Path, count: int, runs: dict[str, list[Run]], lost: dict
 
 
 def _forget_rows(folder: Path) -> None:
-    """Remove what was decoded before."""
+    """Remove the cached rows of an earlier case."""
     shutil.rmtree(folder / ".one-neuron", ignore_errors=True)
 
 
 def _start(case: str, folder: Path) -> subprocess.Popen[str]:
-    """Start a run; it has its imports behind it when this returns."""
+    """Start a run and wait until its imports are done."""
     environment = {**os.environ, "DVC_ROOT": str(folder)}
     environment.pop("ONE_NEURON_CACHE_MB", None)
     command = [sys.executable, __file__, case, str(folder)]
@@ -158,7 +158,7 @@ def _run(case: str, folder: Path) -> Run:
 
 
 def _run_and_kill(case: str, folder: Path, count: int) -> float:
-    """Start a case and kill it when so many pictures are decoded; return the seconds until then."""
+    """Start a case, kill it when `count` pictures are decoded, and return the seconds until then."""
     with _start(case, folder) as process:
         start = time.perf_counter()
         while _count_rows(folder) < count and process.poll() is None:
@@ -171,7 +171,7 @@ def _run_and_kill(case: str, folder: Path, count: int) -> float:
 
 
 def _count_rows(folder: Path) -> int:
-    """Return how many rows are kept."""
+    """Return the number of rows in the cache."""
     return sum(path.stat().st_size for path in folder.glob(".one-neuron/rows/*/*.keys")) // 8
 
 
@@ -218,7 +218,7 @@ def _cpu_seconds(usage: Iterable[float]) -> float:
 def main() -> None:
     """Run one case and print what it took."""
     import one_neuron.pictures.decode
-    import one_neuron.storage.prepared_set  # noqa: F401 - imports are no part of the times
+    import one_neuron.storage.prepared_set  # noqa: F401 - imports are not part of the times
 
     case, folder = sys.argv[1], Path(sys.argv[2])
     print("begin", flush=True)

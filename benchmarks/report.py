@@ -1,4 +1,4 @@
-"""Fair timing of cases side by side, and tables of what was found."""
+"""Fair timing of cases side by side, and tables of the results."""
 
 import gc
 import importlib
@@ -49,9 +49,9 @@ Seconds = dict[str, list[float]]
 
 
 def paired(cases: dict[str, Case], rounds: int) -> Seconds:
-    """Return the scaled seconds of each case in each round: A B C A B C ..., after one round that does not count.
+    """Return the scaled seconds of each case in each round: A B C A B C ..., after one warm-up round.
 
-    A slow phase of the machine so meets all cases alike, and ratios of times of the same round stay what they are.
+    A slow phase of the machine affects all cases of a round alike, so the ratios within a round stay the same.
     """
     seconds: Seconds = {name: [] for name in cases}
     for number in range(rounds + 1):
@@ -74,7 +74,7 @@ def median_ratio(reference: Sequence[float], seconds: Sequence[float]) -> float:
 
 @contextmanager
 def limit_threads(number: int) -> Iterator[None]:
-    """Let BLAS, OpenMP and PyTorch use so many threads."""
+    """Limit BLAS, OpenMP and PyTorch to `number` threads."""
     with threadpool_limits(limits=number):
         if torch := sys.modules.get("torch"):
             torch.set_num_threads(number)
@@ -82,7 +82,7 @@ def limit_threads(number: int) -> Iterator[None]:
 
 
 def load_torch() -> Any:
-    """Return PyTorch, or None where it is not installed."""
+    """Return PyTorch, or None if it is not installed."""
     try:
         return importlib.import_module("torch")
     except ImportError:
@@ -91,7 +91,7 @@ def load_torch() -> Any:
 
 @dataclass
 class Table:
-    """What a section found."""
+    """The results of a section."""
 
     columns: list[str]
     rows: list[list[str]] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Table:
 def comparison(
     seconds: Seconds, threads: Mapping[str, int], note: str, extra: Mapping[str, Callable[[str], str]] | None = None
 ) -> Table:
-    """Return a table of times, and of speeds where the first case has 1.
+    """Return a table of times, and of speeds relative to the first case.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def _pools(kind: str) -> list[dict[str, Any]]:
 
 
 def _found_threads(number: int) -> str:
-    """Say how many threads the libraries really take."""
+    """Return the number of threads that each library really uses, as text."""
     with limit_threads(number):
         found = {kind: {pool["num_threads"] for pool in _pools(kind)} for kind in ("blas", "openmp")}
         counts = {kind: "/".join(map(str, sorted(numbers))) for kind, numbers in found.items() if numbers}
@@ -221,7 +221,7 @@ def _found_threads(number: int) -> str:
 
 
 def _name_of_cpu() -> str:
-    """Return what the system calls the CPU."""
+    """Return the name of the CPU."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

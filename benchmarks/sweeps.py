@@ -1,4 +1,4 @@
-"""Time whole sweeps from the command line to the last MLflow run, beside a plain script under Hydra's basic sweeper."""
+"""Time whole sweeps from the command line to the last MLflow run, and a plain script under Hydra's basic sweeper."""
 
 import argparse
 import json
@@ -112,7 +112,7 @@ class Timing:
 
     @property
     def each(self) -> float:
-        """Seconds of a configuration, beyond the start that all share."""
+        """Seconds per configuration, beyond the start that all share."""
         return (sum(self.parts.values()) - self.parts["start"]) / self.number
 
     @property
@@ -147,7 +147,7 @@ class Copy:
         self._fill()
 
     def _fill(self) -> None:
-        """Copy what git tracks, or would, and let DVC prepare the pictures."""
+        """Copy the files that git tracks or does not ignore, and prepare the pictures with DVC."""
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listed = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for name in filter(None, listed.split("\0")):
@@ -177,7 +177,7 @@ class Copy:
 
     @contextmanager
     def fresh_store(self) -> Iterator[str]:
-        """Give the address of an MLflow store that is not there yet."""
+        """Yield the address of an MLflow store that does not exist yet."""
         with TemporaryDirectory(dir=self.folder.parent, prefix="store-") as name:
             yield f"sqlite:///{Path(name, 'mlflow.db')}"
 
@@ -196,7 +196,7 @@ class Copy:
         return Timing(kind.number, whole, read_parts(printed))
 
     def plain_sweep(self, store: str) -> Timing:
-        """Run as many of the 20 configurations as take a minute the plain way."""
+        """Run the plain script for as many of the 20 configurations as take a minute."""
         start = time.perf_counter()
         printed = self._run(sys.executable, "plain.py", "-m", *TWENTY, MLFLOW_TRACKING_URI=store)
         whole = time.perf_counter() - start
@@ -225,7 +225,7 @@ def time_sweeps(options: argparse.Namespace) -> Table:
 
 
 def read_parts(printed: str) -> dict[str, float]:
-    """Read where the time went from the last line of a sweep: "took 4.2 s: start 2.8, looking up 0.1, ..."."""
+    """Read the seconds of each part from the last line of a sweep: "took 4.2 s: start 2.8, looking up 0.1, ..."."""
     *_, last = printed.strip().splitlines()
     match = re.fullmatch(r"took [\d.]+ s: (.+)", last)
     found = dict(re.findall(r"([a-z ]+) (-?[\d.]+)(?:, |$)", match[1])) if match else {}
@@ -257,7 +257,7 @@ def draw_sweeps(curves: Mapping[int, Mapping[int, float]]) -> None:
 
 
 def _take_turns(copy: Copy, rounds: int) -> Timings:
-    """Time all kinds in turn, again and again, so that a slow phase of the machine meets all alike."""
+    """Time all kinds in turn in each round, so that a slow phase of the machine affects all alike."""
     timings: Timings = {kind: [] for kind in _list_kinds()}
     twenty, plain = Kind(OURS, 0, 20), Kind(PLAIN, 0, 20)
     with copy.fresh_store() as store:
@@ -303,7 +303,7 @@ def _find_curve(timings: Timings, folds: int) -> dict[int, float]:
 
 
 def _fit_line(curve: Mapping[int, float]) -> tuple[float, float]:
-    """Return slope and intercept of the straight line with the least squares."""
+    """Return slope and intercept of the least-squares line."""
     slope, intercept = np.polyfit(list(curve), list(curve.values()), 1)
     return float(slope), float(intercept)
 
@@ -313,7 +313,7 @@ def _describe_line(each: float, start: float) -> str:
 
 
 def _describe_growth(timings: Timings, curves: Mapping[int, Mapping[int, float]]) -> str:
-    """Say whether time grows in proportion."""
+    """Return the sentence on how time grows with the number of configurations."""
     few, many = COMPARED
     said = []
     for folds, curve in curves.items():
@@ -327,7 +327,7 @@ def _describe_growth(timings: Timings, curves: Mapping[int, Mapping[int, float]]
 
 
 def _describe_plain(timings: Timings) -> str:
-    """Say how long the largest sweep would take the plain way."""
+    """Return the sentence on how long the plain script would take for the largest sweep."""
     many = NUMBERS[-1]
     ours, plain = timings[Kind(OURS, 0, many)], timings[Kind(PLAIN, 0, 20)]
     long = [timing.parts["start"] + many * timing.each for timing in plain]
