@@ -109,6 +109,7 @@ def test_the_font_is_matplotlib_s_own() -> None:
     assert Path(mpl.get_data_path()) in found.parents
 
 
+@pytest.mark.slow
 def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeModel, tmp_path: Path) -> None:
     """Another result, another picture: cost, learning rate, weight, class, pixel, name, probability, selection."""
     prepared = make_prepared(m=4, num_px=2)

@@ -65,6 +65,7 @@ def test_blocks_threads_and_disk_change_no_bit(
     assert result.stability_bound == expected.stability_bound
 
 
+@pytest.mark.slow
 def test_any_memory_layout() -> None:
     """Columns first, every second row, read-only: the same bits."""
     X, Y = make_problem(300, 12)

@@ -128,6 +128,7 @@ def test_every_column_follows_the_textbook(with_folds: bool, form: str) -> None:
     assert not result.diverged.any()
 
 
+@pytest.mark.slow
 @given(
     m=st.integers(1, 12),
     n_x=st.integers(1, 12),

@@ -99,6 +99,7 @@ def test_both_forms_follow_the_textbook(positives: int, learning_rate: float, mo
     assert gram.form == "gram"
 
 
+@pytest.mark.slow
 @given(
     m=st.integers(1, 12),
     n_x=st.integers(1, 12),

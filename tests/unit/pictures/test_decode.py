@@ -468,6 +468,7 @@ def end_after(pictures: Path, root: Path, records: int, how: signal.Signals) -> 
     return code, time.monotonic() - start
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("how", "code"),

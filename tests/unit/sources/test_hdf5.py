@@ -116,6 +116,7 @@ PIXELS = st.tuples(*(st.integers(1, most) for most in (5, 7, 7)), st.just(3)).fl
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(pixels=PIXELS, kind=st.sampled_from(KINDS[2:]), data=st.data())
 def test_any_geometry(pixels: NDArray[Any], kind: str, data: st.DataObject, tmp_path_factory: Any) -> None:
@@ -295,6 +296,7 @@ def test_two_files(in_folder: Path) -> None:
     assert load(in_folder, keys)[1].classes == ("0", "1")
 
 
+@pytest.mark.slow
 def test_pixels_of_the_right_size_are_not_touched(in_folder: Path) -> None:
     """As they lie in the file, in any way of resizing."""
     square = np.ascontiguousarray(X[:, :, :4])
@@ -314,6 +316,7 @@ def test_without_a_test_set_all_rows_are_split(in_folder: Path) -> None:
         assert (test.X == resized(X[[1, 4]], 2)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keys", [KEYS, WITH_TEST])
 def test_what_does_not_fit_into_memory_stays_on_disk(
     keys: Hdf5Settings, in_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -422,6 +425,7 @@ def test_pictures_that_are_too_large_are_refused(in_folder: Path, monkeypatch: p
                 load(path, KEYS)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux")
 def test_a_chunk_that_unpacks_to_gigabytes_is_refused(in_folder: Path) -> None:
     """360 bytes are declared, and HDF5 unpacks what comes: here 800 MB out of 800 KB, a sound stream with its sum."""
@@ -472,6 +476,7 @@ def run_limited(program: str) -> int:
     return subprocess.run([sys.executable, "-c", program], check=False, timeout=60, env=environment).returncode
 
 
+@pytest.mark.slow
 def test_a_loop_comes_to_an_end() -> None:
     """The system ends the process when it computes for longer than the step can take, whatever was allowed before."""
     assert run_limited("limits._SECONDS = 0\nlimits._allow_time(10**9)\nlimits._allow_time(0)\nwhile True: pass") == (
@@ -479,6 +484,7 @@ def test_a_loop_comes_to_an_end() -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_large_step_has_more_time() -> None:
     """A second for 20 MB: here the limit of one second is raised to three."""
     busy = "import time\nwhile time.process_time() < 1.5: pass"

@@ -186,6 +186,7 @@ def test_the_same_file_wherever_the_pixels_come_from(
         assert file["names"][0] == b"train/000.png"
 
 
+@pytest.mark.slow
 def test_no_memory_that_happens_to_lie_there_is_written(tmp_path: Path) -> None:
     """Whatever freed memory holds, the file is the same."""
     program = (
@@ -337,6 +338,7 @@ MEMORY = """if True:
 """
 
 
+@pytest.mark.slow
 def test_a_large_set_takes_little_memory(tmp_path: Path) -> None:
     """307 MB are written and read; what is in memory at a time is far less than the bound of 64 MB."""
     done = subprocess.run(
@@ -352,6 +354,7 @@ def test_a_large_set_takes_little_memory(tmp_path: Path) -> None:
     (tmp_path / "set.h5").unlink()
 
 
+@pytest.mark.slow
 def test_the_neuron_and_the_plots_take_pixels_on_disk(on_disk: PreparedSet, tmp_path: Path) -> None:
     """The same bits and bytes as from memory."""
     in_memory = replace(on_disk, X=on_disk.X[:], names=tuple(on_disk.names))

@@ -242,6 +242,7 @@ def assert_readable(figure: Figure) -> None:
             assert frame.y0 <= box.y0 <= box.y1 <= frame.y1, text.get_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_everything_can_be_read(case: str) -> None:
     """Titles, labels and legends are readable, from one configuration to a thousand."""
