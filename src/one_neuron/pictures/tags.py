@@ -18,7 +18,9 @@ _NOT_A_LIST = (struct.error, KeyError, ValueError, OverflowError)  # raised by `
 
 
 def check_tags(stream: BinaryIO, size: int) -> None:
-    """Refuse a TIFF whose tags claim more bytes than the file has: many may name the same bytes, and Pillow copies all.
+    """Refuse a TIFF whose tags claim more bytes than the file has.
+
+    Many tags may point to the same bytes, and Pillow would copy them for each tag.
 
     Parameters
     ----------
