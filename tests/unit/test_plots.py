@@ -67,6 +67,7 @@ def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
     assert len(np.unique(pixels(path).reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) -> None:
     """The same bytes twice: earlier settings do not change the file, and they are not changed."""
     draw(tmp_path / "plain.png")
@@ -84,6 +85,7 @@ def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) 
     assert digest(tmp_path / "changed.png") == digest(tmp_path / "plain.png")
 
 
+@pytest.mark.slow
 def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     """Including a settings file named by MATPLOTLIBRC, another backend and a style."""
     (tmp_path / "matplotlibrc").write_text("font.size: 25\nfont.family: monospace\nbackend: svg\nsavefig.bbox: tight\n")
@@ -141,6 +143,7 @@ def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeMo
     assert len(set(digests)) == len(variants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [r"$\frac$.png", r"$x_^{ \alpha%#&~", "new\nline", "x" * 300, "caf\udce9.png", ""],
@@ -161,6 +164,7 @@ def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Pa
     assert pixels(tmp_path / "plot.png").min() < 100  # the title
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("m", [1, 40])
 def test_few_and_many_examples(m: int, make_prepared: MakePrepared, tmp_path: Path) -> None:
     """A single class, with more pictures than fit."""
@@ -206,6 +210,7 @@ def test_each_class_has_its_mean_beside_it(make_prepared: MakePrepared, tmp_path
     assert greys == {255, 20, 40, 30, 60, 90, 75}  # paper, class 0 with its mean, class 1 with its mean
 
 
+@pytest.mark.slow
 def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_path: Path) -> None:
     """Eight of sixteen, every other one; all pictures if there are fewer than eight."""
     levels = [10 * i for i in range(16)]

@@ -496,6 +496,7 @@ def test_after_an_end_at_any_moment_the_rest_is_decoded(
     assert len(decoded_files) == 60 - there
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 def test_two_processes_at_once_have_the_same_rows(
     make_pictures: Callable[..., list[Path]], root: Path, decoded_files: list[int]

@@ -243,6 +243,7 @@ def read_apart(path: Path) -> tuple[str, float, float]:
     return "".join(said), seconds, megabytes
 
 
+@pytest.mark.slow
 def test_a_picture_of_90_megapixels_takes_no_memory(tmp_path: Path) -> None:
     """Its file is small, and whole."""
     squeezer = zlib.compressobj(9)

@@ -132,6 +132,7 @@ def test_any_geometry(pixels: NDArray[Any], kind: str, data: st.DataObject, tmp_
     assert sent_pixels == pixels.astype(np.uint8).tobytes()
 
 
+@pytest.mark.slow
 @given(
     shape=st.tuples(*[st.integers(1, 9)] * 4),
     sides=st.none() | st.tuples(*[st.integers(1, 9)] * 4),
@@ -286,6 +287,7 @@ def test_one_file_with_both_sets(resize: str, in_folder: Path) -> None:
     assert (test.classes, test.source, test.preprocessing) == (("non-cat", "cat"), "hdf5", Preprocessing(2, resize))
 
 
+@pytest.mark.slow
 def test_two_files(in_folder: Path) -> None:
     """In one folder; the same sets as out of one file. Without names of classes they are 0 and 1."""
     write(in_folder / "train.h5", c=None)
@@ -402,6 +404,7 @@ def test_sets_that_do_not_fit_each_other_are_refused(changes: dict[str, Any], me
     assert str(in_folder / "test.h5") in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_error_of_the_other_process_is_ours(in_folder: Path) -> None:
     """One line, at the beginning and in the middle of the pixels, and for a file that is not there."""
     path = write(in_folder / "caf\udce9.h5", x=changed(X, (4, 0, 0, 0), 256, "i8"))

@@ -220,6 +220,7 @@ def to_download(course_like: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return {name: (course_like / name).read_bytes() for name in (TRAIN, TEST)}
 
 
+@pytest.mark.slow
 def test_addresses_are_tried_in_turn(
     server: Server, closed_port: int, to_download: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

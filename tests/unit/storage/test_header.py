@@ -68,6 +68,7 @@ def test_the_files_are_as_documented(tmp_path: Path, make_prepared: MakePrepared
 FLIPS = 300  # positions tried in each kind of file
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_is_believed(written: Kind) -> None:
     """Either refused, with the file's name, or of no effect: never other content, a crash, a hang or another error."""
     path, load, content = written

@@ -177,6 +177,7 @@ def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
 
 
+@pytest.mark.slow
 def test_the_same_bytes_twice_whatever_the_settings(draw: Draw, tmp_path: Path) -> None:
     """The user's matplotlib settings do not change the file."""
     draw(tmp_path / "plain.png", FEW)
