@@ -75,10 +75,13 @@ def test_the_import_loads_nothing() -> None:
     }
 
 
-def test_the_version_is_that_of_the_package() -> None:
-    """pyproject.toml has it too."""
+def test_the_version_has_one_home() -> None:
+    """The build reads it from the package."""
     with (ROOT / "pyproject.toml").open("rb") as stream:
-        assert tomllib.load(stream)["project"]["version"] == one_neuron.__version__
+        build = tomllib.load(stream)
+    assert build["project"]["dynamic"] == ["version"]
+    assert build["tool"]["hatch"]["version"]["path"] == "src/one_neuron/__init__.py"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", one_neuron.__version__)
 
 
 def test_the_first_line_of_a_library_user() -> None:

@@ -1,7 +1,11 @@
 """Training compared with a loop in plain NumPy, the course's published numbers and properties of the optimum."""
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import FrozenInstanceError
+from importlib.abc import MetaPathFinder
 from typing import Any
 from unittest.mock import patch
 
@@ -286,6 +290,57 @@ def test_huge_float_features_have_no_bound() -> None:
     """Their scalar products overflow, so the bound is nan; training itself continues."""
     result = optimize(np.array([[1e200], [-1e200]]), np.array([1, 0]), learning_rate=1e-300 * 1e201, num_iterations=1)
     assert math.isnan(result.stability_bound)
+
+
+def test_the_bound_of_features() -> None:
+    """2 / L with the largest eigenvalue of X X^T + 1, as for pixels."""
+    X = np.random.default_rng(0).normal(size=(9, 4))
+    result = optimize(X, np.arange(9) % 2, learning_rate=0.1, num_iterations=1)
+    largest = np.linalg.eigvalsh(X @ X.T + 1)[-1]
+    assert result.stability_bound == pytest.approx(8 * 9 / largest, rel=1e-5)
+
+
+@pytest.mark.parametrize("form", ["gram", "blocks", "features"])
+def test_blas_has_one_thread_while_training(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More threads would take longer for products as small as these."""
+    monkeypatch.setattr(gradient_descent, "GRAM_LIMIT", 0 if form == "blocks" else 6000)
+    raw, Y = make_problem(6, 4)
+    held: list[bool] = []
+
+    @contextmanager
+    def hold() -> Iterator[None]:
+        held.append(True)
+        yield
+        held.append(False)
+
+    monkeypatch.setattr(gradient_descent, "one_blas_thread", hold)
+    seen: list[bool] = []
+    optimize(
+        raw / 255 if form == "features" else raw,
+        Y,
+        learning_rate=0.1,
+        num_iterations=2,
+        on_progress=lambda _iteration, _cost: seen.append(held[-1]),
+    )
+    assert all(seen)
+    assert seen
+    assert held == [True, False]
+
+
+def test_a_missing_library_of_numba_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loader raises OSError, which a command would take for a problem with one of its files."""
+
+    class Broken(MetaPathFinder):
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "one_neuron.gradient_descent.blocks":
+                raise OSError("libllvmlite.so: cannot open shared object file")
+
+    monkeypatch.delitem(sys.modules, "one_neuron.gradient_descent.blocks", raising=False)
+    monkeypatch.delattr("one_neuron.gradient_descent.blocks", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    monkeypatch.setattr(gradient_descent, "GRAM_LIMIT", 0)
+    with pytest.raises(ImportError, match=r"libllvmlite.so: cannot open"):
+        optimize(*make_problem(4, 3), learning_rate=0.1, num_iterations=1)
 
 
 @pytest.mark.parametrize(

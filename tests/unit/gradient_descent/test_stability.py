@@ -41,6 +41,18 @@ def test_a_second_eigenvalue_close_by(second: float) -> None:
     assert products <= 80
 
 
+def test_many_eigenvalues_close_to_the_largest() -> None:
+    """Evenly spread eigenvalues need 74 products; after 20 the third digit would be wrong."""
+    matrix = make_symmetric(np.linspace(0.0, 1.0, 300))
+    assert largest_eigenvalue(lambda v: matrix @ v, 300) == pytest.approx(1.0, rel=1e-6)
+
+
+def test_an_eigenvector_orthogonal_to_equal_numbers() -> None:
+    """Two pictures that are each other's negative: a start with equal numbers would never see their eigenvector."""
+    matrix = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert largest_eigenvalue(lambda v: matrix @ v, 2) == pytest.approx(2.0, rel=1e-12)
+
+
 def test_gram_matrices() -> None:
     """X X^T + 1 of random pixels, against LAPACK."""
     rng = np.random.default_rng(1)
