@@ -118,13 +118,8 @@ class RowsOnDisk:
             If the disk cannot be read.
         """
         m, n_x = self.shape
-        flags = out.flags
-        if (
-            out.dtype != np.uint8
-            or out.ndim != 2
-            or out.shape[1] != n_x
-            or not (flags.c_contiguous and flags.writeable)
-        ):
+        fits = out.dtype == np.uint8 and out.ndim == 2 and out.shape[1] == n_x
+        if not (fits and out.flags.c_contiguous and out.flags.writeable):
             raise ValueError(
                 f"out has shape {out.shape} and type {out.dtype}; expected (k, {n_x}) uint8, C-contiguous and writable"
             )

@@ -97,7 +97,14 @@ def decode_pictures(
     _run_on_all_cores(work)
     skipped = sorted(work.errors.items())
     if len(skipped) > work.allowed:
-        _refuse(paths, skipped[0], max_skipped=max_skipped if on_error == "skip" else None)
+        index, reason = skipped[0]
+        picture = f"{quote_path(paths[index])} {reason}"
+        if on_error == "stop":
+            raise DataError(picture)
+        raise DataError(
+            f"more than {max_skipped:,} of {len(paths):,} pictures cannot be read, the first: {picture}; "
+            "replace them, or raise data.max_skipped"
+        )
     kept = np.flatnonzero(work.places != _NOT_DECODED)
     return Decoded(work.digests, kept, CachedRows(cache, work.places[kept]), skipped)
 
@@ -280,15 +287,3 @@ def _read_stamp(stream: BinaryIO) -> tuple[int, int]:
     """Return size and modification time, which change when a file is written to."""
     status = os.fstat(stream.fileno())
     return status.st_size, status.st_mtime_ns
-
-
-def _refuse(paths: Sequence[Path], first: tuple[int, str], *, max_skipped: int | None) -> None:
-    """Raise the error for the first picture that cannot be read."""
-    index, reason = first
-    picture = f"{quote_path(paths[index])} {reason}"
-    if max_skipped is None:
-        raise DataError(picture)
-    raise DataError(
-        f"more than {max_skipped:,} of {len(paths):,} pictures cannot be read, the first: {picture}; "
-        "replace them, or raise data.max_skipped"
-    )

@@ -35,13 +35,7 @@ _FRAMES = _PROGRESSIVE | _ARITHMETIC | {_BASELINE, 0xC1, 0xC3, 0xC5, 0xC7, 0xDE}
 
 
 def is_plain(head: bytes) -> bool:
-    """Return whether the first bytes of a JPEG show few segments and one scan: true for most, in a fifth of the time.
-
-    Parameters
-    ----------
-    head : bytes
-        The first HEAD_BYTES of the file.
-    """
+    """Return whether the first HEAD_BYTES of a JPEG show few segments and one scan: true for most, and fast to see."""
     at, colours = 2, 0
     while at + _BODY_BYTES <= len(head) and head[at] == 0xFF:
         marker, length = head[at + 1], head[at + 2] << 8 | head[at + 3]
@@ -56,24 +50,12 @@ def is_plain(head: bytes) -> bool:
 
 
 def check_segments(stream: BinaryIO, size: int) -> int:
-    """Check the segments of a JPEG up to its first scan.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        A JPEG file. Its position changes.
-    size : int
-        Length in bytes.
+    """Check the segments of a JPEG of `size` bytes up to its first scan.
 
     Returns
     -------
     int
         The cost of each scan, where a scan in Huffman coding costs 1; 0 if there is only one scan.
-
-    Raises
-    ------
-    DataError
-        If there are too many segments, too much metadata, or no scan.
     """
     metadata = junk = parsed = kind = colours = 0
     for parts, (marker, body, skipped) in enumerate(_walk_segments(stream, 2, _MAX_JUNK), start=1):
@@ -96,24 +78,7 @@ def check_segments(stream: BinaryIO, size: int) -> int:
 
 
 def check_scans(image: "ImageFile", stream: BinaryIO, size: int, scan_cost: int) -> None:
-    """Refuse a JPEG of too many scans for its pixels.
-
-    Parameters
-    ----------
-    image : ImageFile
-        Opened, not yet loaded or drafted.
-    stream : BinaryIO
-        The file that it was opened from. Its position stays.
-    size : int
-        Length of the file in bytes.
-    scan_cost : int
-        From `check_segments`.
-
-    Raises
-    ------
-    DataError
-        If there are too many scans.
-    """
+    """Refuse a JPEG of too many scans for its pixels, as `limits.check_image`; `scan_cost` is from `check_segments`."""
     most = _MAX_SCAN_PIXELS // (scan_cost * max(_MIN_SCAN_PIXELS, image.width * image.height))
     place = stream.tell()  # after the header of the first scan
     # The two bytes may also occur in a thumbnail, or in a video after the picture; counting them is a fast first test.

@@ -9,13 +9,7 @@ _MAX_METADATA = 64_000_000  # bytes; extended XMP can hold a second picture or a
 
 
 def damaged_message(reason: str) -> str:
-    """Return the message for a file that begins as a picture and cannot be decoded.
-
-    Parameters
-    ----------
-    reason : str
-        Without a full stop.
-    """
+    """Return the message for a file that begins as a picture and cannot be decoded."""
     return f"is damaged ({reason}); {REMEDY_REPLACE}"
 
 
@@ -25,22 +19,7 @@ def limit_error(limit: int, what: str) -> DataError:
 
 
 def check_counts(parts: int, size: int, metadata: int) -> None:
-    """Refuse a file with too many parts or too much metadata.
-
-    Parameters
-    ----------
-    parts : int
-        Segments, chunks or blocks counted so far.
-    size : int
-        Length of the file in bytes.
-    metadata : int
-        Bytes of metadata counted so far.
-
-    Raises
-    ------
-    DataError
-        If one of the two is above its limit.
-    """
+    """Refuse a file of `size` bytes with too many parts (segments, chunks, blocks) or bytes of metadata."""
     if parts > _MAX_PARTS + size // 1_000:
         raise limit_error(_MAX_PARTS + size // 1_000, f"parts in its {size:,} bytes")
     if metadata > _MAX_METADATA:

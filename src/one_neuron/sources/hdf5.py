@@ -204,15 +204,5 @@ def _resized(
                 yield flatten_pictures(block)
                 continue
             for start in range(0, len(block), most):
-                yield _resize_all(block[start : start + most], preprocessing, pool)
-
-
-def _resize_all(
-    pictures: NDArray[np.uint8], preprocessing: Preprocessing, pool: ThreadPoolExecutor
-) -> NDArray[np.uint8]:
-    """Return a row of pixels for each picture."""
-    rows = np.empty((len(pictures), preprocessing.n_x), dtype=np.uint8)
-    resized = pool.map(partial(resize_pixels, preprocessing=preprocessing), pictures)
-    for row, pixels in zip(rows, resized, strict=True):
-        row[:] = pixels.reshape(-1)
-    return rows
+                resized = pool.map(partial(resize_pixels, preprocessing=preprocessing), block[start : start + most])
+                yield np.stack([pixels.reshape(-1) for pixels in resized])
