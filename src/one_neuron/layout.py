@@ -9,7 +9,7 @@ from pathlib import Path
 
 # Relative to the root of the project, which is the current folder of every stage.
 PARAMS_FILE = Path("params.yaml")
-LOCK_FILE = Path("dvc.lock")
+DVC_LOCK = Path("dvc.lock")
 DRAWN_FOLDER = Path("data/drawn")
 TRAIN_FILE = Path("data/prepared/train.h5")
 TEST_FILE = Path("data/prepared/test.h5")

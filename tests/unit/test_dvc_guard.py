@@ -6,9 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from one_neuron.dvc_guard import check_data_path, repair_rwlock
 from one_neuron.errors import DataError, SettingsError
+from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
 from tests.values import DATA
 
@@ -126,3 +128,14 @@ def test_an_address_is_no_place(path: str) -> None:
         SettingsError, match=f"data.path is '{path}'; download it first: dvc import-url {path} pictures/NAME"
     ):
         check(path)
+
+
+def test_every_output_lies_in_a_reserved_folder(repository: Path) -> None:
+    """So that data.path cannot name it."""
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    outputs = [out for stage in stages.values() for out in stage.get("outs", []) + stage.get("metrics", [])]
+    folders = {Path(out if isinstance(out, str) else next(iter(out))).parts[0] for out in outputs}
+    assert len(folders) == 4
+    for folder in (*folders, str(MLFLOW_ARTIFACTS), str(WORK_FOLDER)):
+        with pytest.raises(SettingsError, match="where the project itself writes"):
+            check(f"{folder}/mine")

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from one_neuron.layout import LOCK_FILE, PARAMS_FILE
+from one_neuron.layout import DVC_LOCK, PARAMS_FILE
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def find_origin(folder: Path) -> Origin:
     tracked = ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
     # If params.yaml is not tracked, the commit belongs to a repository around this project and not to this code.
     commit = (os.environ.get("DVC_EXP_BASELINE_REV") or ask_git(folder, "rev-parse", "HEAD")) if tracked else None
-    kept = [f":(exclude){name}" for name in (PARAMS_FILE, LOCK_FILE)]
+    kept = [f":(exclude){name}" for name in (PARAMS_FILE, DVC_LOCK)]
     changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", *kept) if commit else None
     try:
         user = getpass.getuser()

@@ -11,8 +11,8 @@ from typing import Any
 from one_neuron.errors import DataError
 from one_neuron.layout import (
     COSTS_FILE,
+    DVC_LOCK,
     EVALUATE_METRICS,
-    LOCK_FILE,
     METRICS_FOLDER,
     MODEL_FILE,
     PARAMS_FILE,
@@ -124,7 +124,7 @@ class Result:
     @property
     def artifacts(self) -> list[tuple[Path, str]]:
         """The files to store with the run: pairs of a path and the artifact folder ("" for the top)."""
-        files = [(self.folder / name, "") for name in (PARAMS_FILE, LOCK_FILE)]
+        files = [(self.folder / name, "") for name in (PARAMS_FILE, DVC_LOCK)]
         for folder, pattern in ((METRICS_FOLDER, "*.json"), (PLOTS_FOLDER, "*")):
             files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern))]
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
