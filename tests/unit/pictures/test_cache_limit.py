@@ -51,7 +51,7 @@ def test_the_least_recently_used_rows_are_removed_first(
 
 
 def test_using_rows_makes_them_the_last_to_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading is use."""
+    """Opening the rows counts as use."""
     folders = make_three(root)
     RowCache(folders[0], N_X).close()
     monkeypatch.setattr(cache_limit, "cache_bound", lambda: 100 * 1024)
@@ -77,7 +77,7 @@ def test_a_wrong_bound_is_named(root: Path, monkeypatch: pytest.MonkeyPatch, tex
 
 
 def test_rows_in_use_by_another_process_stay(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until it has ended, however it ended; our own do not count, and can be read on."""
+    """Until that process has ended; rows of this process are removed and stay readable."""
     monkeypatch.setenv("ONE_NEURON_CACHE_MB", "0")
     theirs = root / "theirs"
     program = (

@@ -75,7 +75,7 @@ def with_threads(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 
 
 def one_by_one(paths: Sequence[Path]) -> NDArray[np.uint8]:
-    """Return the rows as they would be without all this."""
+    """Return the rows as one thread without a cache decodes them."""
     return np.array([reader.load_picture(path, Preprocessing(NUM_PX)).reshape(-1) for path in paths])
 
 
@@ -133,7 +133,7 @@ def test_a_file_of_several_blocks_has_the_digest_of_all_of_it(
 def test_copies_are_decoded_once(
     make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, decoded_files: list[int]
 ) -> None:
-    """By content, whatever they are called; a picture that comes later is the only one that is new."""
+    """By content, not by name; only a picture that is added later is decoded."""
     with_threads(monkeypatch, 1)
     paths = make_pictures(5)
     for path in paths[1:3]:
@@ -173,7 +173,7 @@ def test_each_way_to_decode_has_rows_of_its_own(tmp_path: Path, root: Path, monk
 def test_a_damaged_row_is_decoded_again(
     make_pictures: Callable[..., list[Path]], root: Path, decoded_files: list[int]
 ) -> None:
-    """One bit, and the picture it belongs to."""
+    """After one flipped bit, only its picture is decoded again."""
     paths = make_pictures(5)
     expected = one_by_one(paths)
     run(paths)
@@ -193,7 +193,7 @@ def test_a_damaged_row_is_decoded_again(
 def test_the_first_bad_picture_is_named(
     make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
-    """In the order of the paths, although a later one is found out earlier."""
+    """In the order of the paths, even if a later one fails earlier."""
     with_threads(monkeypatch, threads)
     paths = make_pictures(24, bad=[5, 6, 7, 20])
     read = reader.read_picture
@@ -235,7 +235,7 @@ def test_bad_pictures_are_skipped_and_told(make_pictures: Callable[..., list[Pat
 def test_too_many_bad_pictures_stop_it(
     make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, decoded_files: list[int], threads: int
 ) -> None:
-    """The message says how many may be, of how many, the first one, and the parameter; the rest is not even begun."""
+    """The message has the limit, the number of pictures, the first one and the parameter; no more are begun."""
     with_threads(monkeypatch, threads)
     paths = make_pictures(20, bad=[4, 5, 6])
     expected = r"^more than 2 of 20 pictures cannot be read, the first: '.*004.png' is .*; .* raise data.max_skipped$"
@@ -249,7 +249,7 @@ def test_too_many_bad_pictures_stop_it(
 def test_a_picture_that_changes_meanwhile_is_not_kept(
     grows: bool, make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is still being copied, or overwritten: its pixels would be kept under the digest of other bytes."""
+    """A file that is still being copied, or overwritten: its pixels would be stored under the digest of other bytes."""
     paths = make_pictures(3)
     read = reader.read_picture
     os.utime(paths[1], (1, 1))
@@ -287,7 +287,7 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
     monkeypatch: pytest.MonkeyPatch,
     decoded_files: list[int],
 ) -> None:
-    """Eight of them would hand over to each other all the time; not so where a file takes long to read."""
+    """Eight threads would mostly wait for each other, unless reading a file takes long."""
     with_threads(monkeypatch, 8)
     monkeypatch.setattr(decode, "_SMALL_BYTES", soon)
     paths = make_pictures(200)
@@ -312,7 +312,7 @@ def test_where_all_is_found_one_thread_at_a_time_looks(
 
 
 def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skipping would give another training set. The other thread does not go on for hours, either."""
+    """Skipping would change the training set. The other thread stops as well."""
     with_threads(monkeypatch, 2)
     begun: list[int] = []
 
@@ -332,7 +332,7 @@ def test_no_memory_is_no_bad_picture(make_pictures: Callable[..., list[Path]], m
 def test_a_full_disk_ends_it_and_keeps_what_is_there(
     make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, decoded_files: list[int]
 ) -> None:
-    """With room again, the rest is decoded."""
+    """With free space again, the rest is decoded."""
     with_threads(monkeypatch, 2)
     paths, written, write = make_pictures(30), [0], os.pwrite
 
@@ -355,7 +355,7 @@ def test_a_full_disk_ends_it_and_keeps_what_is_there(
 def test_a_wrong_bound_is_found_out_before_anything_is_done(
     make_pictures: Callable[..., list[Path]], monkeypatch: pytest.MonkeyPatch, decoded_files: list[int]
 ) -> None:
-    """And not after an hour."""
+    """Before the first picture, and not after an hour."""
     monkeypatch.setenv("ONE_NEURON_CACHE_MB", "some")
     with pytest.raises(SettingsError, match="ONE_NEURON_CACHE_MB"):
         run(make_pictures(2))
@@ -389,7 +389,7 @@ def test_large_pictures_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_large_picture_has_its_turn() -> None:
-    """Small ones that come later wait behind it, or it might wait until the end."""
+    """Small ones that come later wait behind it; otherwise it might wait until the end."""
     gate, order = decode._PixelBudget(10), []
 
     def hold(pixels: int) -> None:
@@ -482,7 +482,7 @@ def test_after_an_end_at_any_moment_the_rest_is_decoded(
     how: signal.Signals,
     code: int,
 ) -> None:
-    """It ends soon, again and again, and the rows are the same in the end. A record is lost in each thread at most."""
+    """It ends soon each time, and the rows are the same in the end. Each thread loses at most one record."""
     paths = make_pictures(60)
     expected = one_by_one(paths)
     decoded_files.clear()

@@ -23,7 +23,7 @@ LENGTH = 32 + N_X + 4
 
 
 def key_of(number: int) -> bytes:
-    """Return the SHA-256 of a picture file that there could be."""
+    """Return the SHA-256 of an imaginary picture file."""
     return hashlib.sha256(str(number).encode("ascii")).digest()
 
 
@@ -174,7 +174,7 @@ def test_rows_without_keys_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A part is written first, as disks do. What was there stays, and room makes it go on."""
+    """A part is written first, as on real disks. Earlier records stay, and free space lets it continue."""
     cache, write = fill(tmp_path, range(2)), os.pwrite
 
     def fail(descriptor: int, data: bytes, position: int) -> int:
@@ -228,7 +228,7 @@ def test_what_is_closed_is_not_read(tmp_path: Path) -> None:
 def test_a_folder_that_is_removed_while_it_is_opened_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between opening the lock and having it, another process swept up."""
+    """After the lock file was opened and before it was locked, another process removed the folder."""
     flock = fcntl.flock
     swept: list[int] = []
 

@@ -138,7 +138,7 @@ def test_without_a_test_set_a_part_is_held_out(make_folder: MakeFolder) -> None:
 
 
 def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
-    """Hidden files and folders, notes, what systems leave there: counted where they are not hidden."""
+    """Hidden files and folders, notes, files of the operating system: visible ones are counted."""
     root = make_folder({**FULL, "train/cat/.hidden.png": 1, "train/cat/._b.png": 1, "train/.git/a.png": 2})
     (root / "train/cat/notes.txt").write_text("no picture")
     (root / "train/cat/Thumbs.db").write_bytes(b"\0")
@@ -272,7 +272,7 @@ def test_an_unknown_positive_class_is_refused(make_folder: MakeFolder) -> None:
     ("name", "message"), [("nowhere", "does not exist; expected the folders"), ("file", "is a file; expected")]
 )
 def test_a_missing_folder_is_refused(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the way out."""
+    """The message has the remedy."""
     monkeypatch.chdir(tmp_path)
     Path("file").touch()
     with pytest.raises(DataError, match=f"'{name}' {message}"):
@@ -280,7 +280,7 @@ def test_a_missing_folder_is_refused(name: str, message: str, tmp_path: Path, mo
 
 
 def test_a_queued_experiment_sees_only_what_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC runs it in a copy of the repository and says so by DVC_ROOT."""
+    """DVC runs it in a copy of the repository and sets DVC_ROOT."""
     (tmp_path / "copy").mkdir()
     monkeypatch.chdir(tmp_path / "copy")
     with pytest.raises(

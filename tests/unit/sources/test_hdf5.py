@@ -455,7 +455,7 @@ def test_a_chunk_that_unpacks_to_gigabytes_is_refused(in_folder: Path) -> None:
 def test_a_crash_of_hdf5_is_a_line(
     script: str, kind: type[Exception], message: str, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stays in the other process, here played by another program."""
+    """It affects only the other process, here replaced by another program."""
     program = in_folder / "program"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
@@ -503,7 +503,7 @@ def test_memory_has_a_limit(megabytes: int, code: int) -> None:
 
 
 def test_too_little_memory_is_a_line(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Python or NumPy is refused memory, and not HDF5, which says so in its own words."""
+    """When Python or NumPy gets no memory; HDF5 has its own message."""
 
     def refuse(*_: object, **__: object) -> None:
         raise MemoryError

@@ -40,7 +40,7 @@ def make_settings(**data: Any) -> Settings:
 
 
 def load_course(num_px: int) -> tuple[PreparedSet, PreparedSet]:
-    """Load what the environment variable names."""
+    """Load the files that the environment variable names."""
     return catvnoncat.load(make_settings(source="catvnoncat", num_px=num_px).data)
 
 
@@ -267,7 +267,7 @@ def test_only_wrong_bytes_are_refused(
 def test_offline_fails_at_once_with_one_line(
     closed_port: int, to_download: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within seconds, and the message names both ways out."""
+    """Within seconds, and the message names both remedies."""
     dead = f"http://127.0.0.1:{closed_port}/{{name}}"
     monkeypatch.setattr(catvnoncat, "ADDRESSES", (dead, dead, dead))
     started = time.perf_counter()

@@ -35,7 +35,7 @@ def test_large_numbers_come_out_as_asked() -> None:
 
 @pytest.mark.parametrize("fraction", [1e-9, 1 - 2**-53])
 def test_each_class_has_pictures_on_both_sides(fraction: float) -> None:
-    """However small or large the fraction; of one picture there is nothing to divide."""
+    """For any fraction; a class of one picture is not divided."""
     digests, groups = digests_of(*"abcdefg"), np.array([0, 0, 0, 1, 1, 1, 2])
     held_out = choose_test(digests, groups, fraction=fraction, seed=1)
     for group in (0, 1):

@@ -93,7 +93,7 @@ def test_a_damaged_file_is_no_state(damage: str, capsys: pytest.CaptureFixture[s
 def test_a_disk_that_cannot_be_written_does_not_stop_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Hours of work are not thrown away for want of a safety net."""
+    """Training continues without a checkpoint."""
     (tmp_path / ".one-neuron").write_text("a file where the folder should be", encoding="utf-8")
     file = CheckpointFile(CONTENT)
     assert file.load() is None

@@ -180,7 +180,7 @@ BAD: list[tuple[Write, str]] = [
 
 @pytest.mark.parametrize(("write", "message"), BAD)
 def test_what_cannot_be_trusted_is_refused(write: Write, message: str, tmp_path: Path) -> None:
-    """File, key, what was found and the way out, on one line."""
+    """File, key, what was found and the remedy, on one line."""
     with h5py.File(tmp_path / "file.h5", "w") as file:
         write(file)
     with pytest.raises(DataError, match=message) as caught:

@@ -116,7 +116,7 @@ def test_a_truncated_file_is_refused(written: Kind, part: float) -> None:
 
 
 def test_other_things_than_a_file_are_refused(written: Kind, tmp_path: Path) -> None:
-    """Text, a folder, nothing: the message names the path and the way out."""
+    """Text, a folder, nothing: the message names the path and the remedy."""
     path, load, _ = written
     path.write_text("iteration,cost\n" * 200)
     with pytest.raises(DataError, match=rf"{path.name}' is not a readable HDF5 file .*dvc repro"):

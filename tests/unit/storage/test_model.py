@@ -100,6 +100,6 @@ def test_a_wrong_model_is_refused(
     ],
 )
 def test_a_model_cannot_be_made_wrong(changes: dict[str, Any], message: str, make_model: MakeModel) -> None:
-    """No nan above all: a diverged training must not become a model."""
+    """Above all nan is refused: a diverged training must not become a model."""
     with pytest.raises(DataError, match=message):
         make_model(**changes)

@@ -130,7 +130,7 @@ def test_threads_read_at_the_same_time(on_disk: PreparedSet) -> None:
 
 
 def test_the_file_is_closed(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
-    """By close, by `with`, and when the object goes; a closed one reads nothing, least of all another file."""
+    """By close, by `with`, and when the object is deleted; a closed one reads nothing, not even another file."""
     path, before = both[0].path, open_files()
     for _ in range(3):
         PixelFile(path, offset=0, shape=(1, 1))
@@ -155,7 +155,7 @@ def test_blocks_are_all_rows_in_their_order(m: int, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_block_that_does_not_fit_is_refused(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """A source that gives other rows than it promised makes no file."""
+    """Rows of another shape than declared write no file."""
 
     class Fewer(Rows):
         def __getitem__(self, key: Any) -> NDArray[np.uint8]:

@@ -53,7 +53,7 @@ def test_names_of_any_bytes_come_back(make_prepared: MakePrepared, tmp_path: Pat
 
 
 def test_a_name_that_hdf5_would_cut_is_refused(make_prepared: MakePrepared, tmp_path: Path) -> None:
-    """HDF5 pads names with NUL: one at the end would be lost without a word."""
+    """HDF5 pads names with NUL: one at the end would be lost silently."""
     prepared = make_prepared(m=2, names=("a\0b", "c\0"))
     with pytest.raises(DataError, match=r"the name 'c\\x00' ends with a NUL character"):
         save_prepared(tmp_path / "set.h5", prepared)
@@ -188,6 +188,6 @@ def test_a_small_file_that_claims_terabytes_is_refused_at_once(
 def test_a_prepared_set_cannot_be_made_wrong(
     changes: dict[str, Any], message: str, make_prepared: MakePrepared
 ) -> None:
-    """So that no wrong one can be written."""
+    """So an invalid set is never written."""
     with pytest.raises(DataError, match=message):
         make_prepared(**changes)
