@@ -61,7 +61,7 @@ def test_the_queue_has_what_is_tracked(project: Project) -> None:
     """A queued experiment is refused with a remedy, and the remedy works."""
     make_pictures(project.folder / "pictures", 8, seed=1)
     told = run_copy(project, *OWN, code=255)
-    assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment has" in told
+    assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment sees" in told
     assert "`dvc add pictures`, or set data.path to an absolute path" in told
     (project.folder / "pictures").rename(project.folder.parent / "pictures elsewhere")
     project.run("git", "checkout", "pictures")
