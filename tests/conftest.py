@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from one_neuron.neuron import Parameters
@@ -16,6 +17,8 @@ from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet
 
 ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile("no deadline", deadline=None)  # a slow machine is not a failure
+settings.load_profile("no deadline")
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
 
 

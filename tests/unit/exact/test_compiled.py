@@ -41,7 +41,7 @@ def test_products_are_exact(m: int, n_x: int, kind: str) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 999))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_small_shape(m: int, n_x: int, seed: int) -> None:
     """Both products, random numbers."""
     rng = np.random.default_rng(seed)

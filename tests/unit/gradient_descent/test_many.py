@@ -137,7 +137,7 @@ def test_every_column_follows_the_textbook(with_folds: bool, form: str) -> None:
     gram_limit=st.sampled_from([0, 6000]),
     seed=st.integers(0, 99),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_small_problem_follows_the_textbook(
     m: int, n_x: int, positives: int, rates: list[float], gram_limit: int, seed: int
 ) -> None:

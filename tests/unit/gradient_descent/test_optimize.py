@@ -112,7 +112,7 @@ def test_both_forms_follow_the_textbook(positives: int, learning_rate: float, mo
     seed=st.integers(0, 99),
     gram_limit=st.sampled_from([0, 6000]),
 )
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_any_small_problem_follows_the_textbook(
     m: int, n_x: int, positives: int, learning_rate: float, seed: int, gram_limit: int
 ) -> None:
