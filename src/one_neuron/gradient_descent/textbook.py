@@ -7,8 +7,8 @@ The neuron starts at w = 0 and b = 0. Each iteration looks at all m examples at 
     dw = 1/m X^T (A - Y),  db = 1/m sum(a - y)                     backward
     w := w - learning_rate dw,  b := b - learning_rate db          update
 
-X holds one example per row, (m, n_x); the course writes its transpose. `docs/course.md`
-derives the formulas, and `neuron` computes them.
+X holds one example per row, (m, n_x); the course writes its transpose. `docs/course.md` derives the formulas, and
+`neuron` computes them.
 
 `optimize` runs this loop for features that are not pixels. For pixels it takes a quicker form, `gram` or `blocks`,
 which follows the same trajectory: `tests/unit/gradient_descent/test_textbook.py` compares them. This loop takes pixels
