@@ -42,7 +42,7 @@ class ConfigurationRuns:
     ----------
     connection : Connection
     configurations : iterable of Configuration
-        All that is asked for.
+        The requested ones.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class ConfigurationRuns:
 
     @property
     def finished(self) -> set[str]:
-        """The content keys of what need not be run again."""
+        """The content keys of the configurations that have finished or diverged."""
         return {key for key, entry in self.entries.items() if entry.status != FAILED}
 
     def refresh_under_lock(self) -> None:

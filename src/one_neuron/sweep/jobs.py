@@ -1,4 +1,4 @@
-"""The jobs of a sweep. Each trains and records one batch, in whatever process a Hydra launcher runs it."""
+"""The jobs of a sweep: each trains and records one batch, in the process in which a Hydra launcher runs it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ class SweepJobs:
     runs : ConfigurationRuns or None
         Of the process that started the sweep.
     on_progress : callable or None
-        Called when some more configurations are recorded.
+        Called after every few dozen recorded runs.
     seconds : float
         Spent on training in this process.
     """
@@ -72,7 +72,7 @@ class SweepJobs:
         Returns
         -------
         float or None
-            The best validation accuracy in the batch, for sweepers that want to know.
+            The best validation accuracy in the batch, for Hydra sweepers that maximize it.
         """
         batch = self.batches[config["batch"]]
         runs = self.runs or ConfigurationRuns(connect(self.root, REMEDY), batch)
@@ -123,7 +123,7 @@ def find_folds(files: DataFiles, sweep: SweepSettings) -> NDArray[np.int64] | No
 
 
 def _screen_batch(batch: Sequence[Configuration], sweep: SweepSettings) -> Sequence[Outcome | str]:
-    """Train configurations with the same pictures; return the outcome of each, or for each why all of them failed."""
+    """Train configurations with the same pictures; return each outcome, or one reason for all if training failed."""
     train, test = load_data(batch[0].files)
     folds = find_folds(batch[0].files, sweep)
     try:
