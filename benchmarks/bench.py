@@ -201,7 +201,7 @@ def time_stage(options: argparse.Namespace) -> Table:
         shutil.copy(ROOT / "pipeline" / "train.py", folder / "pipeline")
         params = asdict(load_settings(ROOT / "params.yaml"))
         params["train"] |= {"learning_rate": LEARNING_RATE, "num_iterations": NUM_ITERATIONS, "record_every": 100}
-        (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML, too
+        (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is also YAML
         prepared = PreparedSet(X, Y, [""] * len(Y), Preprocessing(64), ("non-cat", "cat"), "catvnoncat")
         (folder / "data" / "prepared").mkdir(parents=True)
         save_prepared(folder / "data" / "prepared" / "train.h5", prepared)

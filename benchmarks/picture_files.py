@@ -230,7 +230,7 @@ def main() -> None:
         _prepare(paths, case, folder / "train.h5")
     taken = time.perf_counter() - start
     cpu = _cpu_seconds(resource.getrusage(resource.RUSAGE_SELF)) - before
-    # Not getrusage's: that counts the process that started this one, too.
+    # Not from getrusage, which also counts the process that started this one.
     memory = 1024 * int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0])
     print(json.dumps({"seconds": taken, "cpu": cpu, "memory": memory}))
 

@@ -157,7 +157,7 @@ class Copy:
         if self.is_course:
             params = asdict(load_settings(ROOT / "params.yaml"))
             params["data"]["source"] = "catvnoncat"
-            (self.folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is YAML, too
+            (self.folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is also YAML
         (self.folder / "plain.py").write_text(_PLAIN_SCRIPT, encoding="utf-8")
         (self.folder / "plain.yaml").write_text(_PLAIN_CONFIG, encoding="utf-8")
         self._run("git", "init", "--quiet")
