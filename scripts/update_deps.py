@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 
-from one_neuron.layout import SOURCE_ROOT, find_code
+from one_neuron.layout import SOURCE_ROOT, find_code, holds_only_names
 
 ROOT = Path(__file__).resolve().parents[1]
 _STAGE = re.compile(r"^    cmd: PYTHONPATH=src python (pipeline/\w+\.py)$.*?(?=^  \w|^\w|\Z)", re.MULTILINE | re.DOTALL)
@@ -15,8 +15,9 @@ def update(text: str) -> str:
     """Return dvc.yaml with the right source files among the deps of each stage."""
 
     def update_stage(stage: re.Match[str]) -> str:
-        needed = (SOURCE_ROOT.relative_to(ROOT) / path for path in find_code(ROOT / stage[1]))
-        return _SOURCES.sub("".join(f"      - {path.as_posix()}\n" for path in needed), stage[0], count=1)
+        needed = [path for path in find_code(ROOT / stage[1]) if not holds_only_names(path)]
+        folder = SOURCE_ROOT.relative_to(ROOT).as_posix()
+        return _SOURCES.sub("".join(f"      - {folder}/{path.as_posix()}\n" for path in needed), stage[0], count=1)
 
     return _STAGE.sub(update_stage, text)
 

@@ -77,13 +77,11 @@ def find_code(*starts: str | Path, aside: Collection[str] = ()) -> list[Path]:
 def hash_code(*starts: str, aside: Collection[str] = ()) -> str:
     """Return the SHA-256 of some files and of those that `find_code` finds for them.
 
-    The `__init__` files are left out: they compute nothing.
+    Files that only hold names are left out; see `holds_only_names`.
 
     Parameters
     ----------
-    *starts : str
-        As in `find_code`.
-    aside : collection of str
+    *starts, aside
         As in `find_code`.
 
     Returns
@@ -93,10 +91,15 @@ def hash_code(*starts: str, aside: Collection[str] = ()) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted({*map(Path, starts), *find_code(*starts, aside=aside)}):
-        if path.name != "__init__.py":
+        if not holds_only_names(path):
             content = (SOURCE_ROOT / path).read_bytes()
             digest.update(len(content).to_bytes(8, "little") + content)
     return digest.hexdigest()
+
+
+def holds_only_names(path: Path) -> bool:
+    """Return whether a file is an `__init__` of one_neuron: it computes nothing, so no output depends on it."""
+    return path.name == "__init__.py" and path.parts[0] == "one_neuron"
 
 
 def _is_within(name: str, packages: Collection[str]) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from one_neuron.layout import find_code
+from one_neuron.layout import find_code, holds_only_names
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "src"
@@ -287,13 +287,30 @@ def test_no_module_imports_itself_through_others() -> None:
         assert path not in seen, relative(path)
 
 
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=relative)
+def test_the_init_of_a_package_only_holds_names(path: Path) -> None:
+    """No stage depends on it: a docstring alone, and at the top the table of the public names."""
+    statements = ast.parse(path.read_text(encoding="utf-8")).body[1:]
+    if path.parent == PACKAGE:
+        names = {"TYPE_CHECKING", "__version__", "__all__", "_MODULES"}
+        assert {node.name for node in ast.walk(ast.Module(statements, [])) if isinstance(node, ast.FunctionDef)} == {
+            "__getattr__",
+            "__dir__",
+        }
+        assigned = (node for node in statements if isinstance(node, ast.Assign))
+        assert {ast.unparse(target) for node in assigned for target in node.targets} == names
+        assert all(isinstance(node, ast.Assign | ast.If | ast.FunctionDef) for node in statements)
+    else:
+        assert statements == []
+
+
 @pytest.mark.parametrize("stage", stages())
 def test_a_stage_depends_on_all_the_code_it_runs(stage: str) -> None:
     """Its deps are the script, the modules that it imports, directly or not, and the locked requirements."""
     declared = stages()[stage]["deps"]
     script = ROOT / "pipeline" / f"{stage}.py"
     code = {name for name in declared if name.startswith(("src/", "pipeline/"))}
-    needed = {relative(script), *(f"src/{path.as_posix()}" for path in find_code(script))}
+    needed = {relative(script), *(f"src/{path.as_posix()}" for path in find_code(script) if not holds_only_names(path))}
     assert code == needed, "run `make deps`"
     assert "requirements.txt" in declared
     assert len(declared) == len(set(declared))
