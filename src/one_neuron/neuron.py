@@ -174,7 +174,7 @@ def gradient(X: ArrayLike, Y: ArrayLike, z: ArrayLike) -> tuple[Array, float]:
         raise ValueError(f"X has {len(X)} rows, z has shape {z.shape}, Y has shape {Y.shape}; expected ({len(X)},)")
     dz = sigmoid(z) - Y
     if X.dtype == np.uint8:
-        dw = products.transposed_pixels_times(X, products.to_fixed_point(dz))
+        dw = products.transposed_pixels_times(X, *products.to_fixed_point(dz))
     else:
         dw = np.asarray(X.T @ dz, dtype=np.float64)
     return dw / len(X), functions.mean(dz)

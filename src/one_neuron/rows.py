@@ -29,22 +29,13 @@ class RowsOnDisk:
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.shape = shape
+        self.size = self.nbytes = shape[0] * shape[1]
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape})"
-
-    @property
-    def size(self) -> int:
-        """Number of pixel values."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that all pixels would take in memory."""
-        return self.size
 
     def __array__(self, *_: object, **__: object) -> NoReturn:
         """Refuse to become one array: NumPy would silently read everything into memory."""

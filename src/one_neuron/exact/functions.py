@@ -77,18 +77,7 @@ class ReverseSigmoid:
         self._steps, self._table = np.empty(shape, np.int64), _powers()
 
     def __call__(self, u: Array, *, numerator: float, out: Array) -> Array:
-        """Write numerator / (1 + e**(u / 4096)) to `out` and return it.
-
-        u / 4096 is clipped to [-40, 40].
-
-        Parameters
-        ----------
-        u : ndarray, float64
-            In units of 1 / STEPS.
-        numerator : float
-        out : ndarray, float64
-            The result.
-        """
+        """Write numerator / (1 + e**(u / STEPS)) to `out` and return it; u / STEPS is clipped to [-40, 40]."""
         np.rint(u, out)
         np.subtract(u, out, self._r)
         np.add(out, _SIGMOID_LIMIT * _STEPS, out)
@@ -120,19 +109,14 @@ def log1p(t: Array) -> Array:
     ndarray of the same shape, float64, values in [0, ln 2]
     """
     y = t / (t + 2.0)
-    return 2.0 * y * _polynomial(_ATANH_SERIES, y * y)
+    square = y * y
+    total = np.asarray(square * _ATANH_SERIES[-1])
+    for coefficient in _ATANH_SERIES[-2:0:-1]:  # Horner's rule
+        total += coefficient
+        total *= square
+    return 2.0 * y * (total + _ATANH_SERIES[0])
 
 
 def mean(values: Array) -> float:
     """Return the mean of the values: their exact sum, rounded once, divided by their number."""
     return math.fsum(values.ravel().tolist()) / values.size
-
-
-def _polynomial(coefficients: list[float], x: Array) -> Array:
-    """Evaluate a polynomial, constant term first in the list, by Horner's rule."""
-    total = np.asarray(x * coefficients[-1])
-    for coefficient in coefficients[-2:0:-1]:
-        total += coefficient
-        total *= x
-    total += coefficients[0]
-    return total

@@ -6,7 +6,6 @@ Everything in this package consists of these. `docs/exact-arithmetic.md` derives
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,36 +24,25 @@ _BLOCK_ROWS = 256  # of the Gram matrix: enough for BLAS, and few enough to save
 _CROSS_ROWS = 1024
 
 
-@dataclass(frozen=True)
-class FixedPoint:
-    """Numbers as whole multiples of one power of two: value = count * unit.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n,), float64, whole numbers
-        Absolute values up to 2**STATE_BITS.
-    unit : float
-        A power of two.
-    """
-
-    counts: Array
-    unit: float
-
-
-def to_fixed_point(v: Array, *, bits: int = STATE_BITS) -> FixedPoint:
-    """Round `v` to the finest grid on which its largest absolute value stays within 2**bits.
-
-    The rounding error is at most 2**-bits of the largest absolute value.
+def to_fixed_point(v: Array, *, bits: int = STATE_BITS) -> tuple[Array, float]:
+    """Round `v` to whole multiples of a power of two: v = counts * unit, up to 2**-bits of its largest absolute value.
 
     Parameters
     ----------
     v : ndarray of shape (n,), float64, finite
     bits : int
         At most STATE_BITS.
+
+    Returns
+    -------
+    counts : ndarray of shape (n,), float64, whole numbers
+        Absolute values up to 2**bits.
+    unit : float
+        The smallest power of two for which the counts stay within 2**bits.
     """
     largest = float(np.max(np.abs(v), initial=0.0))
     exponent = max(math.frexp(largest)[1] - bits, -1000)  # no unit below the normal numbers
-    return FixedPoint(counts=np.rint(np.ldexp(v, -exponent)), unit=math.ldexp(1.0, exponent))
+    return np.rint(np.ldexp(v, -exponent)), math.ldexp(1.0, exponent)
 
 
 def digit_bits(largest_row_sum: int) -> int:
@@ -221,7 +209,7 @@ def cross_products(X: Any, other: Any) -> Array:
 
 
 def check_row_sums(matrix: Array, expected: Array) -> None:
-    """Check a matrix that BLAS computed by the sums of its rows, which follow from other products.
+    """Raise EnvironmentProblem unless the rows of a matrix that BLAS computed have the expected sums.
 
     Both sums are exact, so a single wrong entry shows, nan included.
 
@@ -229,12 +217,7 @@ def check_row_sums(matrix: Array, expected: Array) -> None:
     ----------
     matrix : ndarray of shape (m, k), float64, whole numbers
     expected : ndarray of shape (m,), float64, whole numbers
-        The sums of the rows.
-
-    Raises
-    ------
-    EnvironmentProblem
-        If a row has another sum.
+        The sums of the rows, which follow from other products.
     """
     wrong = np.flatnonzero(matrix.sum(axis=1) != expected)
     if wrong.size:
@@ -258,21 +241,23 @@ def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
     -------
     ndarray of shape (m,), float64
     """
-    fixed, bits = to_fixed_point(v), _pixel_digit_bits(X.shape[1])
-    digits = split(fixed.counts, bits)
+    bits = digit_bits(X.shape[1] * PIXEL_MAX)
+    counts, unit = to_fixed_point(v)
+    digits = split(counts, bits)
     products = np.empty((len(digits), len(X)))
     for i in range(0, len(X), block):
         products[:, i : i + block] = digits @ X[i : i + block].astype(np.float64).T
-    return combine(products, bits) * fixed.unit / PIXEL_MAX
+    return combine(products, bits) * unit / PIXEL_MAX
 
 
-def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: int = 32) -> Array:
-    """Return (X / 255)^T v for pixels X and v = fixed.counts * fixed.unit.
+def transposed_pixels_times(X: NDArray[np.uint8], counts: Array, unit: float, *, block: int = 32) -> Array:
+    """Return (X / 255)^T v for pixels X and v = counts * unit.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
-    fixed : FixedPoint of m numbers
+    counts, unit
+        Of m numbers, from `to_fixed_point`.
     block : int
         Rows in one product; bounds the memory for the float64 copy.
 
@@ -280,14 +265,9 @@ def transposed_pixels_times(X: NDArray[np.uint8], fixed: FixedPoint, *, block: i
     -------
     ndarray of shape (n_x,), float64
     """
-    bits = _pixel_digit_bits(len(X))
-    digits = split(fixed.counts, bits)
+    bits = digit_bits(len(X) * PIXEL_MAX)
+    digits = split(counts, bits)
     products = np.zeros((len(digits), X.shape[1]))
     for i in range(0, len(X), block):
         products += digits[:, i : i + block] @ X[i : i + block].astype(np.float64)
-    return combine(products, bits) * fixed.unit / PIXEL_MAX
-
-
-def _pixel_digit_bits(terms: int) -> int:
-    """Return the number of bits of a digit for sums of `terms` pixels times digits."""
-    return digit_bits(terms * PIXEL_MAX)
+    return combine(products, bits) * unit / PIXEL_MAX

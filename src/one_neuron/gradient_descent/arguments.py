@@ -1,4 +1,7 @@
-"""Checks of what a caller passes to `optimize` and `optimize_many`. Every error names the argument and its value."""
+"""Checks of what a caller passes to `optimize` and `optimize_many`.
+
+Every function raises a ValueError that has the name of the argument, which is `name`, and its value.
+"""
 
 import math
 from contextlib import suppress
@@ -11,22 +14,12 @@ _RATES = "a number from 1e-100 to 1e100"
 
 
 def read_features(X: Any, name: str = "X") -> Any:
-    """Return pixels as they are, anything else as float64.
+    """Return X of shape (m, n_x): pixels as they are, anything else as float64.
 
-    Only a uint8 ndarray, or rows of uint8 that are read from a file, are pixels.
-
-    Parameters
-    ----------
-    X : array_like of shape (m, n_x), or a `rows.RowsOnDisk`
-    name : str
-        Of the argument, for messages.
-
-    Returns
-    -------
-    ndarray of uint8 or float64, or X itself where its rows are in a file
+    Only a uint8 ndarray, or a `rows.RowsOnDisk`, holds pixels.
     """
-    if not _is_in_file(X):
-        is_array = isinstance(X, np.ndarray)
+    is_array = isinstance(X, np.ndarray)
+    if is_array or getattr(X, "dtype", None) != np.uint8 or not hasattr(X, "shape"):  # not rows on disk
         X = _to_array(X, name)
         if X.dtype.kind not in "biuf":
             raise ValueError(f"{name} has type {X.dtype}; expected numbers: uint8 pixels, or features of any real type")
@@ -41,16 +34,7 @@ def read_features(X: Any, name: str = "X") -> Any:
 
 
 def read_labels(Y: Any, m: int, name: str = "Y", of: str = "X") -> NDArray[np.uint8]:
-    """Return m labels, given as numbers or booleans, as uint8.
-
-    Parameters
-    ----------
-    Y : array_like of shape (m,), values in {0, 1}
-    m : int
-        Number of examples.
-    name, of : str
-        Names of the labels and of their examples, for messages.
-    """
+    """Return m labels in {0, 1}, given as numbers or booleans, as uint8; `of` is the name of their examples."""
     labels = _to_array(Y, name)
     if labels.shape != (m,):
         remedy = f"; pass {name}.ravel()" if labels.shape in ((m, 1), (1, m)) else ""
@@ -86,18 +70,7 @@ def read_learning_rates(values: Any) -> NDArray[np.float64]:
 
 
 def read_vector(name: str, values: Any, kinds: str, length: int | None = None) -> NDArray[Any]:
-    """Return whole numbers ("iu") as int64, or any numbers ("f") as float64.
-
-    Parameters
-    ----------
-    name : str
-        Of the argument, for messages.
-    values : array_like of shape (length,)
-    kinds : str
-        "iu" or "f".
-    length : int, optional
-        By default any from 1.
-    """
+    """Return whole numbers ("iu") as int64, or any numbers ("f") as float64; by default any `length` from 1."""
     numbers = _to_array(values, name)
     if numbers.ndim != 1 or len(numbers) != (length or max(1, len(numbers))):
         raise ValueError(f"{name} has shape {numbers.shape}; expected ({length or 'c'},) with at least one number")
@@ -110,11 +83,6 @@ def refuse_first(name: str, values: NDArray[Any], wrong: NDArray[np.bool_], expe
     """Raise ValueError for the first wrong value, if there is one."""
     for i in np.flatnonzero(wrong)[:1]:
         raise ValueError(f"{name}[{i}] is {values[i]}; expected {expected}")
-
-
-def _is_in_file(X: Any) -> bool:
-    """Return whether X is rows of pixels in a file: shape and dtype of an ndarray, but not one."""
-    return not isinstance(X, np.ndarray) and getattr(X, "dtype", None) == np.uint8 and hasattr(X, "shape")
 
 
 def _to_array(values: Any, name: str) -> NDArray[Any]:

@@ -6,9 +6,8 @@ and neither the blocks nor the threads change a bit. `docs/exact-arithmetic.md` 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
-from one_neuron.exact.compiled import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
+from one_neuron.exact.compiled import COUNT_BITS, add_transposed_product, multiply, split_counts
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, TrainingState
 from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
@@ -69,9 +68,7 @@ class _Workspace:
 
     def __init__(self, rows: int, n_x: int, *, on_disk: bool) -> None:
         self.pixels = np.empty((rows if on_disk else 0, n_x), np.uint8)
-        self.z = np.empty(rows, np.int64)
-        self.dw = np.zeros(n_x, np.int64)
-        self.db = 0
+        self.z, self.dw, self.db = np.empty(rows, np.int64), np.empty(n_x, np.int64), 0
 
 
 class _Passes:
@@ -84,6 +81,7 @@ class _Passes:
         self._starts = range(0, m, self._rows)
         on_disk = isinstance(X, RowsOnDisk)
         number = min(len(self._starts), count_cores())  # one reads while another computes
+        # One for each thread. A list, because its `pop` and `append` are atomic.
         self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
         self._pool = ThreadPoolExecutor(number)
 
@@ -96,13 +94,14 @@ class _Passes:
     def run(self, parameters: Parameters, to_dz: Callable[[Array, slice], Array] | None) -> tuple[Array, Array, float]:
         """Return z = X w + b, X^T dz and sum(dz), where dz = to_dz(z, rows) is in [-1, 1], or 0 without `to_dz`."""
         m, _ = self._X.shape
-        fixed = products.to_fixed_point(parameters.w, bits=COUNT_BITS)
-        digits, scale = split_counts(fixed.counts), fixed.unit / products.PIXEL_MAX
+        w_counts, w_unit = products.to_fixed_point(parameters.w, bits=COUNT_BITS)
+        digits, scale = split_counts(w_counts), w_unit / products.PIXEL_MAX
         all_z = np.empty(m)
 
         def do_block(start: int) -> None:
             rows = slice(start, min(start + self._rows, m))
-            with self._workspace() as space:
+            space = self._spare.pop()
+            try:
                 pixels = self._read(rows, space)
                 z = space.z[: len(pixels)]
                 multiply(pixels, *digits, z)
@@ -111,10 +110,14 @@ class _Passes:
                     counts = np.rint(np.ldexp(to_dz(all_z[rows], rows), COUNT_BITS))
                     add_transposed_product(pixels, *split_counts(counts), space.dw)
                     space.db += int(counts.sum())
+            finally:
+                self._spare.append(space)
 
+        for space in self._spare:
+            space.dw[:] = space.db = 0
         for _ in self._pool.map(do_block, self._starts):
             pass
-        dw, db = self._collect()
+        dw, db = np.sum([space.dw for space in self._spare], axis=0), sum(space.db for space in self._spare)
         unit = 2.0**-COUNT_BITS
         return all_z, np.asarray(dw * (unit / products.PIXEL_MAX), np.float64), db * unit
 
@@ -125,15 +128,6 @@ class _Passes:
         _, dw, db = self.run(Parameters(w=v[:-1], b=float(v[-1])), lambda z, _: z / largest)
         return np.append(dw, db) * largest
 
-    @contextmanager
-    def _workspace(self) -> Iterator[_Workspace]:
-        """Yield a workspace for one block; there is one for each thread."""
-        space = self._spare.pop()
-        try:
-            yield space
-        finally:
-            self._spare.append(space)
-
     def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
         """Return the rows, read into the workspace if they are on disk."""
         if not isinstance(self._X, RowsOnDisk):
@@ -141,11 +135,3 @@ class _Passes:
         pixels = space.pixels[: rows.stop - rows.start]
         self._X.read_into(rows.start, pixels)
         return pixels
-
-    def _collect(self) -> tuple[Integers, int]:
-        """Return the sums over all threads, and set them to zero for the next pass."""
-        dw, db = np.sum([space.dw for space in self._spare], axis=0), sum(space.db for space in self._spare)
-        for space in self._spare:
-            space.dw[:] = 0
-            space.db = 0
-        return dw, db

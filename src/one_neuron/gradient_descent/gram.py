@@ -52,7 +52,7 @@ def descend(
         np.add(beta, update_of(u, numerator=step, out=update), beta)
 
     alpha = s * beta
-    w = products.transposed_pixels_times(X, products.to_fixed_point(alpha))
+    w = products.transposed_pixels_times(X, *products.to_fixed_point(alpha))
     multiply.set_range(1.0)
     eigenvalue = largest_eigenvalue(lambda v: s * multiply(s * v, u) / update_of.STEPS, m)
     return Parameters(w=w, b=math.fsum(alpha)), eigenvalue

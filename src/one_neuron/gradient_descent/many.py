@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from one_neuron.gradient_descent import arguments
-from one_neuron.gradient_descent.many_forms import Examples, Job, train_by_blocks, train_by_gram
+from one_neuron.gradient_descent.many_forms import Crew, Examples, Job, train_by_blocks, train_by_gram
 from one_neuron.gradient_descent.optimize import choose_form
 from one_neuron.gradient_descent.stop_rule import has_diverged
-from one_neuron.gradient_descent.threads import Crew
 from one_neuron.neuron import Array, Parameters
 from one_neuron.system.machine import count_cores, one_blas_thread
 
@@ -119,9 +118,8 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
         raise ValueError(f"X_test has shape {test.X.shape}; expected (m_test, {n_x}) to fit X")
     rates = arguments.read_learning_rates(learning_rates)
     c = len(rates)
-    limits = arguments.read_vector(
-        "thresholds", np.full(c, thresholds) if np.ndim(thresholds) == 0 else thresholds, "f", c
-    )
+    thresholds = np.full(c, thresholds) if np.ndim(thresholds) == 0 else thresholds
+    limits = arguments.read_vector("thresholds", thresholds, "f", c)
     arguments.refuse_first("thresholds", limits, ~((limits > 0) & (limits < 1)), "a number in (0, 1)")
     folds, left_out, sizes = _read_folds(folds, held_out, m, c)
 

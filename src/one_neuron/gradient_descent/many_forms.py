@@ -12,7 +12,10 @@ The work is divided among threads at places that depend on the shapes alone, so 
 bit. Another BLAS or CPU may change the last bits; `optimize` gives the same bits everywhere.
 """
 
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
-from one_neuron.gradient_descent.threads import Crew, split_evenly
 from one_neuron.neuron import Array, Parameters
 
 _COLUMNS = 128  # configurations in one product: enough for BLAS at its best, few enough for the cache
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
 _SPANS = 8  # parts of the rows; partial sums are added up in their order
+_PROGRESS_SECONDS = 0.2
 _BLOCK_VALUES = 2**19  # float64 numbers of a block of rows, 4 MB: they stay in the cache between their two uses
 
 
@@ -35,6 +38,46 @@ class Examples:
 
     X: Any
     s: Array
+
+
+class Crew:
+    """A pool whose threads all end soon after an error or Ctrl-C, and a count of the updates done.
+
+    Parameters
+    ----------
+    pool : Executor
+    total : int
+        Number of updates in all.
+    on_progress : callable, optional
+        See `many.optimize_many`.
+    """
+
+    def __init__(self, pool: Executor, total: int, on_progress: Callable[[int, int], None] | None) -> None:
+        self._pool, self.stopped = pool, False
+        self._total, self._done, self._on_progress = total, 0, on_progress
+        self._lock, self._next = threading.Lock(), 0.0
+
+    def map(self, function: Callable[[slice], Any], items: list[slice]) -> list[Any]:
+        """Return the results in the order of the items."""
+        if len(items) == 1:
+            return [function(items[0])]
+        tasks: list[Future[Any]] = []
+        try:
+            tasks.extend(self._pool.submit(function, item) for item in items)
+            wait(tasks, return_when=FIRST_EXCEPTION)
+        finally:  # also after Ctrl-C
+            self.stopped = not all(task.done() for task in tasks)
+        return [task.result() for task in tasks]
+
+    def advance(self, number: int) -> bool:
+        """Count `number` more updates as done; return whether to go on."""
+        if self._on_progress is not None:
+            with self._lock:
+                self._done += number
+                if time.monotonic() >= self._next or self._done == self._total:
+                    self._on_progress(self._done, self._total)
+                    self._next = time.monotonic() + _PROGRESS_SECONDS
+        return not self.stopped
 
 
 @dataclass(frozen=True)
@@ -60,9 +103,14 @@ class Job:
         return None if (left_out < 0).all() else np.asarray(self.folds[rows] != left_out)
 
 
+def _split_evenly(number: int, parts: int) -> list[slice]:
+    """Return slices that cut `number` items into `parts` of almost equal size."""
+    return [slice(number * i // parts, number * (i + 1) // parts) for i in range(parts)]
+
+
 def split_columns(c: int) -> list[slice]:
     """Return the blocks of configurations that the gram form gives to its threads; they depend on c alone."""
-    return split_evenly(c, 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS)))
+    return _split_evenly(c, 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS)))
 
 
 def train_by_gram(job: Job) -> Callable[[int], Parameters]:
@@ -73,9 +121,12 @@ def train_by_gram(job: Job) -> Callable[[int], Parameters]:
     beta = np.zeros((c, len(Q)))
     job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), split_columns(c))
     beta *= train.s
-    return lambda column: Parameters(
-        w=products.transposed_pixels_times(train.X, products.to_fixed_point(beta[column])), b=float(beta[column].sum())
-    )
+
+    def parameters(column: int) -> Parameters:
+        w = products.transposed_pixels_times(train.X, *products.to_fixed_point(beta[column]))
+        return Parameters(w=w, b=float(beta[column].sum()))
+
+    return parameters
 
 
 @np.errstate(over="ignore")  # exp(u) = inf makes an update of exactly 0
@@ -121,7 +172,7 @@ def train_by_blocks(job: Job) -> Callable[[int], Parameters]:
     """Train by passes over the rows; return the function that gives w and b of a configuration."""
     c = len(job.steps)
     weights = np.zeros((c, job.train.X.shape[1] + 1))  # w, and b in the last column
-    for columns in split_evenly(c, -(-c // _COLUMNS)):
+    for columns in _split_evenly(c, -(-c // _COLUMNS)):
         _descend_blocks(job, weights[columns], columns)
     return lambda column: Parameters(w=weights[column, :-1].copy(), b=float(weights[column, -1]))
 
@@ -176,6 +227,6 @@ def _visit(job: Job, columns: slice, weights: Array, examples: Examples, *, scor
                 totals[:, n_x] += u.sum(axis=1)
         return totals
 
-    totals = sum(job.crew.map(add_up, split_evenly(len(examples.s), _SPANS)))
+    totals = sum(job.crew.map(add_up, _split_evenly(len(examples.s), _SPANS)))
     totals[:, :n_x] /= products.PIXEL_MAX
     return np.asarray(totals)

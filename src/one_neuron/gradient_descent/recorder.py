@@ -75,17 +75,15 @@ class Recorder:
         # Rare records are computed one at a time, so that progress shows the newest cost.
         self._batch = 1 if tolerance else max(1, min(_PENDING_RECORDS // record_every, _PENDING_NUMBERS // len(Y)))
         self._pending: list[Array] = []
-        self._next = 0
 
     def is_due(self, iteration: int) -> bool:
         """Return whether the cost of this iteration is to be recorded."""
-        return iteration == self._next
+        return iteration % self._record_every == 0 or iteration == self._num_iterations
 
     def record(self, iteration: int, z: Array) -> bool:
         """Record the cost that follows from z, perhaps with later ones; return whether training stops here."""
         self.iterations.append(iteration)
         self._pending.append(z)
-        self._next = min(iteration + self._record_every, self._num_iterations)
         if len(self._pending) >= self._batch or iteration == self._num_iterations:
             self._flush()
         return self.stopped
@@ -98,7 +96,6 @@ class Recorder:
     def resume(self, iterations: list[int], costs: list[float]) -> None:
         """Continue after the records of another process."""
         self.iterations, self.costs = list(iterations), list(costs)
-        self._next = min(self.iterations[-1] + self._record_every, self._num_iterations)
 
     def show(self, iteration: int) -> None:
         """Report progress to the caller."""

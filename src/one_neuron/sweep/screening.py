@@ -80,7 +80,7 @@ def screen(
     Parameters
     ----------
     X, X_test : uint8 pixels of shape (m, n_x) and (m_test, n_x) that stand for X / 255
-        ndarrays or `storage.pixel_file.PixelFile`.
+        ndarrays or a `rows.RowsOnDisk`.
     Y, Y_test : ndarray of shape (m,) and (m_test,), values in {0, 1}
     configurations : sequence of TrainSettings
         At least one. Their order does not change the outcome of any of them.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.exact import functions, products
-from one_neuron.exact.products import Array, FixedPoint
+from one_neuron.exact.products import Array
 from one_neuron.gradient_descent.optimize import optimize
 
 LN2 = math.log(2)
@@ -203,12 +203,12 @@ def test_digit_bits_refuse_what_cannot_be_exact() -> None:
 @given(st.lists(st.floats(-1e200, 1e200), min_size=1, max_size=8))
 def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
     """Each number is off by at most 2**-50 of the largest, and the counts stay within 2**50."""
-    fixed = products.to_fixed_point(np.array(values))
-    assert math.frexp(fixed.unit)[0] == 0.5
+    counts, unit = products.to_fixed_point(np.array(values))
+    assert math.frexp(unit)[0] == 0.5
     largest = max(map(abs, values))
-    for value, count in zip(values, fixed.counts.tolist(), strict=True):
+    for value, count in zip(values, counts.tolist(), strict=True):
         assert abs(count) <= 2**50
-        assert abs(Fraction(count) * Fraction(fixed.unit) - Fraction(value)) <= max(
+        assert abs(Fraction(count) * Fraction(unit) - Fraction(value)) <= max(
             Fraction(largest) / 2**50, Fraction(2) ** -1001
         )
 
@@ -216,9 +216,9 @@ def test_fixed_point_is_as_fine_as_promised(values: list[float]) -> None:
 @pytest.mark.parametrize("values", [[], [0.0], [0.0, -0.0], [5e-324], [1.7e308, -1.7e308], [np.nextafter(1, 0)]])
 def test_fixed_point_takes_the_ends_of_float64(values: list[float]) -> None:
     """No vector, zeros, the smallest and the largest numbers: counts within 2**50, no warning."""
-    fixed = products.to_fixed_point(np.array(values))
-    assert len(fixed.counts) == len(values)
-    assert all(abs(count) <= 2**50 for count in fixed.counts.tolist())
+    counts, _ = products.to_fixed_point(np.array(values))
+    assert len(counts) == len(values)
+    assert all(abs(count) <= 2**50 for count in counts.tolist())
 
 
 def pictures(m: int, n_x: int, kind: str) -> NDArray[np.uint8]:
@@ -354,9 +354,8 @@ def test_transposed_pixels_times_against_fractions(m: int, n_x: int, kind: str) 
     X = pictures(m, n_x, kind)
     counts = np.random.default_rng(2).integers(-(2**50), 2**50, size=m).astype(np.float64)
     counts[0] = 2**50
-    fixed = FixedPoint(counts=counts, unit=2.0**-70)
     exact = exact_product(X.T, [Fraction(count) / 2**70 for count in counts.tolist()])
-    for value, true in zip(products.transposed_pixels_times(X, fixed).tolist(), exact, strict=True):
+    for value, true in zip(products.transposed_pixels_times(X, counts, 2.0**-70).tolist(), exact, strict=True):
         assert abs(Fraction(value) - true) <= 4 * Fraction(math.ulp(float(true)))
 
 
@@ -365,8 +364,8 @@ def test_products_of_whole_numbers_are_exact() -> None:
     X = np.full((2, 5), 255, dtype=np.uint8)
     v = np.array([2.0**40, 1.0, -(2.0**40), 3.0, -1.0])
     assert products.pixels_times(X, v).tolist() == [3.0, 3.0]
-    fixed = FixedPoint(counts=np.array([2.0**50, 5.0, 1 - 2.0**50]), unit=1.0)
-    assert products.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), fixed).tolist() == [6.0, 6.0]
+    counts = np.array([2.0**50, 5.0, 1 - 2.0**50])
+    assert products.transposed_pixels_times(np.full((3, 2), 255, dtype=np.uint8), counts, 1.0).tolist() == [6.0, 6.0]
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 512])
@@ -374,10 +373,10 @@ def test_products_do_not_depend_on_the_block_or_the_layout(block: int) -> None:
     """Other blocks and another memory order give the same bits."""
     X, v = pictures(7, 300, "random"), np.random.default_rng(3).normal(size=300)
     fixed = products.to_fixed_point(np.random.default_rng(4).normal(size=7))
-    z, dw = products.pixels_times(X, v), products.transposed_pixels_times(X, fixed)
+    z, dw = products.pixels_times(X, v), products.transposed_pixels_times(X, *fixed)
     for layout in (X, np.asfortranarray(X), np.ascontiguousarray(X[::-1])[::-1]):
         assert products.pixels_times(layout, v, block=block).tobytes() == z.tobytes()
-        assert products.transposed_pixels_times(layout, fixed, block=block).tobytes() == dw.tobytes()
+        assert products.transposed_pixels_times(layout, *fixed, block=block).tobytes() == dw.tobytes()
 
 
 def test_products_do_not_depend_on_the_order_of_summation() -> None:
@@ -387,11 +386,10 @@ def test_products_do_not_depend_on_the_order_of_summation() -> None:
     order = rng.permutation(400)
     assert products.pixels_times(X[:, order], v[order]).tobytes() == products.pixels_times(X, v).tobytes()
     rows = rng.permutation(6)
-    fixed = products.to_fixed_point(rng.normal(size=6))
-    moved = FixedPoint(counts=fixed.counts[rows], unit=fixed.unit)
+    counts, unit = products.to_fixed_point(rng.normal(size=6))
     assert (
-        products.transposed_pixels_times(X[rows], moved).tobytes()
-        == products.transposed_pixels_times(X, fixed).tobytes()
+        products.transposed_pixels_times(X[rows], counts[rows], unit).tobytes()
+        == products.transposed_pixels_times(X, counts, unit).tobytes()
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
-from one_neuron.gradient_descent import many, many_forms, threads
+from one_neuron.gradient_descent import many, many_forms
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
 from one_neuron.gradient_descent.optimize import optimize
@@ -295,7 +295,7 @@ def test_progress_counts_all_updates(
 ) -> None:
     """The numbers rise, the calls do not overlap, and the last call reports that all is done."""
     set_cores(cores)
-    monkeypatch.setattr(threads, "_PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(many_forms, "_PROGRESS_SECONDS", 0.0)
     X, Y = make_problem(12, 6)
     calls: list[tuple[int, int]] = []
     busy = threading.Lock()
