@@ -19,9 +19,7 @@ def main() -> None:
     loaded = load_source(settings.data, settings.hdf5, drawn=DRAWN_FOLDER)
     save_prepared(TRAIN_FILE, loaded.train)
     save_prepared(TEST_FILE, loaded.test)
-    report = build_report(
-        loaded.train, loaded.test, classes=loaded.classes, skipped=loaded.skipped, ignored=loaded.ignored
-    )
+    report = build_report(loaded)
     write_json(PREPARE_METRICS, report)
     trim_rows()
     warn(report)

@@ -24,7 +24,7 @@ from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.convert import encode_picture
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
-from one_neuron.sources.report import ClassCount, build_report
+from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from one_neuron.system.files import read_costs, read_json, write_csv, write_json
@@ -91,7 +91,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
     counts = [ClassCount("non-cat", 0, 6, 4), ClassCount("cat", 1, 6, 3)]
-    report = build_report(train, test, classes=counts, skipped=[("a.png", "it is cut off")], ignored=2)
+    report = build_report(Loaded(train, test, counts, skipped=[("a.png", "it is cut off")], ignored=2))
     write_json(folder / "metrics/prepare.json", report)
     first, last = costs[0][1], costs[-1][1]
     measured = {"first_cost": first, "last_cost": last, "diverged": False, "stability_bound": 0.0036}

@@ -21,6 +21,7 @@ from one_neuron.layout import hash_code
 from one_neuron.pictures import limits, reader
 from one_neuron.pictures.cache_limit import cache_bound, rows_folder
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.pictures.refusals import REMEDY_REPLACE
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache
 from one_neuron.system.machine import count_cores
 from one_neuron.system.progress import pictures_bar
@@ -56,9 +57,10 @@ class Decoded:
 
 
 def decode_pictures(
-    paths: Sequence[Path],
+    names: Sequence[Path | str],
     preprocessing: Preprocessing,
     *,
+    folder: Path = Path(),
     on_error: str = "stop",
     max_skipped: int = 0,
 ) -> Decoded:
@@ -69,23 +71,22 @@ def decode_pictures(
 
     Parameters
     ----------
-    paths : sequence of Path
+    names : sequence of Path or str
+        The files, relative to `folder` or absolute; texts take less memory than a million Paths.
     preprocessing : Preprocessing
         Size of the results, and how they are made.
+    folder : Path
+        By default the current folder.
     on_error : {"stop", "skip"}
         Whether an unreadable picture is an error or is skipped.
     max_skipped : int
         With "skip", the most pictures that may be skipped.
 
-    Returns
-    -------
-    Decoded
-
     Raises
     ------
     DataError
         If a picture cannot be read and `on_error` is "stop", or if more than `max_skipped` cannot; the message names
-        the first of them in the order of `paths`.
+        the first of them in the order of `names`.
     EnvironmentProblem
         If the disk is full or cannot be written.
     SettingsError
@@ -93,16 +94,16 @@ def decode_pictures(
     """
     cache_bound()  # check the variable now, and not after an hour of decoding
     cache = RowCache(rows_folder() / _name_rows(preprocessing), preprocessing.n_x)
-    work = _Work(paths, cache, preprocessing, allowed=max_skipped if on_error == "skip" else 0)
+    work = _Work(names, folder, cache, preprocessing, allowed=max_skipped if on_error == "skip" else 0)
     _run_on_all_cores(work)
     skipped = sorted(work.errors.items())
     if len(skipped) > work.allowed:
         index, reason = skipped[0]
-        picture = f"{quote_path(paths[index])} {reason}"
+        picture = f"{quote_path(folder / names[index])} {reason}"
         if on_error == "stop":
             raise DataError(picture)
         raise DataError(
-            f"more than {max_skipped:,} of {len(paths):,} pictures cannot be read, the first: {picture}; "
+            f"more than {max_skipped:,} of {len(names):,} pictures cannot be read, the first: {picture}; "
             "replace them, or raise data.max_skipped"
         )
     kept = np.flatnonzero(work.places != _NOT_DECODED)
@@ -110,33 +111,32 @@ def decode_pictures(
 
 
 class _Work:
-    """The files to decode, shared by all threads.
+    """The files to decode, shared by all threads. At most `allowed` of them may be unreadable."""
 
-    Parameters
-    ----------
-    paths : sequence of Path
-    cache : RowCache
-    preprocessing : Preprocessing
-    allowed : int
-        The most pictures that may be unreadable.
-    """
-
-    def __init__(self, paths: Sequence[Path], cache: RowCache, preprocessing: Preprocessing, *, allowed: int) -> None:
-        self.paths, self.allowed = paths, allowed
-        self.places = np.full(len(paths), _NOT_DECODED, np.int64)
-        self.digests = np.zeros((len(paths), KEY_BYTES), np.uint8)
+    def __init__(
+        self,
+        names: Sequence[Path | str],
+        folder: Path,
+        cache: RowCache,
+        preprocessing: Preprocessing,
+        *,
+        allowed: int,
+    ) -> None:
+        self.names, self.allowed = names, allowed
+        self.places = np.full(len(names), _NOT_DECODED, np.int64)
+        self.digests = np.zeros((len(names), KEY_BYTES), np.uint8)
         self.errors: dict[int, str] = {}
         self.done = 0
-        self._cache, self._preprocessing = cache, preprocessing
+        self._folder, self._cache, self._preprocessing = folder, cache, preprocessing
         self._budget = _PixelBudget(limits.MAX_PIXELS)
         self._lock, self._searching = threading.Lock(), threading.Lock()
         self._cached_in_a_row = 0  # small files; a count lost to another thread does no harm
-        self._next = 0
+        self._indices = iter(range(len(names)))  # of the pictures that no thread has begun
 
     def stop(self) -> None:
         """Begin no more pictures."""
         with self._lock:
-            self._next = len(self.paths)
+            self._indices = iter(())
 
     def run(self) -> None:
         """Decode one picture after the other, as one of several threads, until none is left.
@@ -157,7 +157,8 @@ class _Work:
         # When every picture is cached, threads mostly wait for each other's locks and take longer than one thread.
         with self._searching if searching else nullcontext():
             for _ in range(_BATCH if searching else 1):
-                index = self._begin()
+                with self._lock:
+                    index = next(self._indices, None)
                 if index is None:
                     return False
                 try:
@@ -170,20 +171,12 @@ class _Work:
                     break
         return True
 
-    def _begin(self) -> int | None:
-        """Return the index of the next picture; None if none is left."""
-        with self._lock:
-            if self._next >= len(self.paths):
-                return None
-            self._next += 1
-            return self._next - 1
-
     def _decode(self, index: int) -> None:
         """Look up one picture in the cache, or decode it."""
-        with reader.open_picture(self.paths[index]) as stream:
+        with reader.open_picture(self._folder / self.names[index]) as stream:
             stamp = _read_stamp(stream)
             # Pillow reads a few kilobytes at a time, which is faster from memory.
-            source = io.BytesIO(_read_all(stream)) if stamp[0] <= _WHOLE_BYTES else stream
+            source = io.BytesIO(_read(stream)) if stamp[0] <= _WHOLE_BYTES else stream
             key = _read_digest(source)
             place = self._cache.find(key)
             quick = place is not None and stamp[0] <= _SMALL_BYTES
@@ -199,19 +192,14 @@ class _Work:
     def _refuse(self, index: int, error: DataError) -> None:
         """Record a picture that cannot be read; stop if there are too many."""
         with self._lock:
-            self.errors[index] = one_line(error).removeprefix(f"{quote_path(self.paths[index])} ")
-            if len(self.errors) > self.allowed:
-                self._next = len(self.paths)
+            self.errors[index] = one_line(error).removeprefix(f"{quote_path(self._folder / self.names[index])} ")
+            too_many = len(self.errors) > self.allowed
+        if too_many:
+            self.stop()
 
 
 class _PixelBudget:
-    """Limits the memory of all threads: their pictures together have no more pixels than one picture may have.
-
-    Parameters
-    ----------
-    pixels : int
-        The most pixels in memory at a time.
-    """
+    """Limits the memory of all threads: at most `pixels` pixels, as many as one picture may have."""
 
     def __init__(self, pixels: int) -> None:
         self._total = self._free = pixels
@@ -222,10 +210,8 @@ class _PixelBudget:
     def reserve(self, pixels: int) -> Iterator[None]:
         """Wait until that number of pixels is free, and hold them inside a `with` block."""
         pixels = min(pixels, self._total)
-        with (
-            self._turn,
-            self._change,
-        ):  # first come, first served: small pictures must not overtake a large one for ever
+        # First come, first served: small pictures must not overtake a large one for ever.
+        with self._turn, self._change:
             self._change.wait_for(lambda: self._free >= pixels)
             self._free -= pixels
         try:
@@ -238,8 +224,8 @@ class _PixelBudget:
 
 def _run_on_all_cores(work: _Work) -> None:
     """Run the work in one thread for each core, and show its progress."""
-    threads = max(1, min(count_cores(), len(work.paths)))
-    with ThreadPoolExecutor(threads) as pool, pictures_bar(len(work.paths)) as show:
+    threads = max(1, min(count_cores(), len(work.names)))
+    with ThreadPoolExecutor(threads) as pool, pictures_bar(len(work.names)) as show:
         try:
             futures = [pool.submit(work.run) for _ in range(threads)]
             waiting = set(futures)
@@ -259,27 +245,20 @@ def _name_rows(preprocessing: Preprocessing) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode("ascii")).hexdigest()[:32]
 
 
-def _unreadable(error: OSError) -> str:
-    """Return the message for a file that the operating system cannot read."""
-    return f"cannot be read ({error.strerror or one_line(error)}); replace or remove it"
-
-
-def _read_all(stream: BinaryIO) -> bytes:
-    """Return the content of a small file."""
+def _read(stream: BinaryIO, most: int = -1) -> bytes:
+    """Return the next bytes of a file, by default all of them."""
     try:
-        return stream.read()
+        return stream.read(most)
     except OSError as error:
-        raise DataError(_unreadable(error)) from error
+        reason = error.strerror or one_line(error)
+        raise DataError(f"cannot be read ({reason}); {REMEDY_REPLACE}") from error
 
 
 def _read_digest(stream: BinaryIO) -> bytes:
     """Return the SHA-256 of an open file."""
     digest = hashlib.sha256()
-    try:
-        while block := stream.read(_BLOCK_BYTES):  # hashlib.file_digest takes 1.5 times as long for small files
-            digest.update(block)
-    except OSError as error:
-        raise DataError(_unreadable(error)) from error
+    while block := _read(stream, _BLOCK_BYTES):  # hashlib.file_digest takes 1.5 times as long for small files
+        digest.update(block)
     return digest.digest()
 
 

@@ -9,8 +9,7 @@ from one_neuron.errors import DataError, quote_path
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.settings.params import DataSettings
 from one_neuron.sources.listing import SPLITS, list_folder
-from one_neuron.sources.loaded import Loaded
-from one_neuron.sources.report import ClassCount
+from one_neuron.sources.report import ClassCount, Loaded
 from one_neuron.sources.split import choose_test
 from one_neuron.storage.prepared_set import PreparedSet
 
@@ -44,8 +43,10 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     """
     positive = positive_class or data.positive_class
     listing = list_folder(folder, positive)
-    decoded = decode_pictures(listing.paths, data.preprocessing, on_error=data.on_error, max_skipped=data.max_skipped)
-    kept = np.asarray(decoded.kept, dtype=np.intp)
+    decoded = decode_pictures(
+        listing.names, data.preprocessing, folder=folder, on_error=data.on_error, max_skipped=data.max_skipped
+    )
+    kept = decoded.kept
     groups, splits = listing.groups[kept], listing.splits[kept]
     names = [listing.names[index] for index in kept]
     if listing.is_split:
@@ -67,12 +68,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
         )
 
     counts = [
-        ClassCount(
-            name=name,
-            label=int(labels[group]),
-            train=int(np.count_nonzero(~is_test & (groups == group))),
-            test=int(np.count_nonzero(is_test & (groups == group))),
-        )
+        ClassCount(name, int(labels[group]), *np.bincount(is_test[groups == group], minlength=2).tolist())
         for group, name in sorted(enumerate(listing.classes), key=lambda item: (labels[item[0]], item[1]))
     ]
     for name in SPLITS:

@@ -74,10 +74,6 @@ def load_pair(
     data, keys
         As in `load`.
 
-    Returns
-    -------
-    train, test : PreparedSet
-
     Raises
     ------
     DataError
@@ -89,7 +85,7 @@ def load_pair(
     ):
         _check_pair(train, test)
         train_set, test_set = (
-            _make_set(stream, key, _collect(stream, data), data)
+            _make_set(stream, key, _collect(stream, data), data, np.arange(stream.shape[0]))
             for stream, key in ((train, keys.train_x), (test, keys.test_x))
         )
     return train_set, test_set
@@ -109,7 +105,8 @@ def _load_and_split(
             f"set: two different ones of each class are needed; {REMEDY}"
         )
     train, test = (
-        _make_set(stream, keys.train_x, X, data, rows) for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
+        _make_set(stream, keys.train_x, X[rows] if isinstance(X, np.ndarray) else X.take(rows), data, rows)
+        for rows in (np.flatnonzero(~held_out), np.flatnonzero(held_out))
     )
     return train, test
 
@@ -127,18 +124,13 @@ def _check_pair(train: PictureStream, test: PictureStream) -> None:
             )
 
 
-def _make_set(
-    stream: PictureStream, key: str, X: Pixels, data: DataSettings, rows: NDArray[np.intp] | None = None
-) -> PreparedSet:
-    """Return a prepared set of some rows, or of all."""
-    in_memory = isinstance(X, np.ndarray)
-    names = _names(key, np.arange(len(stream.labels)) if rows is None else rows)
-    if rows is not None:
-        X = X[rows] if isinstance(X, np.ndarray) else X.take(rows)
+def _make_set(stream: PictureStream, key: str, X: Pixels, data: DataSettings, rows: NDArray[np.intp]) -> PreparedSet:
+    """Return the prepared set of some pictures, whose pixels are X."""
+    names = _names(key, rows)
     return PreparedSet(
         X=X,
-        Y=stream.labels if rows is None else stream.labels[rows],
-        names=tuple(names) if in_memory else names,
+        Y=stream.labels[rows],
+        names=tuple(names) if isinstance(X, np.ndarray) else names,
         preprocessing=data.preprocessing,
         classes=stream.classes or _DEFAULT_CLASSES,
         source=data.source,

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -21,7 +20,6 @@ from one_neuron.sources import hdf5_worker
 from one_neuron.storage.pixel_file import BLOCK_BYTES
 
 
-@dataclass(frozen=True)
 class PictureStream:
     """Pictures of one set, to be read once, in order.
 
@@ -29,24 +27,29 @@ class PictureStream:
     ----------
     path : Path
         The file they come from.
-    shape : (int, int, int)
-        Number, height and width of the pictures.
-    labels : ndarray of shape (m,), uint8
-        0 or 1 for each picture.
-    classes : (str, str) or None
-        The names of label 0 and label 1, if the file has them.
     process : Popen
-        Sends the pixels.
+        Runs `hdf5_worker` and sends header, labels and pixels.
     errors : binary file
         Where the process writes its error message.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Number, height and width of the pictures.
+    classes : (str, str) or None
+        The names of label 0 and label 1, if the file has them.
+    labels : ndarray of shape (m,), uint8
+        0 or 1 for each picture.
     """
 
-    path: Path
-    shape: tuple[int, int, int]
-    labels: NDArray[np.uint8]
-    classes: tuple[str, str] | None
-    process: "subprocess.Popen[bytes]"
-    errors: IO[bytes]
+    def __init__(self, path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> None:
+        self.path, self.process, self._errors = path, process, errors
+        assert process.stdout is not None
+        self._pipe = process.stdout
+        header = json.loads(self._pipe.readline() or self._fail())
+        self.shape: tuple[int, int, int] = tuple(header["shape"])
+        self.classes: tuple[str, str] | None = tuple(header["classes"]) if header["classes"] else None
+        self.labels = self._receive(self.shape[0])
 
     def blocks(self) -> Iterator[NDArray[np.uint8]]:
         """Yield the pictures in blocks of some megabytes.
@@ -64,9 +67,27 @@ class PictureStream:
         m, height, width = self.shape
         rows = max(1, BLOCK_BYTES // (height * width * 3))
         for start in range(0, m, rows):
-            block = np.empty((min(rows, m - start), height, width, 3), dtype=np.uint8)
-            _receive(self.path, self.process, self.errors, block)
-            yield block
+            yield self._receive(min(rows, m - start), height, width, 3)
+
+    def _receive(self, *shape: int) -> NDArray[np.uint8]:
+        """Return the next bytes as an array."""
+        out = np.empty(shape, dtype=np.uint8)
+        if self._pipe.readinto(out.reshape(-1).data) != out.size:  # type: ignore[attr-defined]
+            self._fail()
+        return out
+
+    def _fail(self) -> NoReturn:
+        """Raise the error that ended the process too early."""
+        code = self.process.wait()
+        self._errors.seek(0)
+        message = self._errors.read().decode("utf-8", "surrogateescape").strip()
+        if code == DataError.exit_code:
+            raise DataError(message)
+        if code == -signal.SIGXCPU:
+            raise DataError(f"'{self.path}' is damaged: HDF5 does not finish reading it; get the file again")
+        if code < 0:
+            raise DataError(f"'{self.path}' is damaged: HDF5 crashed on it (signal {-code}); get the file again")
+        raise RuntimeError(f"reading '{self.path}' ended with {code}: {message}")
 
 
 @contextmanager
@@ -82,10 +103,6 @@ def open_pictures(path: Path, *, x: str, y: str, classes: str) -> Iterator[Pictu
     classes : str
         The dataset of the two names; empty if there is none.
 
-    Yields
-    ------
-    PictureStream
-
     Raises
     ------
     DataError
@@ -94,47 +111,14 @@ def open_pictures(path: Path, *, x: str, y: str, classes: str) -> Iterator[Pictu
     places = os.pathsep.join([str(SOURCE_ROOT), *filter(None, sys.path)])
     # BLAS would reserve memory for each of its threads.
     environment = {**os.environ, "PYTHONPATH": places, "OPENBLAS_NUM_THREADS": "1"}
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", hdf5_worker.__name__, os.fspath(path), x, y, classes],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=environment,
-        )
+    command = [sys.executable, "-P", "-m", hdf5_worker.__name__, os.fspath(path), x, y, classes]
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=environment
+        ) as process,  # at its end it closes the pipe and waits for the process
+    ):
         try:
-            header = json.loads(_output(process).readline() or _fail(path, process, errors))
-            labels = np.empty(header["shape"][0], dtype=np.uint8)
-            _receive(path, process, errors, labels)
-            names = (header["classes"][0], header["classes"][1]) if header["classes"] else None
-            yield PictureStream(path, tuple(header["shape"]), labels, names, process, errors)
+            yield PictureStream(path, process, errors)
         finally:
             process.kill()
-            _output(process).close()
-            process.wait()
-
-
-def _output(process: "subprocess.Popen[bytes]") -> IO[bytes]:
-    """Return the end of the pipe that the process writes to."""
-    assert process.stdout is not None
-    return process.stdout
-
-
-def _receive(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes], out: NDArray[np.uint8]) -> None:
-    """Fill `out` with the next bytes."""
-    if _output(process).readinto(out.reshape(-1).data) != out.size:  # type: ignore[attr-defined]
-        _fail(path, process, errors)
-
-
-def _fail(path: Path, process: "subprocess.Popen[bytes]", errors: IO[bytes]) -> NoReturn:
-    """Raise the error that ended the process too early."""
-    code = process.wait()
-    errors.seek(0)
-    message = errors.read().decode("utf-8", "surrogateescape").strip()
-    if code == DataError.exit_code:
-        raise DataError(message)
-    if code == -signal.SIGXCPU:
-        raise DataError(f"'{path}' is damaged: HDF5 does not finish reading it; get the file again")
-    if code < 0:
-        raise DataError(f"'{path}' is damaged: HDF5 crashed on it (signal {-code}); get the file again")
-    raise RuntimeError(f"reading '{path}' ended with {code}: {message}")

@@ -7,6 +7,7 @@ file says so. This process therefore limits its own memory and time.
 import json
 import math
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -160,8 +161,6 @@ def _pieces(
 
 def _limit_memory() -> None:
     """Limit the memory of this process."""
-    import resource
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # crashes are expected; no core dumps
     if sys.platform == "linux":
         taken = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
@@ -170,8 +169,6 @@ def _limit_memory() -> None:
 
 def _allow_time(touched: int) -> None:
     """Limit the CPU time of this process to what the next step can take; waiting for a disk does not count."""
-    import resource
-
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = usage.ru_utime + usage.ru_stime + _SECONDS + touched / _BYTES_PER_SECOND
     _lower(resource.RLIMIT_CPU, math.ceil(seconds))
@@ -179,8 +176,6 @@ def _allow_time(touched: int) -> None:
 
 def _lower(kind: int, value: int) -> None:
     """Set a soft limit, at most the hard limit."""
-    import resource
-
     hard = resource.getrlimit(kind)[1]
     resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 

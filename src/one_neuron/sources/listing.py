@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ class Listing:
 
     Parameters
     ----------
-    folder : Path
     is_split : bool
         Whether the user has the folders `train` and `test`.
     classes : sequence of str
@@ -36,40 +34,12 @@ class Listing:
         Number of files whose suffix is not that of a picture.
     """
 
-    folder: Path
     is_split: bool
     classes: Sequence[str]
     names: Sequence[str]
     groups: NDArray[np.intp]
     splits: NDArray[np.intp]
     ignored: int
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """Paths of the pictures."""
-        return _Paths(self.folder, self.names)
-
-
-class _Paths(Sequence[Path]):
-    """Paths that are made when they are used: a million of them take half a gigabyte."""
-
-    def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        self._folder, self._names = folder, names
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    @overload
-    def __getitem__(self, key: int) -> Path: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> "_Paths": ...
-
-    def __getitem__(self, key: int | slice) -> "Path | _Paths":
-        """Return one path, or the paths of a slice."""
-        if isinstance(key, slice):
-            return _Paths(self._folder, self._names[key])
-        return self._folder / self._names[key]
 
 
 def list_folder(folder: Path, positive: str) -> Listing:
@@ -103,15 +73,11 @@ def list_folder(folder: Path, positive: str) -> Listing:
             splits.append(split)
             sizes.append(len(found))
             ignored += others
-    return Listing(folder, is_split, classes, names, np.repeat(groups, sizes), np.repeat(splits, sizes), ignored)
+    return Listing(is_split, classes, names, np.repeat(groups, sizes), np.repeat(splits, sizes), ignored)
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[DataError]]:
     """Return the picture files in a folder and its subfolders, without hidden files and files with other suffixes.
-
-    Parameters
-    ----------
-    folder : Path
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 from one_neuron.errors import DataError, quote_path
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import catvnoncat, folder, hdf5
-from one_neuron.sources.loaded import Loaded, count_labels
+from one_neuron.sources.report import ClassCount, Loaded
 from one_neuron.sources.split import choose_test
 
 
@@ -60,4 +60,8 @@ def _load(data: DataSettings, keys: Hdf5Settings, drawn: Path) -> Loaded:
     else:
         split = partial(choose_test, fraction=data.test_fraction, seed=data.seed)
         train, test = hdf5.load(Path(data.path), data, keys, split=split)
-    return Loaded(train, test, count_labels(train, test))
+    classes = [
+        ClassCount(name, label, *(int(np.count_nonzero(one.Y == label)) for one in (train, test)))
+        for label, name in enumerate(train.classes)
+    ]
+    return Loaded(train, test, classes)

@@ -21,7 +21,7 @@ _MAX_PAIRS = 20  # pairs of equal pictures that are named
 
 @dataclass(frozen=True)
 class ClassCount:
-    """One class of the user; if there are more than two, several have label 0.
+    """One class of the user.
 
     Parameters
     ----------
@@ -37,6 +37,28 @@ class ClassCount:
     label: int
     train: int
     test: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The result of every source: the two prepared sets, and an account of the files.
+
+    Parameters
+    ----------
+    train, test : PreparedSet
+    classes : sequence of ClassCount
+        Every class, by label and then by name; more than two if several folders have label 0.
+    skipped : sequence of (str, str)
+        Name of each picture that was left out because it cannot be read, and the reason.
+    ignored : int
+        Number of files whose suffix is not that of a picture.
+    """
+
+    train: PreparedSet
+    test: PreparedSet
+    classes: Sequence[ClassCount]
+    skipped: Sequence[tuple[str, str]] = ()
+    ignored: int = 0
 
 
 def row_digests(X: Pixels) -> NDArray[np.bytes_]:
@@ -76,34 +98,16 @@ def find_originals(digests: NDArray[np.bytes_]) -> NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (m,), int64
-        Its index; the picture's own index if no earlier picture equals it.
+        The index of each; the picture's own index if no earlier picture equals it.
     """
     _, first, group = np.unique(digests, return_index=True, return_inverse=True)
     return first[group]
 
 
-def build_report(
-    train: PreparedSet,
-    test: PreparedSet,
-    *,
-    classes: Sequence[ClassCount],
-    skipped: Sequence[tuple[str, str]],
-    ignored: int,
-) -> dict[str, Any]:
+def build_report(loaded: Loaded) -> dict[str, Any]:
     """Return the content of `metrics/prepare.json`.
 
-    This takes about 150 bytes of memory for each picture: its SHA-256, and sorting them.
-
-    Parameters
-    ----------
-    train, test : PreparedSet
-        Their pixels are read once.
-    classes : sequence of ClassCount
-        In the order of display; more than two if several folders have label 0.
-    skipped : sequence of (str, str)
-        File and reason of each picture that could not be read.
-    ignored : int
-        Number of files that are not pictures.
+    This reads all pixels once, and takes about 150 bytes of memory for each picture: its SHA-256, and sorting them.
 
     Returns
     -------
@@ -126,29 +130,29 @@ def build_report(
     DataError
         As in `pixel_file.row_blocks`.
     """
+    train, test = loaded.train, loaded.test
     originals = find_originals(np.concatenate([row_digests(train.X), row_digests(test.X)]))
     labels = np.concatenate([train.Y, test.Y])
     repeated = originals[: train.m] < np.arange(train.m)
     copies = np.flatnonzero(originals[train.m :] < train.m) + train.m
     contradictions = np.flatnonzero(labels != labels[originals])
 
+    def name_of(row: int) -> str:
+        return escape_control_characters(train.names[row] if row < train.m else test.names[row - train.m])
+
     def name_pairs(rows: NDArray[np.int64]) -> list[list[str]]:
-        pairs = [(row, int(originals[row])) for row in rows[:_MAX_PAIRS].tolist()]
-        return [
-            [escape_control_characters(train.names[i] if i < train.m else test.names[i - train.m]) for i in pair]
-            for pair in pairs
-        ]
+        return [[name_of(row), name_of(originals[row])] for row in rows[:_MAX_PAIRS].tolist()]
 
     return {
         "train": _count_labels(train),
         "test": _count_labels(test),
-        "classes": [{**asdict(one), "name": escape_control_characters(one.name)} for one in classes],
-        "num_skipped": len(skipped),
+        "classes": [{**asdict(one), "name": escape_control_characters(one.name)} for one in loaded.classes],
+        "num_skipped": len(loaded.skipped),
         "skipped": [
             {"file": escape_control_characters(file), "reason": escape_control_characters(reason)}
-            for file, reason in skipped[:_MAX_SKIPPED]
+            for file, reason in loaded.skipped[:_MAX_SKIPPED]
         ],
-        "num_ignored": ignored,
+        "num_ignored": loaded.ignored,
         "num_repeated": int(np.count_nonzero(repeated)),
         "num_copies": len(copies),
         "copies": name_pairs(copies),
@@ -157,14 +161,8 @@ def build_report(
     }
 
 
-def describe_copies(report: Mapping[str, Any]) -> str:
-    """Return a warning that test pictures are copies of training pictures; "" if there are none.
-
-    Parameters
-    ----------
-    report : mapping
-        From `build_report`.
-    """
+def format_warning(report: Mapping[str, Any]) -> str:
+    """Return a warning that test pictures are copies of training pictures; "" if `report` counts none."""
     count = report["num_copies"]
     if not count:
         return ""
@@ -175,15 +173,8 @@ def describe_copies(report: Mapping[str, Any]) -> str:
 
 
 def warn(report: Mapping[str, Any]) -> None:
-    """Print the warning of `describe_copies` on stderr, if there is one.
-
-    Parameters
-    ----------
-    report : mapping
-        From `build_report`.
-    """
-    copies = describe_copies(report)
-    if copies:
+    """Print the warning of `format_warning` on stderr, if there is one."""
+    if copies := format_warning(report):
         print(f"one-neuron: warning: {copies}", file=sys.stderr)
 
 

@@ -23,7 +23,7 @@ from one_neuron.layout import (
     TRAIN_METRICS,
 )
 from one_neuron.settings.params import Settings, load_settings
-from one_neuron.sources.report import describe_copies
+from one_neuron.sources.report import format_warning
 from one_neuron.storage.model import Model, load_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.files import read_costs, read_json
@@ -93,7 +93,7 @@ class Result:
             If `metrics/prepare.json` does not list the copies.
         """
         try:
-            return describe_copies(self.prepare_metrics)
+            return format_warning(self.prepare_metrics)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"'{self.folder / PREPARE_METRICS}' does not say which pictures are copies; run `dvc repro`"

@@ -16,7 +16,7 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
 from one_neuron.settings.params import DataSettings
 from one_neuron.sources import folder, listing
-from one_neuron.sources.loaded import Loaded
+from one_neuron.sources.report import Loaded
 from tests.values import DATA
 
 CLASSES = ("non-cat", "cat")

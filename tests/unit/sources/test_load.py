@@ -19,7 +19,7 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sources import catvnoncat
 from one_neuron.sources.load import load_source
-from one_neuron.sources.loaded import Loaded
+from one_neuron.sources.report import Loaded
 from one_neuron.storage.prepared_set import PreparedSet
 from tests.values import DATA, HDF5
 

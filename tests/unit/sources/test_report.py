@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from one_neuron.cli import main
 from one_neuron.pictures.preprocessing import Preprocessing
-from one_neuron.sources.report import ClassCount, build_report, describe_copies, find_originals, row_digests, warn
+from one_neuron.sources.report import (
+    ClassCount,
+    Loaded,
+    build_report,
+    find_originals,
+    format_warning,
+    row_digests,
+    warn,
+)
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.files import read_json, write_json
@@ -32,8 +40,7 @@ def make_set(levels: list[int], labels: list[int], folder: str) -> PreparedSet:
 
 def report_on(train: PreparedSet, test: PreparedSet, **changes: Any) -> dict[str, Any]:
     """Return the report on two sets of which nothing was skipped."""
-    values: dict[str, Any] = {"classes": CLASSES, "skipped": [], "ignored": 0}
-    return build_report(train, test, **(values | changes))
+    return build_report(Loaded(train, test, **({"classes": CLASSES} | changes)))
 
 
 @pytest.mark.parametrize("block_bytes", [2**22, 24, 1])
@@ -144,7 +151,7 @@ def test_copies_are_told_on_stderr_with_number_and_names(capsys: pytest.CaptureF
         "one-neuron: warning: 2 test pictures are copies of training pictures, for instance 'test/1.png' of "
         "'train/4.png': the test accuracy is too good by them\n"
     )
-    assert told == f"one-neuron: warning: {describe_copies(report)}\n"
+    assert told == f"one-neuron: warning: {format_warning(report)}\n"
 
 
 # --- what `one-neuron report` says of it -----------------------------------------------
