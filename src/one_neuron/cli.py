@@ -8,72 +8,42 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from one_neuron import errors
 from one_neuron.commands.report import run_report
-from one_neuron.errors import (
-    DataError,
-    EnvironmentProblem,
-    SettingsError,
-    escape_control_characters,
-    one_line,
-    quote_path,
-    report_error,
-)
 from one_neuron.layout import MODEL_FILE, PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; see `one-neuron --help`.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        By default the arguments of the process.
-
-    Returns
-    -------
-    int
-        The exit code: 0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted.
-    """
+    """Run one command, by default from the arguments of the process; return the exit code of `run_command`."""
     options = _parser().parse_args(arguments)
     return run_command(lambda: options.run(options), debug=options.debug or None)
 
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="one-neuron",
-        description="Is there a cat in this picture? Logistic regression as one neuron.",
-        allow_abbrev=False,
-    )
+    what = "Is there a cat in this picture? Logistic regression as one neuron."
+    parser = argparse.ArgumentParser(prog="one-neuron", description=what, allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    predict = commands.add_parser(
-        "predict", help="print the class of each picture and its probability", allow_abbrev=False
-    )
-    predict.add_argument(
-        "pictures", nargs="+", type=Path, metavar="PICTURE", help="a picture file, or a folder of pictures"
-    )
-    predict.add_argument(
-        "--model",
-        type=Path,
-        default=MODEL_FILE,
-        help="a trained model (default: %(default)s in the current folder)",
-    )
+    what = "print the class of each picture and its probability"
+    predict = commands.add_parser("predict", help=what, allow_abbrev=False)
+    what = "a picture file, or a folder of pictures"
+    predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=what)
+    what = "a trained model (default: %(default)s in the current folder)"
+    predict.add_argument("--model", type=Path, default=MODEL_FILE, help=what)
     predict.add_argument("--json", action="store_true", help="print one JSON object per line")
     predict.set_defaults(run=run_predict)
 
-    promote = commands.add_parser(
-        "promote", help="write the parameters of an MLflow run into params.yaml", allow_abbrev=False
-    )
+    what = "write the parameters of an MLflow run into params.yaml"
+    promote = commands.add_parser("promote", help=what, allow_abbrev=False)
     chosen = promote.add_mutually_exclusive_group()
     chosen.add_argument("--sweep", metavar="ID", help="the best run of this sweep (default: the last one)")
     chosen.add_argument("--run", metavar="ID", dest="run_id", help="this run, whichever sweep it belongs to")
-    promote.add_argument(
-        "--force", action="store_true", help="overwrite uncommitted changes, and accept a run that diverged"
-    )
+    what = "overwrite uncommitted changes, and accept a run that diverged"
+    promote.add_argument("--force", action="store_true", help=what)
     promote.set_defaults(run=run_promote)
 
     report = commands.add_parser("report", help="print the result of the last `dvc repro`")
@@ -113,14 +83,14 @@ def run_predict(options: argparse.Namespace) -> int:
             paths, problems = list_pictures(named) if named.is_dir() else ([named], [])
         except OSError as error:
             reason = f"cannot be read ({error.strerror}); allow reading, or name another folder"
-            paths, problems = [], [DataError(f"{quote_path(named)} {reason}")]
+            paths, problems = [], [errors.DataError(f"{errors.quote_path(named)} {reason}")]
         for problem in problems:
-            code = report_error(problem)
+            code = errors.report_error(problem)
         for path in paths:
             try:
                 picture = load_picture(path, model.preprocessing)
-            except DataError as error:
-                code = report_error(error)
+            except errors.DataError as error:
+                code = errors.report_error(error)
                 continue
             probability = float(predict_probability(flatten_pictures(picture[np.newaxis]), model.parameters)[0])
             predicted = model.classes[probability > model.threshold]
@@ -134,7 +104,7 @@ def _print_prediction(path: Path, predicted: str, probability: float, *, positiv
         file = os.fsencode(path).decode("utf-8", "backslashreplace")
         print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
         return
-    print(f"{escape_control_characters(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
+    print(f"{errors.escape_control_characters(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
 def run_promote(options: argparse.Namespace) -> None:
@@ -144,7 +114,7 @@ def run_promote(options: argparse.Namespace) -> None:
 
     found = find_run(find_root(), sweep=options.sweep, run=options.run_id)
     if found.diverged and not options.force:
-        raise SettingsError(f"run {found.run_id} diverged; choose another one, or accept it with --force")
+        raise errors.SettingsError(f"run {found.run_id} diverged; choose another one, or accept it with --force")
     name = f"run {found.run_id}" + (f" of sweep {found.sweep_id}" if found.sweep_id else "")
     difference = promote(PARAMS_FILE, found.params, force=options.force)
     if not difference:
@@ -184,8 +154,8 @@ def run_ui(options: argparse.Namespace) -> None:
     try:
         socket.create_server(("127.0.0.1", options.port)).close()
     except OSError as error:
-        raise EnvironmentProblem(
-            f"port {options.port} cannot be used ({one_line(error)}); try another one: make ui PORT=5001"
+        raise errors.EnvironmentProblem(
+            f"port {options.port} cannot be used ({errors.one_line(error)}); try another one: make ui PORT=5001"
         ) from error
     print(f"Open http://127.0.0.1:{options.port} in a browser; stop the server with Ctrl-C.", flush=True)
     # The background jobs are for GenAI evaluations; without them the server is one process instead of ten.

@@ -42,33 +42,16 @@ def check_data_path(data: DataSettings) -> None:
     _check_entry(path, path)
     if not path.is_dir():
         return
-    waiting = [path]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    _check_entry(folder / entry.name, path)
-                    if entry.is_symlink() and entry.is_dir():
-                        raise DataError(
-                            f"{quote_path(entry)} is a link to a folder, which is not followed; copy the folder"
-                        )
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(folder / entry.name)
-        except OSError as error:
-            raise DataError(
-                f"{quote_path(folder)} cannot be read ({error.strerror}); allow reading, or set data.path"
-            ) from error
+    for folder, subfolders, files in os.walk(path, onerror=_refuse_folder):
+        for name in [*subfolders, *files]:
+            _check_entry(Path(folder, name), path)
+        for entry in (Path(folder, name) for name in subfolders):
+            if entry.is_symlink():
+                raise DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; copy the folder")
 
 
 def repair_rwlock(root: Path) -> None:
-    """Remove DVC's file of read and write locks if a kill left it empty: DVC would refuse every later command.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    """
+    """Remove DVC's file of read and write locks if a kill left it empty: DVC would refuse every later command."""
     path = root / ".dvc/tmp/rwlock"
     if not path.is_file():
         return
@@ -90,6 +73,12 @@ def _resolve(path: Path) -> Path:
         return path.absolute()
 
 
+def _refuse_folder(error: OSError) -> None:
+    """Raise the error for a folder that cannot be listed."""
+    folder = quote_path(error.filename)
+    raise DataError(f"{folder} cannot be read ({error.strerror}); allow reading, or set data.path") from error
+
+
 def _check_entry(entry: Path, data_path: Path) -> None:
     """Raise the error for an entry that DVC cannot hash."""
     try:
@@ -98,9 +87,8 @@ def _check_entry(entry: Path, data_path: Path) -> None:
         if entry.is_symlink():
             raise DataError(f"{quote_path(entry)} is a link to nothing; remove it") from error
         if entry == data_path:
-            raise DataError(
-                f"{quote_path(entry)} does not exist; create it, or set data.path to your pictures"
-            ) from error
+            remedy = "create it, or set data.path to your pictures"
+            raise DataError(f"{quote_path(entry)} does not exist; {remedy}") from error
         return  # deleted meanwhile
     except OSError as error:
         raise DataError(f"{quote_path(entry)} cannot be read ({error.strerror}); remove it") from error

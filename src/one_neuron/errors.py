@@ -40,12 +40,7 @@ class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Py
 
 
 def one_line(text: object) -> str:
-    r"""Return `text` on one line: line ends and tabs, with the spaces around them, become single spaces.
-
-    Parameters
-    ----------
-    text : object
-        Its `str` is used, so an exception is fine.
+    r"""Return a text or an exception on one line: line ends and tabs, with the spaces around them, become one space.
 
     Examples
     --------
@@ -58,10 +53,7 @@ def one_line(text: object) -> str:
 def escape_control_characters(text: str) -> str:
     r"""Return `text` with escapes for the characters that cannot be printed and the bytes that are not UTF-8.
 
-    Parameters
-    ----------
-    text : str
-        For example a file's name, which may hold line ends and terminal commands.
+    A file's name, for example, may hold line ends and terminal commands.
 
     Examples
     --------

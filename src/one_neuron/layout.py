@@ -32,12 +32,8 @@ _PACKAGES = ("one_neuron", "drawn_pictures")
 def find_repository() -> Path:
     """Return the repository; in a queued experiment, which runs in a temporary copy, the one that DVC copied.
 
-    DVC deletes the copy, so caches, checkpoints and the MLflow store lie in the repository.
-
-    Returns
-    -------
-    Path
-        The environment variable DVC_ROOT, which DVC sets for every stage; without it the current folder, as ".".
+    DVC deletes the copy, so caches, checkpoints and the MLflow store lie in the repository. DVC sets the environment
+    variable DVC_ROOT for every stage; without it, this is the current folder, as ".".
     """
     return Path(os.environ.get("DVC_ROOT") or ".")
 
@@ -75,19 +71,9 @@ def find_code(*starts: str | Path, aside: Collection[str] = ()) -> list[Path]:
 
 
 def hash_code(*starts: str, aside: Collection[str] = ()) -> str:
-    """Return the SHA-256 of some files and of those that `find_code` finds for them.
+    """Return the SHA-256, in hexadecimal, of some files and of those that `find_code` finds for them.
 
     Files that only hold names are left out; see `holds_only_names`.
-
-    Parameters
-    ----------
-    *starts, aside
-        As in `find_code`.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
     """
     digest = hashlib.sha256()
     for path in sorted({*map(Path, starts), *find_code(*starts, aside=aside)}):

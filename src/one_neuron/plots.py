@@ -28,19 +28,7 @@ def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
     """Yield an empty figure, and save it as a PNG file when the block succeeds, whole or not at all.
 
     The user's own matplotlib settings, the time and the version do not enter the file: the same result gives the same
-    bytes.
-
-    Parameters
-    ----------
-    path : Path
-        The file to create or replace.
-    width, height : float
-        Inches of 100 pixels.
-
-    Yields
-    ------
-    Figure
-        The figure to draw on.
+    bytes. `width` and `height` are in inches of 100 pixels.
     """
     with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
         # A name may use a script that matplotlib's own font lacks; its characters are drawn as boxes.
@@ -53,17 +41,7 @@ def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
 
 
 def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate: float) -> None:
-    """Plot the cost against the iterations.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file to create or replace.
-    costs : sequence of (int, float)
-        Pairs of an iteration and the cost after that many updates.
-    learning_rate : float
-        Shown in the title.
-    """
+    """Plot the cost against the iterations, from pairs of an iteration and the cost after that many updates."""
     with drawing_to(path, 6.4, 4.0) as figure:
         axes = figure.subplots()
         iterations, values = zip(*costs, strict=True)
@@ -79,13 +57,6 @@ def plot_weights(path: Path, model: Model) -> None:
 
     The left side shows the weights as colours around grey: a channel is bright where its weight speaks for label 1. The
     right side shows the sum of the weights over the three channels.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file to create or replace.
-    model : Model
-        w is unrolled in the order (row, column, channel).
     """
     weights = model.parameters.w.reshape(model.preprocessing.num_px, model.preprocessing.num_px, -1)
     with drawing_to(path, 7.6, 3.6) as figure:
@@ -103,36 +74,17 @@ def plot_weights(path: Path, model: Model) -> None:
 
 
 def plot_examples(path: Path, prepared: PreparedSet) -> None:
-    """Draw the first pictures of each class, as the neuron sees them.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file to create or replace.
-    prepared : PreparedSet
-    """
+    """Draw the first pictures of each class, as the neuron sees them."""
     chosen = np.concatenate([np.flatnonzero(label == prepared.Y)[: 2 * _EXAMPLES_IN_A_ROW] for label in (1, 0)])
-    _plot_pictures(
-        path,
-        prepared,
-        chosen,
-        lambda i: prepared.classes[prepared.Y[i]],
-        f"{prepared.preprocessing.num_px} px training pictures",
-    )
+    title = f"{prepared.preprocessing.num_px} px training pictures"
+    _plot_pictures(path, prepared, chosen, lambda i: prepared.classes[prepared.Y[i]], title)
 
 
 def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
     """Draw a row for each class: the mean of its training pictures, and some examples.
 
     The examples are evenly spaced over the class, in the order of the training set. The pixels are read once, in blocks
-    that fit into memory.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file to create or replace.
-    train, test : PreparedSet
-        Only the labels of the test set are used.
+    that fit into memory. Of the test set, only the labels are used.
     """
     means = _mean_pictures(train)
     with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 3.4) as figure:
@@ -159,9 +111,6 @@ def plot_mistakes(path: Path, prepared: PreparedSet, A: NDArray[np.float64], mis
 
     Parameters
     ----------
-    path : Path
-        The PNG file to create or replace.
-    prepared : PreparedSet
     A : ndarray of shape (m,), float64
         The probabilities of label 1.
     mistakes : ndarray of shape (k,), int64

@@ -20,21 +20,16 @@ def run_report(_: argparse.Namespace) -> None:
 def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the names and values of the table."""
     try:
-        test_m = evaluated["test"]["m"]
+        size = f"m = {train['m']} + {evaluated['test']['m']} test pictures"
+        meaning = "(always the class that is more frequent in the test set)"
         return [
-            (
-                "source",
-                f"{train['source']}, m = {train['m']} + {test_m} test pictures, n_x = {train['n_x']:,} features",
-            ),
+            ("source", f"{train['source']}, {size}, n_x = {train['n_x']:,} features"),
             *_data_rows(prepared),
             ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
             *_warning_rows(train),
             ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
             ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
-            (
-                "baseline",
-                f"{evaluated['baseline_accuracy']:8.3%}  (always the class that is more frequent in the test set)",
-            ),
+            ("baseline", f"{evaluated['baseline_accuracy']:8.3%}  {meaning}"),
             ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
             ("compare runs", "make ui"),
         ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from one_neuron.layout import WORK_FOLDER, find_repository
 from one_neuron.pictures.row_cache import LOCK_FILE, lock_exclusively, release_all
-from one_neuron.system.environment import read_megabytes
+from one_neuron.system.machine import read_megabytes
 
 FOLDER = WORK_FOLDER / "rows"
 SIZE_VARIABLE = "ONE_NEURON_CACHE_MB"

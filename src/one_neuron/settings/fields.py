@@ -40,12 +40,10 @@ def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
     ----------
     key : Field
         Declared by `number_field`, `choice_field` or `text_field`.
-    name : str
-        For messages, such as "train.learning_rate".
+    name, origin : str
+        For messages: the key, such as "train.learning_rate", and where the value comes from.
     value : object
         As read from YAML.
-    origin : str
-        For messages: where the value comes from.
 
     Raises
     ------
@@ -62,7 +60,8 @@ def check_value(key: Field[Any], name: str, value: Any, origin: str) -> Any:
         kind = "a whole number" if key.type is int else "a number"
         ends = "between {least:,} and {most:,}, ends excluded" if limits["open_ends"] else "from {least:,} to {most:,}"
         allowed = f"{kind} {ends.format(**limits)}"
-        fits = _is_number(value, whole=key.type is int) and _in_range(value, **limits)
+        low, high, is_open = limits["least"], limits["most"], limits["open_ends"]
+        fits = _is_number(value, whole=key.type is int) and (low < value < high if is_open else low <= value <= high)
     if not fits:
         note = " (text)" if isinstance(value, str) and "options" not in limits else ""
         raise SettingsError(f"{origin}: {name} is {format_value(value)}{note}; expected {allowed}")
@@ -94,8 +93,3 @@ def _is_number(value: Any, *, whole: bool) -> bool:
     if isinstance(value, int):
         return True  # of any size; math.isfinite would overflow
     return math.isfinite(value) and (not whole or value == int(value))
-
-
-def _in_range(value: float, *, least: float, most: float, open_ends: bool) -> bool:
-    """Return whether a value lies in the declared range."""
-    return least < value < most if open_ends else least <= value <= most

@@ -103,11 +103,6 @@ KEYS: dict[str, Any] = {f"{name}.{key.name}": key.type for name, section in SECT
 def load_settings(path: Path = PARAMS_FILE) -> Settings:
     """Read params.yaml and check all of it.
 
-    Parameters
-    ----------
-    path : Path
-        A YAML file with the sections draw, data, hdf5, train and evaluate.
-
     Raises
     ------
     SettingsError
@@ -167,28 +162,15 @@ def check_yaml(path: Path) -> None:
 
 
 def check_settings(values: Any, *, origin: str) -> Settings:
-    """Check plain values and return them as settings.
-
-    Parameters
-    ----------
-    values : mapping
-        Sections of keys, as read from YAML.
-    origin : str
-        For messages: where the values come from.
+    """Check sections of keys, as read from YAML, and return them as settings; messages name their `origin`.
 
     Raises
     ------
     SettingsError
         As `load_settings`.
     """
-    sections = _check_keys(values, [section.name for section in fields(Settings)], origin, where="")
-    settings = Settings(
-        draw=check_section(DrawSettings, "draw", sections, origin),
-        data=check_section(DataSettings, "data", sections, origin),
-        hdf5=check_section(Hdf5Settings, "hdf5", sections, origin),
-        train=check_section(TrainSettings, "train", sections, origin),
-        evaluate=check_section(EvaluateSettings, "evaluate", sections, origin),
-    )
+    sections = _check_keys(values, list(SECTIONS), origin, where="")
+    settings = Settings(**{name: check_section(kind, name, sections, origin) for name, kind in SECTIONS.items()})
     _check_names(settings.hdf5, origin)
     return settings
 
@@ -208,18 +190,14 @@ SectionT = TypeVar("SectionT", bound="DataclassInstance")
 
 
 def check_section(kind: type[SectionT], name: str, sections: Mapping[str, Any], origin: str) -> SectionT:
-    """Check one section, key by key.
+    """Check one of the sections, key by key; messages name the `origin` of the values.
 
     Parameters
     ----------
     kind : type
         A dataclass whose fields are declared by `number_field`, `choice_field` or `text_field`.
-    name : str
-        The name of the section.
     sections : mapping
-        As read from YAML; it has the section.
-    origin : str
-        For messages: where the values come from.
+        As read from YAML; it has the section `name`.
 
     Raises
     ------
@@ -246,23 +224,9 @@ def _check_keys(values: Any, expected: Sequence[str], origin: str, *, where: str
 
 
 def check_known(key: str, known: Sequence[str], origin: str, **value: Any) -> None:
-    """Check that a key is known; the message suggests a similar one.
+    """Raise SettingsError if a key, such as "train.learning_rate", is not known; the message suggests a similar one.
 
-    Parameters
-    ----------
-    key : str
-        Such as "train.learning_rate".
-    known : sequence of str
-        All known keys.
-    origin : str
-        For messages: where the key comes from.
-    **value : object
-        `value=...`: the value of the key, if the message should show it.
-
-    Raises
-    ------
-    SettingsError
-        If it is not known.
+    It names the `origin` of the key and, given as `value=...`, its value.
     """
     if key not in known:
         close = difflib.get_close_matches(key, known, n=1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
 from one_neuron.rows import Pixels, RowsOnDisk
-from one_neuron.system.environment import read_megabytes
+from one_neuron.system.machine import read_megabytes
 
 MEMORY_VARIABLE = "ONE_NEURON_MEMORY_MB"
 DEFAULT_MEMORY_MB = 500

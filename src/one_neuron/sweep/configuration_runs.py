@@ -14,7 +14,7 @@ from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.ranking import FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.write_run import downsample_curve, write_run
-from one_neuron.tracking.connection import ABANDONED_SECONDS, Connection, mlflow_errors
+from one_neuron.tracking.connection import Connection, mlflow_errors
 from one_neuron.tracking.parameters import data_location_tags
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import CONTENT_KEY, CONTEXT, MODEL_SHA256, PARENT, REASON, STATUS
@@ -113,9 +113,7 @@ class ConfigurationRuns:
         if key not in self.requested:
             return
         if run.info.status != "FINISHED":
-            # In our own file the lock shows that no process is writing it; on a server another machine may be.
-            age = time.time() - run.info.start_time / 1000
-            if self.connection.store.database or age > ABANDONED_SECONDS or run.info.status == "FAILED":
+            if self.connection.is_interrupted(run):
                 self._unfinished[key] = run
             return
         known, settings = self.entries.get(key), self.requested[key].settings

@@ -20,11 +20,11 @@ from one_neuron.sweep.plots import save_plots
 from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
-from one_neuron.sweep.write_run import SOURCE, downsample, fold_parameters
+from one_neuron.sweep.write_run import SCRIPT, downsample, fold_parameters
 from one_neuron.system.progress import training_bar
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
-from one_neuron.tracking.parameters import run_parameters
+from one_neuron.tracking.parameters import origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
 from one_neuron.training import train_model, training_inputs
@@ -70,9 +70,8 @@ def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
         "mlflow.note.content": _write_note(runs, plan),
     }
     if run is None:
-        tags |= {KIND: "sweep", "mlflow.user": connection.origin.user, **SOURCE}
-        if connection.origin.commit:
-            tags["mlflow.source.git.commit"] = connection.origin.commit
+        tags |= {KIND: "sweep"} | origin_tags(connection.origin, SCRIPT)
+        tags.pop("git.dirty", None)  # the same command may continue the sweep in another state of the files
         return str(client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
     for key, value in tags.items():
         client.set_tag(run.info.run_id, key, value)

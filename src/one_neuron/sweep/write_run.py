@@ -9,13 +9,13 @@ from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking.connection import Connection
-from one_neuron.tracking.parameters import data_location, data_location_tags, run_parameters
+from one_neuron.tracking.parameters import data_location, data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.tags import CONTENT_KEY, CONTEXT, DIVERGED_AT, HAS_DIVERGED, KIND, PARENT, REASON, STATUS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-SOURCE = {"mlflow.source.name": "pipeline/sweep.py", "mlflow.source.type": "LOCAL"}
+SCRIPT = "pipeline/sweep.py"
 Item = TypeVar("Item")
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
 
@@ -49,20 +49,17 @@ def write_run(
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    client, origin, settings = connection.client, connection.origin, configuration.settings
+    client, settings = connection.client, configuration.settings
     result = _tag_outcome(outcome)
     tags = {
         CONTENT_KEY: configuration.key,
         PARENT: parent_id,
         KIND: "configuration",
         CONTEXT: configuration.context,
-        "mlflow.user": origin.user,
-        **SOURCE,
+        **origin_tags(connection.origin, SCRIPT),
         **data_location_tags(settings),
         **result,
     }
-    if origin.commit:
-        tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
     params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
     run = unfinished
     if run is None:

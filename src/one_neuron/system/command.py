@@ -94,18 +94,14 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except (OneNeuronError, ImportError, MemoryError, OSError, RuntimeError) as error:
-        problem = None if debug else _translate(error)
-        if problem is None:
+        if debug:
             raise
-        return report_error(problem)
-
-
-def _translate(error: Exception) -> OneNeuronError | None:
-    """Return the error to report; None for a mistake of the program, which keeps its traceback."""
-    if isinstance(error, OneNeuronError):
-        return error
-    text = _find_problem(error)
-    return EnvironmentProblem(text) if text else None
+        if isinstance(error, OneNeuronError):
+            return report_error(error)
+        problem = _find_problem(error)
+        if not problem:  # a mistake of the program keeps its traceback
+            raise
+        return report_error(EnvironmentProblem(problem))
 
 
 def _find_problem(error: Exception) -> str:

@@ -13,13 +13,7 @@ from one_neuron.errors import DataError, SettingsError, one_line, quote_path
 
 
 def find_root() -> Path:
-    """Return the current folder after checking that it is the root of the project.
-
-    Raises
-    ------
-    SettingsError
-        If it is another folder.
-    """
+    """Return the current folder; raise SettingsError if it is not the root of the project."""
     root = Path.cwd()
     if not (root / "dvc.yaml").is_file():
         raise SettingsError(f"{quote_path(root)} is not the root of the project; go there and run it again")
@@ -78,13 +72,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write a dictionary as indented JSON. Floats keep their full precision (Python's shortest exact form).
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite.
-    """
+    """Write a dictionary as indented JSON. Floats keep their full precision; ValueError if one is not finite."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -110,14 +98,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file with one header line and Unix line ends. Floats keep their full precision.
+    """Write a CSV file with one header line and Unix line ends.
 
-    Parameters
-    ----------
-    path : Path
-    header : sequence of str
-    rows : iterable of sequences
-        In a text, bytes that are not UTF-8 are written as backslash escapes.
+    Floats keep their full precision. In a text, bytes that are not UTF-8 are written as backslash escapes.
     """
     with (
         atomic_write(path) as temporary,

@@ -37,13 +37,7 @@ class Origin:
 
 
 def find_origin(folder: Path) -> Origin:
-    """Find the origin of the code in `folder`; what Git and DVC do not know is None.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the stages ran: the repository, or the temporary copy of a queued experiment.
-    """
+    """Return the origin of the code in `folder`: the repository, or the temporary copy of a queued experiment."""
     tracked = ask_git(folder, "ls-files", "--", str(PARAMS_FILE))
     # If params.yaml is not tracked, the commit belongs to a repository around this project and not to this code.
     commit = (os.environ.get("DVC_EXP_BASELINE_REV") or ask_git(folder, "rev-parse", "HEAD")) if tracked else None
@@ -57,23 +51,9 @@ def find_origin(folder: Path) -> Origin:
 
 
 def ask_git(folder: Path, *arguments: str) -> str | None:
-    """Run a Git command that changes nothing, and return its output.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the command runs.
-    *arguments : str
-        The arguments of `git`.
-
-    Returns
-    -------
-    str or None
-        The output, stripped; None if Git fails or is not installed.
-    """
-    environment = os.environ | {
-        "GIT_OPTIONAL_LOCKS": "0"
-    }  # otherwise `status` writes the index, which DVC may be using
+    """Run a Git command that changes nothing; return its output, or None if Git fails or is not installed."""
+    # Without the variable, `status` writes the index, which DVC may be using.
+    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=30, check=True

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 QUIET_SECONDS = 2  # shorter work shows no bar
@@ -25,19 +25,12 @@ def training_bar(num_iterations: int) -> Iterator[Callable[[int, float], None] |
     if not _is_interactive():
         yield None
         return
-    with _bar(num_iterations, unit=" iterations") as bar:
-
-        def show(iteration: int, cost: float) -> None:
-            if iteration > bar.n:
-                bar.set_postfix_str(f"cost {cost:.6f}", refresh=False)
-                bar.update(iteration - bar.n)
-
-        yield show
+    with _bar(num_iterations, unit=" iterations") as advance:
+        yield lambda iteration, cost: advance(iteration, f"cost {cost:.6f}")
 
 
-@contextmanager
-def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[int, str], None]]:
-    """Yield a function that shows the progress of a sweep: show(done, note).
+def sweep_bar(total: int, what: str, *, already: int = 0) -> AbstractContextManager[Callable[[int, str], None]]:
+    """Provide a `with` block with a function that shows the progress of a sweep: show(done, note).
 
     It draws a bar on a terminal; elsewhere it prints a line on stderr every ten seconds.
 
@@ -51,30 +44,12 @@ def sweep_bar(total: int, what: str, *, already: int = 0) -> Iterator[Callable[[
         The number that is done at the start.
     """
     if _is_interactive():
-        with _bar(total, initial=already, desc=what, bar_format=_SWEEP_BAR) as bar:
-
-            def show(done: int, note: str = "") -> None:
-                bar.set_postfix_str(note, refresh=False)
-                bar.update(done - bar.n)
-
-            yield show
-        return
-    started = printed = time.monotonic()
-
-    def print_line(done: int, note: str = "") -> None:
-        nonlocal printed
-        now = time.monotonic()
-        if sys.stderr is not None and now - printed >= LINE_SECONDS and done > already:
-            printed, left = now, (now - started) / (done - already) * (total - done)
-            comma = ", " if note else ""
-            print(f"{what}: {done:,} of {total:,}{comma}{note}, {left:.0f} s left", file=sys.stderr)
-
-    yield print_line
+        return _bar(total, initial=already, desc=what, bar_format=_SWEEP_BAR)
+    return _lines(total, what, already=already)
 
 
-@contextmanager
-def pictures_bar(total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that shows the progress of decoding pictures, the speed and the time left: show(done).
+def pictures_bar(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """Provide a `with` block with a function that shows the progress of decoding pictures: show(done).
 
     It draws a bar on a terminal; elsewhere it prints a line on stderr every ten seconds, with the speed since the last
     line: cached pictures at the start would make the mean speed too high.
@@ -85,38 +60,51 @@ def pictures_bar(total: int) -> Iterator[Callable[[int], None]]:
         The number of pictures.
     """
     if _is_interactive():
-        with _bar(total, desc="pictures", unit=" pictures", bar_format=_PICTURES_BAR) as bar:
-            yield lambda done: bar.update(done - bar.n)
-        return
-    printed, before = time.monotonic(), 0
-
-    def print_line(done: int) -> None:
-        nonlocal printed, before
-        now = time.monotonic()
-        if sys.stderr is not None and now - printed >= LINE_SECONDS and done > before:
-            rate = (done - before) / (now - printed)
-            printed, before = now, done
-            left = (total - done) / rate
-            print(f"pictures: {done:,} of {total:,}, {rate:,.0f} a second, {left:,.0f} s left", file=sys.stderr)
-
-    yield print_line
+        return _bar(total, desc="pictures", unit=" pictures", bar_format=_PICTURES_BAR)
+    return _lines(total, "pictures", speed=True)
 
 
-def _bar(total: int, **options: Any) -> Any:
-    """Return a bar that appears after QUIET_SECONDS and is erased at the end."""
+@contextmanager
+def _bar(total: int, **options: Any) -> Iterator[Callable[..., None]]:
+    """Draw a bar that appears after QUIET_SECONDS and is erased at the end; yield the function that advances it."""
     from tqdm import tqdm
 
-    return tqdm(total=total, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, **options)
+    with tqdm(total=total, delay=QUIET_SECONDS, leave=False, dynamic_ncols=True, **options) as bar:
+
+        def advance(done: int, note: str = "") -> None:
+            bar.set_postfix_str(note, refresh=False)
+            if done > bar.n:
+                bar.update(done - bar.n)
+
+        yield advance
+
+
+@contextmanager
+def _lines(total: int, what: str, *, already: int = 0, speed: bool = False) -> Iterator[Callable[..., None]]:
+    """Yield a function that prints a line every LINE_SECONDS, with the time left at the speed since the start.
+
+    With `speed`, the speed is measured since the last line instead, and shown.
+    """
+    started = printed = time.monotonic()
+    before = already
+
+    def show(done: int, note: str = "") -> None:
+        nonlocal started, printed, before
+        now = time.monotonic()
+        if sys.stderr is None or now - printed < LINE_SECONDS or done <= before:
+            return
+        rate = (done - before) / (now - started)
+        parts = [f"{what}: {done:,} of {total:,}", note, f"{rate:,.0f} a second" if speed else ""]
+        print(", ".join(filter(None, parts)) + f", {(total - done) / rate:,.0f} s left", file=sys.stderr)
+        printed = now
+        if speed:
+            started, before = now, done
+
+    yield show
 
 
 def announce(what: str) -> None:
-    """Print on the terminal what is being done; nothing without a terminal or in CI.
-
-    Parameters
-    ----------
-    what : str
-        Without a full stop.
-    """
+    """Print on the terminal what is being done, without a full stop; nothing without a terminal or in CI."""
     if _is_interactive():
         print(f"{what} ...", file=sys.stderr, flush=True)
 

@@ -1,5 +1,6 @@
 """The open MLflow store: the client, the experiment, and errors as one line. No other module opens the store."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,16 +23,7 @@ ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than thi
 
 @dataclass(frozen=True)
 class Connection:
-    """The open store.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    store : Store
-    client : MlflowClient
-    experiment_id : str
-    """
+    """The open store of the repository `root`."""
 
     root: Path
     store: Store
@@ -43,16 +35,17 @@ class Connection:
         """The commit and the user of the repository; Git is asked once."""
         return find_origin(self.root)
 
+    def is_interrupted(self, run: "Run") -> bool:
+        """Return whether a run is unfinished and no process is writing it any more. The store's lock must be held."""
+        if run.info.status == "FINISHED":
+            return False
+        # The lock proves it for a SQLite file and for this machine; on a server, another machine may be writing.
+        age = time.time() - run.info.start_time / 1000
+        return self.store.database is not None or run.info.status == "FAILED" or age > ABANDONED_SECONDS
+
 
 def connect(root: Path, remedy: str = REMEDY) -> Connection:
-    """Open the store of a repository; create it if it does not exist.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
-    remedy : str
-        What the user can do if the store fails.
+    """Open the store of the repository `root`; create it if it does not exist. Errors end with `remedy`.
 
     Raises
     ------
@@ -66,25 +59,12 @@ def connect(root: Path, remedy: str = REMEDY) -> Connection:
 
     with mlflow_errors(store, remedy):
         client = MlflowClient(store.uri, registry_uri=store.uri)
-        return Connection(root, store, client, find_experiment(client, store))
+        return Connection(root, store, client, _find_experiment(client, store))
 
 
 @contextmanager
 def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
-    """Raise the errors of MLflow again, as one line.
-
-    Parameters
-    ----------
-    store : Store
-        The store in use.
-    remedy : str
-        What the user can do about an error.
-
-    Raises
-    ------
-    EnvironmentProblem
-        With the reason and the remedy.
-    """
+    """Raise the errors of MLflow as EnvironmentProblem: one line with the reason and `remedy`, what the user can do."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -92,16 +72,14 @@ def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
         reason = short_reason(error, hide=(store.uri, store.place))
-        if store.artifact_location is None:
-            # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
-            reason = "it does not answer" if isinstance(error.__context__, OSError) else reason
-            problem = f"the tracking server '{store.place}' cannot be used ({reason})"
-        else:
-            problem = f"the MLflow store '{store.place}' cannot be used ({reason})"
-        raise EnvironmentProblem(f"{problem}; {remedy}") from error
+        # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
+        if store.artifact_location is None and isinstance(error.__context__, OSError):
+            reason = "it does not answer"
+        what = "tracking server" if store.artifact_location is None else "MLflow store"
+        raise EnvironmentProblem(f"the {what} '{store.place}' cannot be used ({reason}); {remedy}") from error
 
 
-def find_experiment(client: "MlflowClient", store: Store) -> str:
+def _find_experiment(client: "MlflowClient", store: Store) -> str:
     """Return the id of this project's experiment; create the experiment if it does not exist.
 
     Raises

@@ -22,11 +22,8 @@ class PromotableRun:
 
     Parameters
     ----------
-    run_id : str
     params : mapping of str to str
         As MLflow shows them: "train.learning_rate": "0.005" ..., and the location of the user's own pictures.
-    diverged : bool
-        Whether its training diverged.
     model_sha256 : str
         The SHA-256 of its model; "" if no model was kept.
     sweep_id : str or None
@@ -45,8 +42,6 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
 
     Parameters
     ----------
-    root : Path
-        The repository.
     sweep : str, optional
         The id of a sweep, or its first characters; by default the sweep that finished last.
     run : str, optional
@@ -63,7 +58,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     with mlflow_errors(connection.store, REMEDY):
         parent = None
         if run is None:
-            parent = _find_run(connection, sweep, f"tags.`{KIND}` = 'sweep'", "sweep")
+            parent = _find_run(connection, sweep, "sweep")
             if parent.info.status != "FINISHED":
                 raise SettingsError(
                     f"the sweep {parent.info.run_id} is {parent.info.status}, not FINISHED; run its command "
@@ -75,26 +70,27 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
                     f"the sweep {parent.info.run_id} has no best configuration: all of them diverged or failed; try "
                     "smaller learning rates"
                 )
-        found = _find_run(connection, run, "", "run")
+        found = _find_run(connection, run, "run")
     tags = found.data.tags
-    if found.info.status != "FINISHED" or tags.get(KIND) == "sweep":
-        what = "is a sweep; use --sweep" if tags.get(KIND) == "sweep" else f"is {found.info.status}, not FINISHED"
-        raise SettingsError(f"the run {found.info.run_id} {what}")
+    if tags.get(KIND) == "sweep":
+        raise SettingsError(f"the run {found.info.run_id} is a sweep; use --sweep")
+    if found.info.status != "FINISHED":
+        raise SettingsError(f"the run {found.info.run_id} is {found.info.status}, not FINISHED")
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
     diverged = tags.get(HAS_DIVERGED) == "true"
     params = dict(found.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
     return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id)
 
 
-def _find_run(connection: Connection, run_id: str | None, restriction: str, kind: str) -> "Run":
-    """Return the run whose id begins with `run_id`, or without it the run that finished last."""
+def _find_run(connection: Connection, run_id: str | None, kind: str) -> "Run":
+    """Return the sweep (or any run) whose id begins with `run_id`, or without it the one that finished last."""
     if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
         raise SettingsError(f"{run_id!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui")
+    conditions = [f"tags.`{KIND}` = 'sweep'"] if kind == "sweep" else []
+    conditions += [f"attributes.run_id LIKE '{run_id}%'"] if run_id else []
     found = connection.client.search_runs(
         [connection.experiment_id],
-        filter_string=" AND ".join(
-            filter(None, [restriction, f"attributes.run_id LIKE '{run_id}%'" if run_id else ""])
-        ),
+        filter_string=" AND ".join(conditions),
         order_by=["attributes.end_time DESC"],
         max_results=2,
     )

@@ -30,16 +30,8 @@ MODEL_REQUIREMENTS = ("h5py", "mlflow", "numpy", "pandas", "pillow")
 def dataset_entry(name: str, prepared: PreparedSet, path: Path) -> "Dataset":
     """Return MLflow's entry for a prepared set, with the set's own SHA-256 as its digest.
 
-    MLflow's digest would cover the first 10,000 values only, less than one picture of 64 x 64.
-
-    Parameters
-    ----------
-    name : str
-        The name of the data set.
-    prepared : PreparedSet
-        Its content, which is not copied.
-    path : Path
-        Where the file lies, from the root of the repository.
+    MLflow's digest would cover the first 10,000 values only, less than one picture of 64 x 64. `path` is where the file
+    lies, from the root of the repository.
     """
     from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset
@@ -79,11 +71,6 @@ def log_model(
 
     Parameters
     ----------
-    client : MlflowClient
-        The client of the store.
-    run : Run
-        The run that shows the result.
-    model : Model
     path : Path
         The file of the model.
     params : mapping of str to str

@@ -3,6 +3,7 @@
 import json
 
 from one_neuron.settings.params import Settings, flatten_settings
+from one_neuron.system.git import Origin
 from one_neuron.tracking.tags import DATA_LOCATION
 
 # Where and how the user's own pictures are read. The SHA-256 of the data covers what came out.
@@ -47,6 +48,14 @@ def data_location_tags(settings: Settings) -> dict[str, str]:
     """Return `data_location` as a tag of a run; empty for sources without one."""
     location = data_location(settings)
     return {DATA_LOCATION: json.dumps(location)} if location else {}
+
+
+def origin_tags(origin: Origin, script: str) -> dict[str, str]:
+    """Return MLflow's own tags for the script, the user and the commit that made a run."""
+    tags = {"mlflow.source.name": script, "mlflow.source.type": "LOCAL", "mlflow.user": origin.user}
+    if origin.commit:
+        tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
+    return tags
 
 
 def to_text(value: object) -> str:

@@ -28,13 +28,7 @@ class OneNeuronModel(PythonModel):
     """Picture files in, probability and class out."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the artifact `model`.
-
-        Parameters
-        ----------
-        context : PythonModelContext
-            Provides the path of the artifact.
-        """
+        """Read the artifact `model`, whose path the context provides."""
         self._model = load_model(Path(context.artifacts["model"]))
 
     def predict(
@@ -47,13 +41,9 @@ class OneNeuronModel(PythonModel):
 
         Parameters
         ----------
-        context : PythonModelContext
-            Not used.
         model_input : DataFrame with m rows
             `picture` (bytes): whole files of any size, in any format that training reads. They are read and resized
             as the pictures of the training set were.
-        params : dict, optional
-            Not used.
 
         Returns
         -------

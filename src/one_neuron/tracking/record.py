@@ -4,29 +4,18 @@ MLflow is used through a client with explicit ids, never through its global stat
 current experiment), so the environment cannot lead a run astray.
 """
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.layout import MODEL_FILE, PARAMS_FILE, TEST_FILE, TRAIN_FILE
 from one_neuron.system.git import Origin, find_origin
-from one_neuron.tracking.connection import ABANDONED_SECONDS, Connection, connect, delete_run, mlflow_errors
+from one_neuron.tracking import tags as tag
+from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
-from one_neuron.tracking.parameters import data_location_tags
+from one_neuron.tracking.parameters import data_location_tags, origin_tags
 from one_neuron.tracking.result import Result, read_result
 from one_neuron.tracking.store import store_lock
-from one_neuron.tracking.tags import (
-    ALSO_COMMITS,
-    ALSO_EXP_NAMES,
-    CONTENT_KEY,
-    HAS_DIVERGED,
-    MAX_TAG,
-    MODEL_SHA256,
-    TEST_SHA256,
-    TRAIN_SHA256,
-    WARNING,
-)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -37,19 +26,7 @@ BATCH = 1000  # MLflow's limit for one call
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run that shows a result.
-
-    Parameters
-    ----------
-    run_id : str
-        MLflow's id, 32 hexadecimal digits.
-    content_key : str
-        The key of the result, 64 hexadecimal digits.
-    created : bool
-        Whether the run is new; False if it existed before.
-    place : str
-        The store, as a file or an address.
-    """
+    """The run that shows a result; `place` is the store, as a file or an address."""
 
     run_id: str
     content_key: str
@@ -100,15 +77,12 @@ def _find_runs(connection: Connection, content_key: str) -> tuple[list["Run"], l
     """Return the finished runs with the key, in the order in which they finished, and the interrupted ones."""
     runs = connection.client.search_runs(
         [connection.experiment_id],
-        filter_string=f"tags.`{CONTENT_KEY}` = '{content_key}'",
+        filter_string=f"tags.`{tag.CONTENT_KEY}` = '{content_key}'",
         order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
     )
     finished = [run for run in runs if run.info.status == "FINISHED"]
     finished.sort(key=lambda run: (run.info.end_time or 0, run.info.run_id))
-    # The lock shows that no process is writing an unfinished run to a SQLite file; on a server, another machine may be.
-    youngest = time.time() if connection.store.database else time.time() - ABANDONED_SECONDS
-    interrupted = [run for run in runs if run.info.status != "FINISHED" and run.info.start_time <= 1000 * youngest]
-    return finished, interrupted
+    return finished, [run for run in runs if connection.is_interrupted(run)]
 
 
 def _create_run(connection: Connection, result: Result, origin: Origin) -> "Run":
@@ -122,22 +96,18 @@ def _create_run(connection: Connection, result: Result, origin: Origin) -> "Run"
 def _run_tags(result: Result, origin: Origin) -> dict[str, str]:
     """Return the tags of a new run: the key, the digests, and which code and user made it."""
     tags = {
-        CONTENT_KEY: result.content_key,
-        MODEL_SHA256: result.model.sha256,
-        TRAIN_SHA256: result.train.sha256,
-        TEST_SHA256: result.test.sha256,
-        "mlflow.source.name": "pipeline/track.py",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.user": origin.user,
+        tag.CONTENT_KEY: result.content_key,
+        tag.MODEL_SHA256: result.model.sha256,
+        tag.TRAIN_SHA256: result.train.sha256,
+        tag.TEST_SHA256: result.test.sha256,
         "mlflow.note.content": _write_note(result, origin),
+        **origin_tags(origin, "pipeline/track.py"),
+        **data_location_tags(result.settings),
     }
-    tags |= data_location_tags(result.settings)
     if result.metrics.get("diverged"):
-        tags[HAS_DIVERGED] = "true"
+        tags[tag.HAS_DIVERGED] = "true"
     if result.warning:
-        tags[WARNING] = result.warning[:MAX_TAG]
-    if origin.commit:
-        tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
+        tags[tag.WARNING] = result.warning[: tag.MAX_TAG]
     if origin.exp_name:
         tags["dvc.exp_name"] = origin.exp_name
     return tags
@@ -167,14 +137,14 @@ def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
     if first and tags.get("git.dirty") == "true":
         first += "-dirty"
     for key, known, value in (
-        (ALSO_COMMITS, first, origin.commit_label),
-        (ALSO_EXP_NAMES, tags.get("dvc.exp_name"), origin.exp_name),
+        (tag.ALSO_COMMITS, first, origin.commit_label),
+        (tag.ALSO_EXP_NAMES, tags.get("dvc.exp_name"), origin.exp_name),
     ):
         others = tags.get(key, "").split()
         if value is None or value == known or value in others:
             continue
         joined = " ".join([*others, value])
-        if len(joined) <= MAX_TAG:
+        if len(joined) <= tag.MAX_TAG:
             client.set_tag(run.info.run_id, key, joined)
 
 
@@ -184,15 +154,11 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
 
     run_id = run.info.run_id
     source = result.settings.data.source
-    sets = {
-        split: (prepared, dataset_entry(f"{source}-{split}", prepared, path))
-        for split, prepared, path in (("train", result.train, TRAIN_FILE), ("test", result.test, TEST_FILE))
-    }
-    contexts = {"train": "training", "test": "testing"}
-    inputs = [
-        DatasetInput(dataset, [InputTag("mlflow.data.context", contexts[split]), InputTag("sha256", prepared.sha256)])
-        for split, (prepared, dataset) in sets.items()
-    ]
+    sets, inputs = {}, []
+    for split, prepared, path in (("train", result.train, TRAIN_FILE), ("test", result.test, TEST_FILE)):
+        sets[split] = dataset_entry(f"{source}-{split}", prepared, path)
+        input_tags = [InputTag("mlflow.data.context", f"{split}ing"), InputTag("sha256", prepared.sha256)]
+        inputs.append(DatasetInput(sets[split], input_tags))
     client.log_batch(run_id, params=[Param(key, value) for key, value in result.params.items()], synchronous=True)
     client.log_inputs(run_id, inputs)
     last_iteration = result.costs[-1][0]
@@ -205,7 +171,7 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
     start_time = run.info.start_time
     points = [Metric("cost", cost, start_time, iteration) for iteration, cost in result.costs]
     for key, value in metrics.items():
-        dataset = sets.get(key.split("_")[0], (None, None))[1]
+        dataset = sets.get(key.split("_")[0])
         name, digest = (dataset.name, dataset.digest) if dataset else (None, None)
         points.append(Metric(key, value, start_time, last_iteration, model_id, name, digest))
     for start in range(0, len(points), BATCH):

@@ -8,20 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from one_neuron import layout
 from one_neuron.errors import DataError
-from one_neuron.layout import (
-    COSTS_FILE,
-    DVC_LOCK,
-    EVALUATE_METRICS,
-    METRICS_FOLDER,
-    MODEL_FILE,
-    PARAMS_FILE,
-    PLOTS_FOLDER,
-    PREPARE_METRICS,
-    TEST_FILE,
-    TRAIN_FILE,
-    TRAIN_METRICS,
-)
 from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sources.report import format_warning
 from one_neuron.storage.model import Model, load_model
@@ -40,12 +28,6 @@ class Result:
     ----------
     folder : Path
         The folder of params.yaml and of the outputs of the stages.
-    settings : Settings
-        From params.yaml.
-    train, test : PreparedSet
-        The prepared pictures.
-    model : Model
-        Trained on `train`.
     costs : sequence of (int, float)
         Pairs of an iteration and the cost after that many updates.
     prepare_metrics, train_metrics, evaluate_metrics : mapping
@@ -65,9 +47,8 @@ class Result:
     @property
     def params(self) -> dict[str, str]:
         """The parameters that made the result, by their keys in params.yaml, and the shapes of the data."""
-        params = run_parameters(self.settings)
         shapes = {key: to_text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
-        return params | shapes
+        return run_parameters(self.settings) | shapes
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -78,9 +59,11 @@ class Result:
         DataError
             If one is not finite: MLflow would store infinity as 1.797e308 without a warning.
         """
-        counts = _flatten(self.prepare_metrics, PREPARE_METRICS)
+        counts = _flatten(self.prepare_metrics, layout.PREPARE_METRICS)
         measures = {key if key.startswith(("train_", "test_")) else f"data_{key}": n for key, n in counts.items()}
-        measures |= _flatten(self.train_metrics, TRAIN_METRICS) | _flatten(self.evaluate_metrics, EVALUATE_METRICS)
+        measures |= _flatten(self.train_metrics, layout.TRAIN_METRICS) | _flatten(
+            self.evaluate_metrics, layout.EVALUATE_METRICS
+        )
         return dict(sorted(measures.items()))
 
     @property
@@ -96,7 +79,7 @@ class Result:
             return format_warning(self.prepare_metrics)
         except (IndexError, KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"'{self.folder / PREPARE_METRICS}' does not say which pictures are copies; run `dvc repro`"
+                f"'{self.folder / layout.PREPARE_METRICS}' does not say which pictures are copies; run `dvc repro`"
             ) from error
 
     @property
@@ -124,54 +107,47 @@ class Result:
     @property
     def artifacts(self) -> list[tuple[Path, str]]:
         """The files to store with the run: pairs of a path and the artifact folder ("" for the top)."""
-        files = [(self.folder / name, "") for name in (PARAMS_FILE, DVC_LOCK)]
-        for folder, pattern in ((METRICS_FOLDER, "*.json"), (PLOTS_FOLDER, "*")):
+        files = [(self.folder / name, "") for name in (layout.PARAMS_FILE, layout.DVC_LOCK)]
+        for folder, pattern in ((layout.METRICS_FOLDER, "*.json"), (layout.PLOTS_FOLDER, "*")):
             files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern))]
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
 
 
 def read_result(folder: Path) -> Result:
-    """Read and check the outputs of the stages.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder of params.yaml and of the outputs.
+    """Read the outputs of the stages in a folder, and check that they fit together.
 
     Raises
     ------
     DataError, SettingsError
         If a file is missing, is damaged or does not fit the others.
     """
+    model_file, test_file = folder / layout.MODEL_FILE, folder / layout.TEST_FILE
     result = Result(
         folder=folder,
-        settings=load_settings(folder / PARAMS_FILE),
-        train=load_prepared(folder / TRAIN_FILE),
-        test=load_prepared(folder / TEST_FILE),
-        model=load_model(folder / MODEL_FILE),
-        costs=read_costs(folder / COSTS_FILE),
-        prepare_metrics=read_json(folder / PREPARE_METRICS),
-        train_metrics=read_json(folder / TRAIN_METRICS),
-        evaluate_metrics=read_json(folder / EVALUATE_METRICS),
+        settings=load_settings(folder / layout.PARAMS_FILE),
+        train=load_prepared(folder / layout.TRAIN_FILE),
+        test=load_prepared(test_file),
+        model=load_model(model_file),
+        costs=read_costs(folder / layout.COSTS_FILE),
+        prepare_metrics=read_json(folder / layout.PREPARE_METRICS),
+        train_metrics=read_json(folder / layout.TRAIN_METRICS),
+        evaluate_metrics=read_json(folder / layout.EVALUATE_METRICS),
     )
     trained_on = result.model.trained_with.get("train_sha256")
     if trained_on not in (None, result.train.sha256):
         raise DataError(
-            f"'{folder / MODEL_FILE}' was trained on other pictures than '{folder / TRAIN_FILE}' holds; run `dvc repro`"
+            f"'{model_file}' was trained on other pictures than '{folder / layout.TRAIN_FILE}' holds; run `dvc repro`"
         )
-    _check_made_with(result, folder)
+    _check_made_with(result)
     model_px, test_px = result.model.preprocessing.num_px, result.test.preprocessing.num_px
     if model_px != test_px:
-        raise DataError(
-            f"'{folder / MODEL_FILE}' is for num_px = {model_px}, but '{folder / TEST_FILE}' has {test_px}; "
-            "run `dvc repro`"
-        )
+        raise DataError(f"'{model_file}' is for num_px = {model_px}, but '{test_file}' has {test_px}; run `dvc repro`")
     if not result.costs or not all(math.isfinite(cost) for _, cost in result.costs):
-        raise DataError(f"'{folder / COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
+        raise DataError(f"'{folder / layout.COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
     return result
 
 
-def _check_made_with(result: Result, folder: Path) -> None:
+def _check_made_with(result: Result) -> None:
     """Raise an error if the model was made with other parameters than those in params.yaml."""
     model, settings = result.model, result.settings
     made_with = {"threshold": model.threshold, **asdict(model.preprocessing), **model.trained_with}
@@ -179,8 +155,8 @@ def _check_made_with(result: Result, folder: Path) -> None:
     for key in asked.keys() & made_with.keys():
         if made_with[key] != asked[key]:
             raise DataError(
-                f"'{folder / MODEL_FILE}' was made with {key} = {made_with[key]}, '{folder / PARAMS_FILE}' says "
-                f"{asked[key]}; run `dvc repro`"
+                f"'{result.folder / layout.MODEL_FILE}' was made with {key} = {made_with[key]}, "
+                f"'{result.folder / layout.PARAMS_FILE}' says {asked[key]}; run `dvc repro`"
             )
 
 

@@ -16,37 +16,20 @@ LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("l
 
 
 def sqlite_uri(path: Path) -> str:
-    """Return the URI of a SQLite file for SQLAlchemy, which ends the path at `?` and unquotes `%`.
-
-    Parameters
-    ----------
-    path : Path
-        An absolute path.
-    """
+    """Return the URI of an absolute path for SQLAlchemy, which ends the path at `?` and unquotes `%`."""
     quoted = str(path).replace("%", "%25").replace("?", "%3F")
     # After `sqlite:///` MLflow would make the folder of the quoted path; where the driver is named, it makes none.
     return f"sqlite:///{quoted}" if quoted == str(path) else f"sqlite+pysqlite:///{quoted}"
 
 
 def remove_database(path: Path) -> None:
-    """Delete a SQLite file and its journals.
-
-    Parameters
-    ----------
-    path : Path
-        May be missing.
-    """
+    """Delete a SQLite file and its journals, as far as they exist."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def check_database(path: Path) -> str:
-    """Check that a file is a SQLite database with MLflow's tables; the file is not changed.
-
-    Returns
-    -------
-    str
-        The revision of its schema.
+    """Check that a file is a SQLite database with MLflow's tables; return the revision of their schema.
 
     Raises
     ------

@@ -16,17 +16,9 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
-from one_neuron.tracking.sqlite_file import (
-    AGAIN,
-    EXPERIMENT,
-    SAFE_IN_FILES,
-    check_database,
-    follow_move,
-    remove_database,
-    sqlite_uri,
-)
+from one_neuron.tracking import sqlite_file
+from one_neuron.tracking.sqlite_file import AGAIN, EXPERIMENT, SAFE_IN_FILES
 
-DATABASE = "mlflow.db"
 LOCK_FILE = WORK_FOLDER / "store.lock"
 LOCK_SECONDS = 300  # recording takes well under a second, so a process that holds the lock longer hangs
 SERVERS = ("http", "https", "databricks")
@@ -75,11 +67,6 @@ def ensure_store(root: Path) -> Store:
     names another one (a relative SQLite file counts from `root`). Many processes may start at once, and any of them may
     be killed.
 
-    Parameters
-    ----------
-    root : Path
-        The repository.
-
     Raises
     ------
     EnvironmentProblem
@@ -92,18 +79,13 @@ def ensure_store(root: Path) -> Store:
         with store_lock(store):
             if not os.path.lexists(store.database):  # another process may have created it meanwhile
                 _create_database(store, store.database)
-    check_database(store.database)
-    follow_move(store.database, store.artifact_location)
+    sqlite_file.check_database(store.database)
+    sqlite_file.follow_move(store.database, store.artifact_location)
     return store
 
 
 def find_store(root: Path) -> Store:
-    """Return where the runs are stored, without opening it.
-
-    Parameters
-    ----------
-    root : Path
-        The repository.
+    """Return where the runs of the repository `root` are stored, without opening the store.
 
     Raises
     ------
@@ -111,12 +93,12 @@ def find_store(root: Path) -> Store:
         If MLFLOW_TRACKING_URI is not the address of a database or a server.
     """
     root = root.resolve()
-    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or f"sqlite:///{DATABASE}"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip() or "sqlite:///mlflow.db"
     scheme = _check_scheme(uri)
     if uri.startswith("sqlite:///") and "?" not in uri:
         database = root / unquote(uri.removeprefix("sqlite:///"))
         artifacts = (database.parent / MLFLOW_ARTIFACTS).as_uri()
-        return Store(sqlite_uri(database), str(database), artifacts, database, database.parent / LOCK_FILE)
+        return Store(sqlite_file.sqlite_uri(database), str(database), artifacts, database, database.parent / LOCK_FILE)
     # A database stores no artifacts, and MLflow would write them into the current folder, which may be temporary.
     location = (root / MLFLOW_ARTIFACTS).as_uri() if scheme in DATABASES else None
     return Store(uri, _without_password(uri), location, None, root / LOCK_FILE)
@@ -185,6 +167,8 @@ def hold_signals(store: Store) -> AbstractContextManager[None]:
 def check_schema(store: Store) -> None:
     """Check that the store has the schema of the installed MLflow, which would migrate some older ones unasked.
 
+    Call `prepare_mlflow` first.
+
     Raises
     ------
     EnvironmentProblem
@@ -192,11 +176,10 @@ def check_schema(store: Store) -> None:
     """
     if store.database is None:
         return
-    prepare_mlflow()
     import mlflow
     from mlflow.store.db.utils import _get_latest_schema_revision
 
-    found, expected = check_database(store.database), _get_latest_schema_revision()
+    found, expected = sqlite_file.check_database(store.database), _get_latest_schema_revision()
     if found != expected:
         raise EnvironmentProblem(
             f"'{store.place}' has the schema {found} of another MLflow, {mlflow.__version__} expects {expected}; copy "
@@ -221,14 +204,9 @@ def prepare_mlflow() -> None:
 def short_reason(error: Exception, *, hide: tuple[str, str] = ("", "")) -> str:
     """Return the message of an error of MLflow or SQLAlchemy, without its SQL and links, in at most 200 characters.
 
-    Parameters
-    ----------
-    error : Exception
-        Its text can be a page long.
-    hide : (str, str)
-        An address with a password, and the text to show instead.
+    `hide` is an address with a password, and the text to show instead.
     """
-    text = one_line(error).replace(*hide) if hide[0] else one_line(error)
+    text = one_line(error).replace(*hide)
     for rest in ("[SQL:", "(Background on this error"):
         text = text.split(rest)[0].strip()
     return text if len(text) <= 200 else text[:199] + "…"
@@ -243,14 +221,14 @@ def _create_database(store: Store, path: Path) -> None:
 
     new = store.lock_file.with_name("new-store.db")
     try:
-        remove_database(new)  # left by a process that was killed while it held the lock
-        created = SqlAlchemyStore(sqlite_uri(new), store.artifact_location)
+        sqlite_file.remove_database(new)  # left by a process that was killed while it held the lock
+        created = SqlAlchemyStore(sqlite_file.sqlite_uri(new), store.artifact_location)
         created.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
         created.engine.dispose()
         with new.open("rb+") as stream:
             os.fsync(stream.fileno())
         new.replace(path)
-        remove_database(new)
+        sqlite_file.remove_database(new)
     except (OSError, SQLAlchemyError, MlflowException) as error:
         raise EnvironmentProblem(
             f"the MLflow store '{path}' cannot be created ({short_reason(error)}); {SAFE_IN_FILES}, free disk space or "
