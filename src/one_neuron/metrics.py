@@ -1,6 +1,6 @@
 """How good the predictions are: ratios of whole numbers, so the bits are the same everywhere."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +15,20 @@ class Confusion:
 
     Parameters
     ----------
-    true_negatives, false_positives, false_negatives, true_positives : int
+    true_positives, false_positives, true_negatives, false_negatives : int
         Counts, at least 0.
     """
 
-    true_negatives: int
-    false_positives: int
-    false_negatives: int
     true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
 
     @property
     def accuracy(self) -> float:
         """Share of correct predictions, in [0, 1]."""
-        total = self.true_negatives + self.false_positives + self.false_negatives + self.true_positives
-        return (self.true_negatives + self.true_positives) / total
+        right, wrong = self.true_positives + self.true_negatives, self.false_positives + self.false_negatives
+        return right / (right + wrong)
 
     @property
     def precision(self) -> float:
@@ -54,8 +54,8 @@ def count_confusion(Y: NDArray[Any], predicted: NDArray[Any]) -> Confusion:
     Y, predicted : ndarray of shape (m,), values in {0, 1}
         True and predicted labels.
     """
-    counts = np.bincount(2 * Y.astype(np.int64) + predicted, minlength=4)
-    return Confusion(*counts.tolist())
+    wrong = Y != predicted
+    return Confusion(*np.bincount(2 * (predicted == 0) + wrong, minlength=4).tolist())
 
 
 def baseline_accuracy(Y: NDArray[Any]) -> float:
@@ -119,10 +119,7 @@ def evaluate(z: NDArray[np.float64], Y: NDArray[Any], *, threshold: float) -> di
         "recall": confusion.recall,
         "f1": confusion.f1,
         "roc_auc": roc_auc(Y, z),
-        "true_positives": confusion.true_positives,
-        "false_positives": confusion.false_positives,
-        "true_negatives": confusion.true_negatives,
-        "false_negatives": confusion.false_negatives,
+        **asdict(confusion),
     }
 
 

@@ -12,7 +12,7 @@ Pixels = Union[NDArray[np.uint8], "RowsOnDisk"]
 
 
 class RowsOnDisk:
-    """Pixels X of shape (m, n_x), uint8, that stay on disk; indexing returns fresh arrays, and nothing is kept.
+    """Pixels X of shape (m, n_x), uint8, that stay on disk; indexing reads them into new arrays.
 
     Parameters
     ----------
@@ -64,8 +64,6 @@ class RowsOnDisk:
             If a row does not exist.
         TypeError
             If the key is of another kind.
-        DataError, EnvironmentProblem, OSError, ValueError
-            As in `read_into`.
         """
         m, n_x = self.shape
         if isinstance(key, slice):

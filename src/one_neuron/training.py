@@ -14,12 +14,7 @@ from one_neuron.storage.prepared_set import PreparedSet
 def training_inputs(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
     """Return all that determines a training, named as in params.yaml: parameters, source and SHA-256 of the data.
 
-    Parameters
-    ----------
-    prepared : PreparedSet
-        The training set.
-    settings : TrainSettings
-        Without the threshold, which plays no part in training.
+    The threshold is left out: it plays no part in training.
     """
     values = asdict(settings)
     del values["threshold"]
@@ -33,20 +28,9 @@ def train_model(
     on_progress: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Model, TrainingResult]:
-    """Train the neuron exactly: the same settings and pictures give the same bits.
+    """Train the neuron exactly: the same settings and training set give the same bits.
 
-    Parameters
-    ----------
-    prepared : PreparedSet
-        The training set.
-    settings : TrainSettings
-    on_progress, checkpoint : optional
-        See `gradient_descent.optimize`.
-
-    Returns
-    -------
-    model : Model
-    result : TrainingResult
+    `on_progress` and `checkpoint` are those of `gradient_descent.optimize`.
     """
     values = asdict(settings)
     threshold = values.pop("threshold")

@@ -1,8 +1,8 @@
 """Matrix products that give the same bits on every machine.
 
-BLAS adds in another order on another CPU or with another number of threads. IEEE 754, however, fixes the result of one
+The order in which BLAS adds depends on the CPU and on the number of threads. IEEE 754, however, fixes the result of one
 addition, multiplication, division, rounding or comparison, and sums of integers below 2**53 are exact in any order.
-Everything in this package consists of these. `docs/exact-arithmetic.md` derives it.
+This package uses only these operations. `docs/exact-arithmetic.md` derives it.
 """
 
 import math
@@ -96,7 +96,7 @@ def combine(products: Array, bits: int) -> Array:
 
 
 class SymmetricProduct:
-    """Products of one symmetric matrix of whole numbers with many vectors, without new arrays.
+    """Products of one symmetric matrix of whole numbers with many vectors, in preallocated arrays.
 
     A vector is rounded to a grid and split into digits (see `split`) so that BLAS is exact.
 

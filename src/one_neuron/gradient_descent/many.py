@@ -161,10 +161,8 @@ def _read_folds(folds: Any, held_out: Any, m: int, c: int) -> tuple[NDArray[np.i
         raise ValueError(f"{'folds' if folds is None else 'held_out'} is missing; expected both folds and held_out")
     if folds is None:
         return np.zeros(m, np.int64), np.full(c, -1), np.full(c, m)
-    folds, held_out = (
-        arguments.read_vector("folds", folds, "iu", m),
-        arguments.read_vector("held_out", held_out, "iu", c),
-    )
+    folds = arguments.read_vector("folds", folds, "iu", m)
+    held_out = arguments.read_vector("held_out", held_out, "iu", c)
     arguments.refuse_first("folds", folds, folds < 0, "at least 0")
     rows = {fold: int(np.count_nonzero(folds == fold)) for fold in set(held_out.tolist())}
     left = m - np.array([rows[fold] for fold in held_out.tolist()])

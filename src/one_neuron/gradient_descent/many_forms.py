@@ -9,7 +9,7 @@ blocks
     configurations while it is in the cache.
 
 The work is divided among threads at places that depend on the shapes alone, so the number of threads does not change a
-bit. Another BLAS or CPU may change the last bits; `optimize` gives the same bits everywhere.
+bit. A different BLAS or CPU may change the last bits; `optimize` gives the same bits everywhere.
 """
 
 import threading
@@ -210,7 +210,7 @@ def _visit(job: Job, columns: slice, weights: Array, examples: Examples, *, scor
             rows = slice(start, min(start + size, span.stop))
             s, block = examples.s[rows], floats[: rows.stop - start]
             block[...] = examples.X[rows]
-            # BLAS is fastest when it writes u this way round and reads it the other way.
+            # BLAS is fastest when it writes u in this memory order and reads its transpose.
             u = np.matmul(block, w, out=margins[: len(block)]).T
             u += b
             u *= s

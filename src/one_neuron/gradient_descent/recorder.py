@@ -1,4 +1,4 @@
-"""What training records as it goes: costs, whether to stop, and the state from which it can resume after a kill."""
+"""The records of a training: its costs, whether it stops, and the state from which it resumes after a kill."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -58,9 +58,9 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
     # An irregular start: a symmetry of the data must not make it orthogonal to the eigenvector.
     v = 1.0 + np.arange(n) % 7 / 16.0
     v /= math.sqrt(_dot(v, v))
-    before = np.zeros(n)
+    previous = np.zeros(n)
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     found = 0.0
     for _ in range(min(n, _MOST_STEPS)):
         with np.errstate(over="ignore", invalid="ignore"):
@@ -69,14 +69,14 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
             return math.nan
         diagonal.append(_dot(v, product))
         product -= diagonal[-1] * v
-        if beside:
-            product -= beside[-1] * before
-        last, found = found, _largest_of_tridiagonal(diagonal, beside)
+        if off_diagonal:
+            product -= off_diagonal[-1] * previous
+        last, found = found, _largest_of_tridiagonal(diagonal, off_diagonal)
         length = math.sqrt(_dot(product, product))
         if abs(found - last) <= _SETTLED * abs(found) or length <= _SETTLED * abs(found):
             break
-        beside.append(length)
-        before, v = v, product / length
+        off_diagonal.append(length)
+        previous, v = v, product / length
     return found
 
 
@@ -85,23 +85,23 @@ def _dot(v: Array, w: Array) -> float:
     return math.fsum((v * w).tolist())
 
 
-def _largest_of_tridiagonal(diagonal: list[float], beside: list[float]) -> float:
+def _largest_of_tridiagonal(diagonal: list[float], off_diagonal: list[float]) -> float:
     """Return the largest eigenvalue by bisection: x is above all of them if no pivot of x - T is negative."""
-    reach = [0.0, *beside, 0.0]
+    reach = [0.0, *off_diagonal, 0.0]
     low = max(diagonal)
     high = max(value + reach[i] + reach[i + 1] for i, value in enumerate(diagonal))  # Gershgorin's bound
     while low < (middle := (low + high) / 2) < high:
-        if _above_all(middle, diagonal, beside):
+        if _above_all(middle, diagonal, off_diagonal):
             high = middle
         else:
             low = middle
     return high
 
 
-def _above_all(x: float, diagonal: list[float], beside: list[float]) -> bool:
+def _above_all(x: float, diagonal: list[float], off_diagonal: list[float]) -> bool:
     """Return whether x is above all eigenvalues."""
     pivot = x - diagonal[0]
-    for value, side in zip(diagonal[1:], beside, strict=True):
+    for value, side in zip(diagonal[1:], off_diagonal, strict=True):
         if pivot <= 0:
             return False
         pivot = x - value - side * side / pivot

@@ -1,4 +1,4 @@
-"""What the recorded costs of a training say: when it stops early, and whether it has diverged."""
+"""When a training stops early and whether it has diverged, by its recorded costs."""
 
 from typing import Any
 
@@ -50,5 +50,5 @@ def has_diverged(costs: NDArray[Any]) -> NDArray[np.bool_]:
     """
     last = costs[-max(1, len(costs) // 10) :]
     with np.errstate(invalid="ignore"):
-        above = np.mean(last - costs[0], axis=0) > 0  # the mean of equal numbers may lie a bit above them
+        above = np.mean(last - costs[0], axis=0) > 0  # the mean of equal numbers may lie slightly above them
         return np.asarray(above | ~np.isfinite(costs).all(axis=0))
