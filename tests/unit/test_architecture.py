@@ -56,7 +56,7 @@ USERS = {
         "tracking/pyfunc_model.py",
         "tracking/record.py",
         "tracking/store.py",
-        "sweep/write_run.py",
+        "sweep/configuration_runs.py",
         "sweep/sweep_run.py",
     ],
     "sqlalchemy": ["tracking/connection.py", "tracking/store.py"],

@@ -26,18 +26,7 @@ class VectorizedSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Sequence[Any]:
-        """Run all jobs.
-
-        Parameters
-        ----------
-        arguments : list of str
-            One override with a list of values: the indices of the batches.
-
-        Returns
-        -------
-        sequence
-            What the jobs returned.
-        """
+        """Run a job for each value of the only override, the indices of the batches; return what the jobs returned."""
         (override,) = OverridesParser.create().parse_overrides(arguments)
         jobs = [[f"{override.get_key_element()}={index}"] for index in override.sweep_string_iterator()]
         returns = self.launcher.launch(jobs, initial_job_idx=0)

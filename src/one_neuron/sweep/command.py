@@ -31,11 +31,6 @@ from one_neuron.tracking.connection import connect
 def run_sweep(arguments: Sequence[str]) -> None:
     """Run a sweep: `python pipeline/sweep.py -m train.learning_rate=0.001,0.01`.
 
-    Parameters
-    ----------
-    arguments : sequence of str
-        Of the command line.
-
     Raises
     ------
     SettingsError, DataError, EnvironmentProblem
@@ -125,7 +120,7 @@ def _run_jobs(plan: Plan, runs: ConfigurationRuns, parent_id: str) -> float:
             swept=plan.swept,
             batches=batches,
             runs=runs,
-            on_progress=lambda: show(len(runs.finished), _describe_best(runs)),
+            on_progress=lambda: show(len(runs.finished), _best_note(runs)),
         )
         _start_hydra(jobs, plan.hydra)
     runs.refresh_under_lock()  # the jobs may have run in other processes
@@ -154,8 +149,8 @@ def _start_hydra(jobs: SweepJobs, overrides: Sequence[str]) -> None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-def _describe_best(runs: ConfigurationRuns) -> str:
-    """Return the best so far, for the progress bar."""
+def _best_note(runs: ConfigurationRuns) -> str:
+    """Return the score of the best configuration so far, for the progress bar."""
     best = runs.best
     if best is None:
         return ""

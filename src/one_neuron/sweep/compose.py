@@ -39,15 +39,6 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
 
     The current folder is the root of the project, with params.yaml and `conf`.
 
-    Parameters
-    ----------
-    overrides : sequence of str
-        Hydra's override syntax.
-
-    Returns
-    -------
-    Settings
-
     Raises
     ------
     SettingsError
@@ -68,17 +59,7 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
 
 
 def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Compose conf/config.yaml with overrides, and return the plain values, unchecked.
-
-    Parameters
-    ----------
-    overrides : sequence of str
-        Hydra's override syntax, with one value each.
-
-    Returns
-    -------
-    dict
-        The sections of params.yaml, and the section `sweep`.
+    """Compose conf/config.yaml with Hydra overrides, and return the sections of params.yaml and `sweep`, unchecked.
 
     Raises
     ------

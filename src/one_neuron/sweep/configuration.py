@@ -19,16 +19,7 @@ _WITHOUT_EFFECT = ("one_neuron.errors", "one_neuron.settings", "one_neuron.stora
 
 @dataclass(frozen=True)
 class Configuration:
-    """One configuration that a sweep asks for.
-
-    Parameters
-    ----------
-    settings : Settings
-    files : DataFiles
-        Its prepared pictures.
-    key, context : str
-        See `find_keys`.
-    """
+    """One configuration that a sweep requests: its settings, its prepared pictures, and what `find_keys` returns."""
 
     settings: Settings
     files: DataFiles
@@ -39,13 +30,8 @@ class Configuration:
 def find_keys(settings: Settings, files: DataFiles, sweep: SweepSettings) -> tuple[str, str]:
     """Return the keys of a configuration, a SHA-256 each, as 64 hexadecimal digits.
 
-    Parameters
-    ----------
-    settings : Settings
-    files : DataFiles
-        Its prepared pictures. Their SHA-256 count, their paths do not.
-    sweep : SweepSettings
-        Folds and their seed count, the number of kept models does not.
+    The SHA-256 of the prepared pictures count, not their paths; the folds and their seed count, not the number of kept
+    models.
 
     Returns
     -------

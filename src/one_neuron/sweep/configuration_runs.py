@@ -4,50 +4,40 @@ The store's lock is held for a few dozen runs at a time. Under it, the runs that
 first, so sweeps that run at the same moment never write a configuration twice.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
-from one_neuron.sweep.ranking import FAILED, FINISHED, Entry, find_best
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
-from one_neuron.sweep.write_run import downsample_curve, write_run
+from one_neuron.tracking import tags as tag_names
 from one_neuron.tracking.connection import Connection, mlflow_errors
-from one_neuron.tracking.parameters import data_location_tags
+from one_neuron.tracking.parameters import data_location, data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
-from one_neuron.tracking.tags import CONTENT_KEY, CONTEXT, MODEL_SHA256, PARENT, REASON, STATUS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 REMEDY = "what is recorded stays; run the same command again when it is back"
+SCRIPT = "pipeline/sweep.py"
+CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
 _CHUNK = 50  # runs that are written under one lock: about a second
 _PAUSE_SECONDS = 0.06  # lets other processes take the lock: they ask for it 20 times a second
 _CLOCK_MS = {True: 1_000, False: 60_000}  # how far clocks may differ: on this machine, or between machines of a server
-
-
-@contextmanager
-def writing(connection: Connection) -> Iterator[None]:
-    """Hold the store's lock inside a `with` block, and signals until its end."""
-    with mlflow_errors(connection.store, REMEDY), store_lock(connection.store), hold_signals(connection.store):
-        yield
+Item = TypeVar("Item")
 
 
 class ConfigurationRuns:
-    """The runs of the configurations that a sweep asks for.
-
-    Parameters
-    ----------
-    connection : Connection
-    configurations : iterable of Configuration
-        The requested ones.
+    """The runs of the configurations that a sweep requests.
 
     Attributes
     ----------
     requested : dict of str to Configuration
-        The same, by content key.
+        The configurations, by content key.
     entries : dict of str to Entry
         What is known of them, by content key.
     best : Entry or None
@@ -79,9 +69,16 @@ class ConfigurationRuns:
         """The content keys of the configurations that have finished or diverged."""
         return {key for key, entry in self.entries.items() if entry.status != FAILED}
 
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the store's lock inside a `with` block, and signals until its end."""
+        store = self.connection.store
+        with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
+            yield
+
     def refresh_under_lock(self) -> None:
         """Take the store's lock and read what other processes have written."""
-        with writing(self.connection):
+        with self.writing():
             self.refresh()
 
     def refresh(self) -> None:
@@ -89,27 +86,24 @@ class ConfigurationRuns:
         margin, now = _CLOCK_MS[self.connection.store.database is not None], int(1000 * time.time())
         for context in sorted({configuration.context for configuration in self.requested.values()}):
             since = max(0, self._refreshed.get(context, 0) - margin)
-            token: str | None = None
-            while True:
+            page = None
+            while page is None or page.token:
                 page = self.connection.client.search_runs(
                     [self.connection.experiment_id],
-                    filter_string=f"tags.`{CONTEXT}` = '{context}' AND attributes.start_time >= {since}",
+                    filter_string=f"tags.`{tag_names.CONTEXT}` = '{context}' AND attributes.start_time >= {since}",
                     max_results=1000,
                     order_by=["attributes.start_time ASC"],
-                    page_token=token,
+                    page_token=None if page is None else page.token,
                 )
                 for run in page:
                     self._add_run(run)
-                token = page.token
-                if not token:
-                    break
             self._refreshed[context] = now
 
     def _add_run(self, run: "Run") -> None:
         """Add a run of the store."""
         tags, run_id = run.data.tags, run.info.run_id
-        key = tags.get(CONTENT_KEY, "")
-        self.tried.setdefault(tags.get(PARENT, ""), set()).add(key)
+        key = tags.get(tag_names.CONTENT_KEY, "")
+        self.tried.setdefault(tags.get(tag_names.PARENT, ""), set()).add(key)
         if key not in self.requested:
             return
         if run.info.status != "FINISHED":
@@ -125,10 +119,10 @@ class ConfigurationRuns:
         entry = Entry(
             run_id=run_id,
             settings=settings,
-            status=tags.get(STATUS, FINISHED),
-            reason=tags.get(REASON, ""),
+            status=tags.get(tag_names.STATUS, FINISHED),
+            reason=tags.get(tag_names.REASON, ""),
             metrics=dict(run.data.metrics),
-            model_sha256=tags.get(MODEL_SHA256, ""),
+            model_sha256=tags.get(tag_names.MODEL_SHA256, ""),
         )
         self._add_entry(key, entry)
 
@@ -146,12 +140,11 @@ class ConfigurationRuns:
         swept: Sequence[str],
         on_progress: Callable[[], None] | None = None,
     ) -> None:
-        """Write a run for each configuration that has none yet.
+        """Write a run for each configuration that has none yet, as part of the sweep whose run is `parent_id`.
 
         Parameters
         ----------
         parent_id : str
-            The run of the sweep.
         outcomes : sequence of (str, Outcome or str)
             Content keys, each with the outcome or with the reason why the training failed.
         sweep, swept
@@ -173,20 +166,91 @@ class ConfigurationRuns:
                     self.refresh()
                 finished = self.finished
                 for key, outcome in outcomes[start : start + _CHUNK]:
-                    if key in finished:
-                        continue
-                    with hold_signals(store):
-                        entry = write_run(
-                            self.connection,
-                            self.requested[key],
-                            outcome,
-                            parent_id=parent_id,
-                            sweep=sweep,
-                            swept=swept,
-                            unfinished=self._unfinished.pop(key, None),
-                        )
-                        if isinstance(outcome, Outcome):
-                            self.curves[key] = downsample_curve(outcome.iterations, outcome.train_costs)
-                        self._add_entry(key, entry)
+                    if key not in finished:
+                        with hold_signals(store):
+                            self._write_run(key, outcome, parent_id, sweep, swept)
             if on_progress is not None:
                 on_progress()
+
+    def _write_run(
+        self, key: str, outcome: Outcome | str, parent_id: str, sweep: SweepSettings, swept: Sequence[str]
+    ) -> None:
+        """Write the run of a configuration, or complete an unfinished one. Writing it twice leaves the same as once."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        client, configuration = self.connection.client, self.requested[key]
+        settings, result = configuration.settings, _outcome_tags(outcome)
+        tags = {
+            tag_names.CONTENT_KEY: key,
+            tag_names.PARENT: parent_id,
+            tag_names.KIND: "configuration",
+            tag_names.CONTEXT: configuration.context,
+            **origin_tags(self.connection.origin, SCRIPT),
+            **data_location_tags(settings),
+            **result,
+        }
+        params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
+        run = self._unfinished.pop(key, None)
+        if run is None:
+            shown = params | data_location(settings)
+            name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
+            # The tags go with this call, because each call waits for the disk.
+            run = client.create_run(self.connection.experiment_id, run_name=name or "configuration", tags=tags)
+            tags = {}
+        client.log_batch(
+            run.info.run_id,
+            # All points have the start of the run as their time, so that a second attempt adds no rows.
+            metrics=[Metric(name, value, run.info.start_time, step) for name, value, step in _list_points(outcome)],
+            params=[Param(name, value) for name, value in (params | fold_parameters(sweep)).items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+            synchronous=True,
+        )
+        metrics: dict[str, float] = {}
+        if isinstance(outcome, Outcome):
+            metrics, self.curves[key] = outcome.measures, downsample_curve(outcome.iterations, outcome.train_costs)
+        client.set_terminated(run.info.run_id, "FINISHED" if isinstance(outcome, Outcome) else "FAILED")
+        self._add_entry(
+            key, Entry(run.info.run_id, settings, result[tag_names.STATUS], result[tag_names.REASON], metrics)
+        )
+
+
+def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:
+    """Return the tags with the status of a configuration and its reason."""
+    if isinstance(outcome, str):
+        return {tag_names.STATUS: FAILED, tag_names.REASON: outcome}
+    if outcome.diverged_at is None:
+        return {tag_names.STATUS: FINISHED, tag_names.REASON: ""}
+    diverged = {tag_names.HAS_DIVERGED: "true", tag_names.DIVERGED_AT: str(outcome.diverged_at)}
+    return {tag_names.STATUS: DIVERGED, tag_names.REASON: outcome.reason} | diverged
+
+
+def _list_points(outcome: Outcome | str) -> list[tuple[str, float, int]]:
+    """Return name, value and iteration of each point that a run shows as a metric; none where the training failed."""
+    if not isinstance(outcome, Outcome):
+        return []
+    curves = {"cost": outcome.train_costs, "validation_cost": outcome.validation_costs}
+    points = [
+        (name, cost, iteration)
+        for name, costs in curves.items()
+        for iteration, cost in downsample_curve(outcome.iterations, costs)
+    ]
+    return points + [(name, value, outcome.iterations[-1]) for name, value in outcome.measures.items()]
+
+
+def fold_parameters(sweep: SweepSettings) -> dict[str, str]:
+    """Return the parameters of a run that name its folds; without folds the seed is left out."""
+    seed = {"sweep.seed": str(sweep.seed)} if sweep.folds else {}
+    return {"sweep.folds": str(sweep.folds)} | seed
+
+
+def downsample_curve(iterations: Sequence[int], costs: Sequence[float]) -> list[tuple[int, float]]:
+    """Return at most CURVE_POINTS finite points of a curve, evenly spread, both ends included; costs may be empty."""
+    points = zip(iterations, costs, strict=False)
+    return downsample([point for point in points if math.isfinite(point[1])], CURVE_POINTS)
+
+
+def downsample(items: Sequence[Item], most: int) -> list[Item]:
+    """Return at most `most` of the items, at least 2, evenly spread, both ends included."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

@@ -69,10 +69,6 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
     multirun : bool
         Whether lists of values are allowed.
 
-    Returns
-    -------
-    Plan
-
     Raises
     ------
     SettingsError

@@ -34,16 +34,7 @@ _NOTHING_HELD_OUT = "nothing was held out"
 
 
 def save_plots(folder: Path, entries: Sequence[Entry], curves: Sequence[Curve]) -> None:
-    """Write heat_map.png, accuracies.png and curves.png.
-
-    Parameters
-    ----------
-    folder : Path
-    entries : sequence of Entry
-        At least one.
-    curves : sequence of (Entry, sequence of (int, float))
-        See `draw_curves`.
-    """
+    """Write heat_map.png, accuracies.png and curves.png, of at least one entry; for the curves see `draw_curves`."""
     with drawing_to(folder / "heat_map.png", _WIDTH, _HEIGHT) as figure:
         draw_heat_map(figure, entries)
     with drawing_to(folder / "accuracies.png", _WIDTH, _HEIGHT) as figure:
@@ -53,26 +44,20 @@ def save_plots(folder: Path, entries: Sequence[Entry], curves: Sequence[Curve]) 
 
 
 def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
-    """Draw a cell for each pair of learning rate (x) and number of iterations (y).
+    """Draw a cell for each pair of learning rate (x) and number of iterations (y) in an empty figure.
 
     The colour is the validation accuracy, without folds the training cost. A cell that several entries share shows the
     best of them. Diverged cells are hatched; cells that failed or were not tried stay blank. A star marks the best.
-
-    Parameters
-    ----------
-    figure : Figure
-        Empty.
-    entries : sequence of Entry
-        At least one.
+    There must be at least one entry.
     """
-    ranked, held_out, axes = rank(entries), is_held_out(entries), figure.subplots()
+    ranked, held_out, axes = rank(entries)[::-1], is_held_out(entries), figure.subplots()  # the best comes last
+    best = ranked[-1]
     rates, columns = np.unique(_learning_rates(ranked), return_inverse=True)
     counts, rows = np.unique([entry.settings.train.num_iterations for entry in ranked], return_inverse=True)
     figure.set_figheight(3.0 + 0.2 * min(len(counts), 15))
     statuses: NDArray[Any] = np.full((len(counts), len(rates)), _NOT_TRIED, dtype=object)
     values = np.full(statuses.shape, np.nan)
-    for i in reversed(range(len(ranked))):  # the best of those that share a cell comes last
-        cell, entry = (rows[i], columns[i]), ranked[i]
+    for cell, entry in zip(zip(rows, columns, strict=True), ranked, strict=True):
         statuses[cell] = entry.status
         score = 100 * entry.get_metric("validation_accuracy") if held_out else entry.get_metric("final_cost")
         values[cell] = score if entry.status == FINISHED else np.nan
@@ -81,9 +66,9 @@ def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
     blank = [status for status in (FAILED, _NOT_TRIED) if (statuses == status).any()]
     if blank:
         legend.append(Patch(facecolor="white", edgecolor="0.45", label=" or ".join(blank)))
-    if ranked[0].status == FINISHED:
+    if best.status == FINISHED:
         star: dict[str, Any] = {"markersize": 16, "color": "red", "markeredgecolor": "white"}
-        legend += axes.plot(columns[0], rows[0], "*", label=_name_best(ranked[0], held_out=held_out), **star)
+        legend += axes.plot(columns[-1], rows[-1], "*", label=_name_best(best, held_out=held_out), **star)
     title = "Validation accuracy" if held_out else f"Training cost ({_NOTHING_HELD_OUT})"
     if np.count_nonzero(statuses != _NOT_TRIED) < len(entries):
         title += "\neach cell shows the best of the configurations that share it"
@@ -144,15 +129,13 @@ def _short_labels(values: Sequence[float]) -> list[str]:
 
 
 def draw_curves(figure: Figure, curves: Sequence[Curve]) -> None:
-    """Draw the costs of many trainings in one plot, the best in black, diverged ones dotted.
+    """Draw the costs of many trainings in an empty figure, the best in black, diverged ones dotted.
 
     Up to six curves are named in a legend; more are coloured by the logarithm of their learning rate. The y axis ends
     at twice the first cost at most, and the title counts the curves that leave the plot.
 
     Parameters
     ----------
-    figure : Figure
-        Empty.
     curves : sequence of (Entry, sequence of (int, float))
         Pairs of an iteration and the training cost after that many updates, at least one each; costs may be infinite
         or nan. Without curves, if all configurations failed, the plot is empty.
@@ -236,17 +219,11 @@ def _explain_curves(figure: Figure, lines: Sequence[Line2D], *, named: bool) -> 
 
 
 def draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
-    """Draw train, validation and test accuracy over the learning rate.
+    """Draw train, validation and test accuracy over the learning rate in an empty figure.
 
     Each learning rate shows its best entry, with the standard deviation over the folds around the validation accuracy.
-    A line marks the chosen learning rate, crosses at the bottom those without a finished entry.
-
-    Parameters
-    ----------
-    figure : Figure
-        Empty.
-    entries : sequence of Entry
-        At least one.
+    A line marks the chosen learning rate, crosses at the bottom those without a finished entry. There must be at least
+    one entry.
     """
     axes, held_out = figure.subplots(), is_held_out(entries)
     # From the worst to the best: the best of each learning rate comes last.
@@ -261,7 +238,7 @@ def draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
     test_label = "test (for information, not used to choose)"
     _draw_accuracy(axes, shown, "test_accuracy", color="0.7", linestyle="--", label=test_label)
     for status, marker in ((DIVERGED, "x"), (FAILED, "+")):
-        unfinished = [rate for rate, entry in zip(rates, shown, strict=True) if entry.status == status]
+        unfinished = _learning_rates([entry for entry in shown if entry.status == status])
         if unfinished:
             label = f"{status} ({len(unfinished)} learning rate{'s' * (len(unfinished) != 1)})"
             bottom: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}

@@ -27,15 +27,7 @@ _ERRORS = {kind.exit_code: kind for kind in (SettingsError, DataError, Environme
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The prepared sets of one choice of pictures.
-
-    Parameters
-    ----------
-    train, test : Path
-        The files.
-    train_sha256, test_sha256 : str
-        Of their content.
-    """
+    """The files of the prepared sets of one choice of pictures, and the SHA-256 of their content."""
 
     train: Path
     test: Path
@@ -55,11 +47,7 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     DVC prepares those of params.yaml (`dvc repro prepare`). The same stages prepare others in a folder of their own
     under `.one-neuron/prepared`, so that no output of DVC changes.
 
-    Parameters
-    ----------
-    configurations : iterable of Settings
-    root : Path
-        The repository, which is the current folder.
+    The current folder is `root`, the repository.
 
     Returns
     -------

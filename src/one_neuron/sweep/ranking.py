@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from one_neuron.settings.params import Settings
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
-_ORDER = (FINISHED, DIVERGED, FAILED)
 
 
 @dataclass(frozen=True)
@@ -67,5 +66,6 @@ def _key(entry: Entry) -> tuple[float | str, ...]:
     objective = (0.0, entry.get_metric("final_cost"))
     if "validation_accuracy" in entry.metrics:
         objective = (-entry.get_metric("validation_accuracy"), entry.get_metric("final_validation_cost"))
+    place = (FINISHED, DIVERGED, FAILED).index(entry.status)
     numbers = [math.inf if math.isnan(value) else value for value in objective]
-    return (_ORDER.index(entry.status), *numbers, train.num_iterations, train.learning_rate, str(entry.settings))
+    return (place, *numbers, train.num_iterations, train.learning_rate, str(entry.settings))

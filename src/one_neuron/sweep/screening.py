@@ -72,7 +72,7 @@ def screen(
     folds: NDArray[np.int64] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
-    """Train and score all configurations at once, with `gradient_descent.many.optimize_many`.
+    """Train and score all configurations at once, and return their outcomes in the same order.
 
     Each distinct pair of learning_rate and threshold is trained on all rows and, for each fold, on all other rows.
     Each of these trainings stops early by itself, by the same rule as in `optimize`.
@@ -88,11 +88,6 @@ def screen(
         The fold of each row, at least 0; see `folds.assign_folds`. None trains on all rows only.
     on_progress : callable, optional
         on_progress(done, total) counts updates; see `optimize_many`.
-
-    Returns
-    -------
-    list of Outcome
-        One for each configuration, in their order.
 
     Raises
     ------
@@ -153,7 +148,10 @@ def plan_batches(configurations: Sequence[TrainSettings], *, m: int, n_x: int, f
     longest = {pair: max(configurations[i].num_iterations for i in members[pair]) for pair in members}
     waiting = sorted(members, key=lambda pair: (-longest[pair], pair))
     least, most = -(-_LEAST_COLUMNS // (folds + 1)), max(1, _MOST_COLUMNS // (folds + 1))
-    seconds = (folds + 1) * _count_multiply_adds(m, n_x) / _SPEED  # of one pair and iteration
+    shape_alone = np.broadcast_to(np.uint8(0), (m, n_x))  # takes no memory
+    form = choose_form(shape_alone, rows_per_feature=ROWS_PER_FEATURE)
+    multiply_adds = m * m if form == "gram" else 2 * m * n_x  # of one column and iteration
+    seconds = (folds + 1) * multiply_adds / _SPEED  # of one pair and iteration
     batches = []
     while waiting:
         affordable = int(_BATCH_SECONDS / (seconds * longest[waiting[0]]))
@@ -163,12 +161,6 @@ def plan_batches(configurations: Sequence[TrainSettings], *, m: int, n_x: int, f
         batches.append(sorted(index for pair in waiting[:number] for index in members[pair]))
         waiting = waiting[number:]
     return batches
-
-
-def _count_multiply_adds(m: int, n_x: int) -> int:
-    """Return how many multiply-adds an iteration of one column takes in the form that `optimize_many` chooses."""
-    shape_alone = np.broadcast_to(np.uint8(0), (m, n_x))  # takes no memory
-    return m * m if choose_form(shape_alone, rows_per_feature=ROWS_PER_FEATURE) == "gram" else 2 * m * n_x
 
 
 def _pair(configuration: TrainSettings) -> tuple[float, float]:
@@ -204,7 +196,8 @@ def _outcome_of(
     }
     validation_costs, validation_accuracies = np.empty((2, 0))
     if len(sizes):
-        at, columns = rows[_align_fold_records(ends)], first + 1 + np.arange(len(sizes))
+        at = rows[np.minimum(np.arange(end + 1)[:, np.newaxis], ends[1:])]  # a fold that stopped keeps its last record
+        at[-1], columns = rows[ends[1:]], first + 1 + np.arange(len(sizes))
         fold_costs, fold_accuracies = result.validation_costs[at, columns], result.validation_accuracies[at, columns]
         validation_costs, validation_accuracies = _pool_folds(fold_costs, fold_accuracies, sizes)
         best = int(np.lexsort((validation_costs, -validation_accuracies))[0])  # the first of equal ones
@@ -227,16 +220,6 @@ def _outcome_of(
         diverged_at=diverged_at,
         reason=reason,
     )
-
-
-def _align_fold_records(ends: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return which record of each fold belongs to each record of all rows, of shape (ends[0] + 1, folds).
-
-    A fold that stopped early keeps its last record; the final row has each fold's own last record.
-    """
-    at = np.minimum(np.arange(ends[0] + 1)[:, np.newaxis], ends[1:])
-    at[-1] = ends[1:]
-    return at
 
 
 def _pool_folds(fold_costs: Array, fold_accuracies: Array, sizes: NDArray[np.int64]) -> tuple[Array, Array]:

@@ -40,12 +40,6 @@ def write_table(path: Path, entries: Sequence[Entry]) -> None:
 
     The columns: rank, status, reason, the parameters, the metrics (fractions and costs; the test accuracy is called
     "test_accuracy_for_information"), iterations, diverged_at, run_id, model_sha256. A missing value is an empty cell.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    entries : sequence of Entry
     """
     ranked = rank(entries)
     parameters = [list_parameters(entry.settings) for entry in ranked]
@@ -91,13 +85,9 @@ def summary_lines(
         The MLflow store, as a file or an address.
     sweep_id : str
         The run of the sweep, for `one-neuron promote`.
-
-    Returns
-    -------
-    list of str
     """
     lines = _tabulate(rank(entries)[:_LINES], swept)
-    lines += [_count(entries, reused), _describe_best(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    lines += [_count(entries, reused), _best_line(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
     if find_best(entries):
         lines.append(f"promote it: one-neuron promote --sweep {sweep_id}")
     return [*lines, "compare: make ui"]
@@ -128,7 +118,7 @@ def _count(entries: Sequence[Entry], reused: int) -> str:
     return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
 
 
-def _describe_best(entries: Sequence[Entry], swept: Sequence[str]) -> str:
+def _best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     """Return the line about the best configuration or, if none finished, about what to try."""
     best = find_best(entries)
     if best is None:

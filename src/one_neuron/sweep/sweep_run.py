@@ -14,13 +14,12 @@ from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, writing
+from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, downsample, fold_parameters
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import save_plots
 from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
-from one_neuron.sweep.write_run import SCRIPT, downsample, fold_parameters
 from one_neuron.system.progress import training_bar
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
@@ -118,7 +117,7 @@ def keep_models(runs: ConfigurationRuns, number: int) -> None:
         if entry.run_id in best and not entry.model_sha256:
             train, test = load_data(runs.requested[key].files)
             model = _train_exactly(train, entry.settings.train)
-            with writing(runs.connection):
+            with runs.writing():
                 _log_model(runs.connection, entry, model, train, test)
             runs.entries[key] = replace(entry, model_sha256=model.sha256)
 
@@ -164,7 +163,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
         write_table(folder / "configurations.csv", entries)
         save_plots(folder, entries, _find_curves(runs))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
-        with writing(runs.connection):
+        with runs.writing():
             for run in runs.duplicates.values():
                 delete_run(client, run)
             client.log_artifacts(parent_id, str(folder))
