@@ -190,6 +190,14 @@ class ConfigurationRuns:
             **result,
         }
         params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
+        measures: dict[str, float] = {}
+        points: list[tuple[str, float, int]] = []
+        if isinstance(outcome, Outcome):
+            measures, self.curves[key] = outcome.measures, downsample_curve(outcome.iterations, outcome.train_costs)
+            validation = downsample_curve(outcome.iterations, outcome.validation_costs)
+            for name, curve in (("cost", self.curves[key]), ("validation_cost", validation)):
+                points += [(name, cost, iteration) for iteration, cost in curve]
+            points += [(name, value, outcome.iterations[-1]) for name, value in measures.items()]
         run = self._unfinished.pop(key, None)
         if run is None:
             shown = params | data_location(settings)
@@ -200,18 +208,14 @@ class ConfigurationRuns:
         client.log_batch(
             run.info.run_id,
             # All points have the start of the run as their time, so that a second attempt adds no rows.
-            metrics=[Metric(name, value, run.info.start_time, step) for name, value, step in _list_points(outcome)],
+            metrics=[Metric(name, value, run.info.start_time, step) for name, value, step in points],
             params=[Param(name, value) for name, value in (params | fold_parameters(sweep)).items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
             synchronous=True,
         )
-        metrics: dict[str, float] = {}
-        if isinstance(outcome, Outcome):
-            metrics, self.curves[key] = outcome.measures, downsample_curve(outcome.iterations, outcome.train_costs)
-        client.set_terminated(run.info.run_id, "FINISHED" if isinstance(outcome, Outcome) else "FAILED")
-        self._add_entry(
-            key, Entry(run.info.run_id, settings, result[tag_names.STATUS], result[tag_names.REASON], metrics)
-        )
+        status, reason = result[tag_names.STATUS], result[tag_names.REASON]
+        client.set_terminated(run.info.run_id, "FAILED" if status == FAILED else "FINISHED")
+        self._add_entry(key, Entry(run.info.run_id, settings, status, reason, measures))
 
 
 def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:
@@ -222,19 +226,6 @@ def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:
         return {tag_names.STATUS: FINISHED, tag_names.REASON: ""}
     diverged = {tag_names.HAS_DIVERGED: "true", tag_names.DIVERGED_AT: str(outcome.diverged_at)}
     return {tag_names.STATUS: DIVERGED, tag_names.REASON: outcome.reason} | diverged
-
-
-def _list_points(outcome: Outcome | str) -> list[tuple[str, float, int]]:
-    """Return name, value and iteration of each point that a run shows as a metric; none where the training failed."""
-    if not isinstance(outcome, Outcome):
-        return []
-    curves = {"cost": outcome.train_costs, "validation_cost": outcome.validation_costs}
-    points = [
-        (name, cost, iteration)
-        for name, costs in curves.items()
-        for iteration, cost in downsample_curve(outcome.iterations, costs)
-    ]
-    return points + [(name, value, outcome.iterations[-1]) for name, value in outcome.measures.items()]
 
 
 def fold_parameters(sweep: SweepSettings) -> dict[str, str]:

@@ -43,8 +43,8 @@ class Plan:
     hydra : sequence of str
         Overrides of Hydra's own configuration, such as "hydra/launcher=joblib".
     one_by_one : bool
-        Whether another sweeper than ours is named, such as "hydra/sweeper=basic": then each configuration is trained
-        alone.
+        Whether the command line names another sweeper, such as "hydra/sweeper=basic": each configuration is then
+        trained alone.
     """
 
     configurations: Sequence[Settings]

@@ -57,10 +57,10 @@ def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
     figure.set_figheight(3.0 + 0.2 * min(len(counts), 15))
     statuses: NDArray[Any] = np.full((len(counts), len(rates)), _NOT_TRIED, dtype=object)
     values = np.full(statuses.shape, np.nan)
-    for cell, entry in zip(zip(rows, columns, strict=True), ranked, strict=True):
-        statuses[cell] = entry.status
+    for row, column, entry in zip(rows, columns, ranked, strict=True):
+        statuses[row, column] = entry.status
         score = 100 * entry.get_metric("validation_accuracy") if held_out else entry.get_metric("final_cost")
-        values[cell] = score if entry.status == FINISHED else np.nan
+        values[row, column] = score if entry.status == FINISHED else np.nan
     _colour_cells(axes, values, held_out=held_out)
     legend: list[Artist] = _hatch_cells(axes, statuses == DIVERGED)
     blank = [status for status in (FAILED, _NOT_TRIED) if (statuses == status).any()]
