@@ -9,7 +9,7 @@ import secrets
 import threading
 import weakref
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,8 +61,8 @@ class RowCache:
         self._adding = threading.Lock()
         self._own: tuple[int, int] | None = None  # the number of this process's segment, and its file of keys
         self._records = 0  # in that segment
-        self._descriptors: list[int] = []
-        self._closer = weakref.finalize(self, _close_all, self._descriptors)
+        self._files = ExitStack()
+        self._closer = weakref.finalize(self, self._files.close)
         try:
             self._lock = self._share_folder()
             self._open_segments()
@@ -81,7 +81,7 @@ class RowCache:
                 fcntl.flock(self._lock, fcntl.LOCK_UN)
 
     def find(self, key: bytes) -> int | None:
-        """Return the place of the row of a picture, or None where there is none or it is damaged.
+        """Return the place of the row of a picture, or None if it is missing or damaged.
 
         Parameters
         ----------
@@ -89,16 +89,11 @@ class RowCache:
             SHA-256 of the picture file, 32 bytes.
         """
         prefix = int.from_bytes(key[:_PREFIX_BYTES], "little")
-        recent = self._recent  # before the sorted keys: `_sort_in` adds a key there before it leaves here
-        if (place := recent.get(prefix)) is not None and self._is_sound(place, key):
-            return place
+        recent = self._recent.get(prefix)  # before the sorted keys: `_sort_in` adds a key there before it leaves here
         prefixes, places = self._sorted
-        number = int(np.searchsorted(prefixes, np.uint64(prefix)))
-        while number < len(prefixes) and int(prefixes[number]) == prefix:
-            if self._is_sound(place := int(places[number]), key):
-                return place
-            number += 1
-        return None
+        first, end = (np.searchsorted(prefixes, np.uint64(prefix), side) for side in ("left", "right"))
+        candidates = places[first:end].tolist() if recent is None else [recent, *places[first:end].tolist()]
+        return next((place for place in candidates if self._is_sound(place, key)), None)
 
     def append(self, key: bytes, row: NDArray[np.uint8]) -> int:
         """Add a row; return its place.
@@ -112,7 +107,7 @@ class RowCache:
         Raises
         ------
         EnvironmentProblem
-            If it cannot be written; the message names the file.
+            If it cannot be written.
         """
         if row.shape != (self.n_x,) or row.dtype != np.uint8 or len(key) != KEY_BYTES:
             raise ValueError(f"row has shape {row.shape} and type {row.dtype}; expected ({self.n_x},) uint8")
@@ -132,7 +127,9 @@ class RowCache:
             self._records += 1
             self._recent[int.from_bytes(key[:_PREFIX_BYTES], "little")] = place
             if len(self._recent) >= _MAX_RECENT:
-                self._sort_in()
+                places = np.fromiter(self._recent.values(), np.int64, len(self._recent))
+                self._sort_in(np.fromiter(self._recent, np.uint64, len(self._recent)), places)
+                self._recent = {}  # a new dict: another thread may be searching the old one
         return place
 
     def read_into(self, places: Places, out: NDArray[np.uint8]) -> None:
@@ -151,32 +148,31 @@ class RowCache:
         EnvironmentProblem
             If the disk cannot be read.
         """
-        key, crc = bytearray(KEY_BYTES), bytearray(_CRC_BYTES)
         for row, place in zip(out, places.tolist(), strict=True):
-            path, descriptor, position = self._locate(place)
+            path, _ = self._segments[place >> _RECORD_BITS]
             try:
-                count = os.preadv(descriptor, [key, row.data, crc], position)
+                key = self._read_record(place, row)
             except OSError as error:
                 _refuse(path, "be read", error)
-            if count != self._length or zlib.crc32(row.data, zlib.crc32(key)) != int.from_bytes(crc, "little"):
+            if key is None:
                 raise DataError(f"'{path}' was changed while it was in use; run the same command again")
 
     def _is_sound(self, place: int, key: bytes) -> bool:
         """Return whether a record is undamaged and belongs to the key."""
-        _, descriptor, position = self._locate(place)
         try:
-            record = os.pread(descriptor, self._length, position)
+            return self._read_record(place, np.empty(self.n_x, np.uint8)) == key
         except OSError:  # a bad sector; the picture is decoded again
             return False
-        whole = len(record) == self._length and record[:KEY_BYTES] == key
-        return whole and zlib.crc32(memoryview(record)[:-_CRC_BYTES]) == int.from_bytes(record[-_CRC_BYTES:], "little")
 
-    def _locate(self, place: int) -> tuple[Path, int, int]:
-        """Return file, descriptor and position of a record."""
+    def _read_record(self, place: int, row: NDArray[np.uint8]) -> bytes | None:
+        """Read the row of a record into `row`; return its key, or None if the record is damaged."""
         if not self._closer.alive:  # the system may have given the numbers to other files
             raise ValueError(f"the rows in '{self.folder}' are closed")
-        path, descriptor = self._segments[place >> _RECORD_BITS]
-        return path, descriptor, (place & ((1 << _RECORD_BITS) - 1)) * self._length
+        _, descriptor = self._segments[place >> _RECORD_BITS]
+        key, crc = bytearray(KEY_BYTES), bytearray(_CRC_BYTES)
+        count = os.preadv(descriptor, [key, row.data, crc], (place & ((1 << _RECORD_BITS) - 1)) * self._length)
+        sound = count == self._length and zlib.crc32(row.data, zlib.crc32(key)) == int.from_bytes(crc, "little")
+        return bytes(key) if sound else None
 
     def _share_folder(self) -> int:
         """Create the folder and lock it against `trim_rows` of other processes; return the lock."""
@@ -193,23 +189,18 @@ class RowCache:
 
     def _open_segments(self) -> None:
         """Read the keys of all segments."""
-        prefixes, places = [], []
         for path in sorted(self.folder.glob("*.rows")):
             with suppress(FileNotFoundError):
-                found = np.fromfile(path.with_suffix(".keys"), dtype="<u8")
+                prefixes = np.fromfile(path.with_suffix(".keys"), dtype="<u8")
                 number = self._add_segment(path, os.O_RDWR)
-                prefixes.append(found.astype(np.uint64))  # `find` checks whether the record exists
-                places.append(np.arange(len(found), dtype=np.int64) | (number << _RECORD_BITS))
-        if prefixes:
-            self._sorted = _sort(np.concatenate(prefixes), np.concatenate(places))
+                # `find` checks whether the records exist.
+                self._sort_in(prefixes, np.arange(len(prefixes), dtype=np.int64) | (number << _RECORD_BITS))
 
-    def _sort_in(self) -> None:
-        """Merge the recent keys into the sorted array, where each takes 16 bytes."""
-        prefixes, places = self._sorted
-        more = np.fromiter(self._recent, np.uint64, len(self._recent))
-        where = np.fromiter(self._recent.values(), np.int64, len(self._recent))
-        self._sorted = _sort(np.concatenate([prefixes, more]), np.concatenate([places, where]))
-        self._recent = {}  # a new dict: another thread may be searching the old one
+    def _sort_in(self, prefixes: NDArray[np.uint64], places: Places) -> None:
+        """Merge keys into the sorted array, where each takes 16 bytes."""
+        prefixes, places = np.concatenate([self._sorted[0], prefixes]), np.concatenate([self._sorted[1], places])
+        order = np.argsort(prefixes, kind="stable")
+        self._sorted = prefixes[order], places[order]
 
     def _take_segment(self) -> tuple[int, int]:
         """Continue a segment that no process writes to, or begin one; return its number and its file of keys.
@@ -236,7 +227,7 @@ class RowCache:
     def _keep_open(self, path: Path, flags: int) -> int:
         """Open a file until the object is deleted: it stays readable even if it is removed meanwhile."""
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
-        self._descriptors.append(descriptor)
+        self._files.callback(os.close, descriptor)
         return descriptor
 
 
@@ -273,23 +264,11 @@ def lock_exclusively(descriptor: int) -> bool:
     return True
 
 
-def _sort(prefixes: NDArray[np.uint64], places: Places) -> tuple[NDArray[np.uint64], Places]:
-    """Sort keys; return them with their places."""
-    order = np.argsort(prefixes, kind="stable")
-    return prefixes[order], places[order]
-
-
 def _write(descriptor: int, data: bytes, position: int) -> None:
     """Write all of the data; a disk that becomes full may accept only a part at first."""
     done = 0
     while done < len(data):
         done += os.pwrite(descriptor, memoryview(data)[done:], position + done)
-
-
-def _close_all(descriptors: list[int]) -> None:
-    """Close files."""
-    for descriptor in descriptors:
-        os.close(descriptor)
 
 
 def _refuse(path: Path, what: str, error: OSError) -> NoReturn:

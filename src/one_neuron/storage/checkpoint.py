@@ -61,24 +61,21 @@ class CheckpointFile:
         if time.monotonic() - self._last_write < EVERY_SECONDS:
             return
         try:
-            self._write(state())
+            newest = state()
+            with atomic_write(self.path) as temporary, temporary.open("wb") as stream:
+                np.savez(
+                    stream,
+                    iteration=newest.iteration,
+                    w=newest.parameters.w,
+                    b=newest.parameters.b,
+                    iterations=np.array(newest.iterations, np.int64),
+                    costs=np.array(newest.costs, np.float64),
+                )
         except OSError as error:
             if not self._warned:
                 self._report(f"could not be written ({error.strerror or one_line(error)}); training continues")
             self._warned = True
         self._last_write = time.monotonic()
-
-    def _write(self, state: TrainingState) -> None:
-        """Write the state, whole or not at all."""
-        with atomic_write(self.path) as temporary, temporary.open("wb") as stream:
-            np.savez(
-                stream,
-                iteration=state.iteration,
-                w=state.parameters.w,
-                b=state.parameters.b,
-                iterations=np.array(state.iterations, np.int64),
-                costs=np.array(state.costs, np.float64),
-            )
 
     def remove(self) -> None:
         """Delete the checkpoint of a finished training, and abandoned ones older than 30 days."""

@@ -6,9 +6,8 @@ All text has a fixed length: HDF5 crashes or hangs on a damaged file with text o
 import hashlib
 import json
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +18,7 @@ from one_neuron.rows import RowsOnDisk
 
 FORMAT_VERSION = 3
 REMEDY = "run `dvc repro` to make it again"
-
-
-@dataclass(frozen=True)
-class Header:
-    """The attributes that prepared sets and models have in common.
-
-    Parameters
-    ----------
-    preprocessing : Preprocessing
-        How pictures become rows of pixels.
-    classes : (str, str)
-        The names of label 0 and label 1.
-    sha256 : str
-        Of the content, 64 hexadecimal digits.
-    """
-
-    preprocessing: Preprocessing
-    classes: tuple[str, str]
-    sha256: str
+_Kind = TypeVar("_Kind", int, float, str)
 
 
 def new_digest(kind: str, fields: Mapping[str, Any], *arrays: NDArray[Any] | RowsOnDisk) -> "hashlib._Hash":
@@ -56,8 +37,10 @@ def new_digest(kind: str, fields: Mapping[str, Any], *arrays: NDArray[Any] | Row
     return hashlib.sha256(json.dumps([kind, FORMAT_VERSION, fields, shapes], sort_keys=True).encode("ascii"))
 
 
-def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header) -> None:
-    """Write the common attributes of a file.
+def write_header(
+    attributes: MutableMapping[str, Any], kind: str, preprocessing: Preprocessing, classes: tuple[str, str], sha256: str
+) -> None:
+    """Write the attributes that prepared sets and models have in common.
 
     Parameters
     ----------
@@ -65,19 +48,24 @@ def write_header(attributes: MutableMapping[str, Any], kind: str, header: Header
         Of an open HDF5 file.
     kind : str
         "prepared" or "model".
-    header : Header
+    preprocessing : Preprocessing
+        How pictures become rows of pixels.
+    classes : (str, str)
+        The names of label 0 and label 1.
+    sha256 : str
+        Of the content, 64 hexadecimal digits.
     """
     attributes["format"] = np.bytes_(f"one-neuron {kind}")
     attributes["format_version"] = FORMAT_VERSION
-    attributes["num_px"] = header.preprocessing.num_px
-    attributes["classes"] = np.bytes_(json.dumps(list(header.classes)))
-    attributes["resize"] = np.bytes_(header.preprocessing.resize)
-    attributes["decode"] = np.bytes_(header.preprocessing.decode)
-    attributes["sha256"] = np.bytes_(header.sha256)
+    attributes["num_px"] = preprocessing.num_px
+    attributes["classes"] = np.bytes_(json.dumps(classes))
+    attributes["resize"] = np.bytes_(preprocessing.resize)
+    attributes["decode"] = np.bytes_(preprocessing.decode)
+    attributes["sha256"] = np.bytes_(sha256)
 
 
-def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
-    """Check kind and version; return the common attributes of a file.
+def read_header(attributes: Mapping[str, Any], kind: str) -> tuple[Preprocessing, tuple[str, str], str]:
+    """Check kind and version; return preprocessing, classes and SHA-256, as `write_header` takes them.
 
     Raises
     ------
@@ -87,17 +75,17 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> Header:
     found = read_attribute(attributes, "format", str)
     if found != f"one-neuron {kind}":
         raise DataError(f"it is a file of the kind {found!r}; expected 'one-neuron {kind}'")
-    version = int(read_attribute(attributes, "format_version", int))
+    version = read_attribute(attributes, "format_version", int)
     if version != FORMAT_VERSION:
         raise DataError(f"its format version is {version}; this program reads version {FORMAT_VERSION}")
     classes = read_json_attribute(attributes, "classes", list)
     check_classes(classes)
     preprocessing = Preprocessing(
-        num_px=int(read_attribute(attributes, "num_px", int)),
-        resize=str(read_attribute(attributes, "resize", str)),
-        decode=str(read_attribute(attributes, "decode", str)),
+        num_px=read_attribute(attributes, "num_px", int),
+        resize=read_attribute(attributes, "resize", str),
+        decode=read_attribute(attributes, "decode", str),
     )
-    return Header(preprocessing, (classes[0], classes[1]), str(read_attribute(attributes, "sha256", str)))
+    return preprocessing, (classes[0], classes[1]), read_attribute(attributes, "sha256", str)
 
 
 def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
@@ -120,7 +108,7 @@ def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
         raise DataError(f"{place} names the classes {list(classes)}; expected two different names that can be printed")
 
 
-def read_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:
+def read_attribute(attributes: Mapping[str, Any], key: str, kind: type[_Kind]) -> _Kind:
     """Return the scalar attribute `key` of the given kind: int, float or str.
 
     Raises
@@ -128,13 +116,13 @@ def read_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:
     DataError
         If it is missing or of another kind.
     """
-    kinds = {int: (int, np.integer), float: (float, np.floating), str: (str,)}[kind]
+    kinds: Any = {int: (int, np.integer), float: (float, np.floating), str: str}[kind]
     value = attributes.get(key)
     if isinstance(value, bytes):
         value = value.decode("ascii")
     if not isinstance(value, kinds):
         raise DataError(f"the attribute '{key}' is {value!r}; expected {kind.__name__}")
-    return value
+    return kind(value)
 
 
 def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -12,18 +12,8 @@ import numpy as np
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.storage import header
 from one_neuron.storage.hdf5 import open_hdf5, read_attributes, read_dataset
-from one_neuron.storage.header import (
-    REMEDY,
-    Header,
-    check_classes,
-    check_digest,
-    new_digest,
-    read_attribute,
-    read_header,
-    read_json_attribute,
-    write_header,
-)
 from one_neuron.system.files import atomic_write
 
 
@@ -57,7 +47,7 @@ class Model:
     trained_with: Mapping[str, str | int | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_classes(self.classes)
+        header.check_classes(self.classes)
         num_px, n_x = self.preprocessing.num_px, self.preprocessing.n_x
         if self.parameters.w.shape != (n_x,):
             raise DataError(f"w has shape {self.parameters.w.shape}; expected ({n_x},) for num_px = {num_px}")
@@ -69,14 +59,14 @@ class Model:
     @property
     def sha256(self) -> str:
         """SHA-256 of w, b and all other fields, as 64 hexadecimal digits."""
-        header = {
+        fields = {
             **asdict(self.preprocessing),
             "classes": self.classes,
             "threshold": self.threshold,
             "trained_with": dict(self.trained_with),
         }
         arrays = [np.asarray(value, dtype=np.float64) for value in (self.parameters.w, self.parameters.b)]
-        digest = new_digest("model", header, *arrays)
+        digest = header.new_digest("model", fields, *arrays)
         for array in arrays:
             digest.update(np.ascontiguousarray(array, dtype="<f8").data)
         return digest.hexdigest()
@@ -88,7 +78,7 @@ def save_model(path: Path, model: Model) -> None:
     with h5py.File(image, "w") as file:
         file["w"] = model.parameters.w
         file["b"] = np.float64(model.parameters.b)
-        write_header(file.attrs, "model", Header(model.preprocessing, model.classes, model.sha256))
+        header.write_header(file.attrs, "model", model.preprocessing, model.classes, model.sha256)
         file.attrs["threshold"] = model.threshold
         file.attrs["trained_with"] = np.bytes_(json.dumps(dict(model.trained_with)))
     with atomic_write(path) as temporary:
@@ -105,18 +95,18 @@ def load_model(path: Path | str) -> Model:
         was written.
     """
     path = Path(path)
-    with open_hdf5(path, remedy=REMEDY) as file:
+    with open_hdf5(path, remedy=header.REMEDY) as file:
         attributes = read_attributes(file)
-        header = read_header(attributes, "model")
-        most = 8 * header.preprocessing.n_x
+        preprocessing, classes, sha256 = header.read_header(attributes, "model")
+        most = 8 * preprocessing.n_x
         w = read_dataset(file, "w", dtype="float64", ndim=1, contiguous=True, most_bytes=most)
         b = read_dataset(file, "b", dtype="float64", ndim=0, contiguous=True)
         model = Model(
             parameters=Parameters(w=w, b=float(b)),
-            preprocessing=header.preprocessing,
-            classes=header.classes,
-            threshold=float(read_attribute(attributes, "threshold", float)),
-            trained_with=read_json_attribute(attributes, "trained_with", dict),
+            preprocessing=preprocessing,
+            classes=classes,
+            threshold=header.read_attribute(attributes, "threshold", float),
+            trained_with=header.read_json_attribute(attributes, "trained_with", dict),
         )
-    check_digest(path, model.sha256, header.sha256)
+    header.check_digest(path, model.sha256, sha256)
     return model

@@ -15,17 +15,8 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import Pixels
+from one_neuron.storage import header
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
-from one_neuron.storage.header import (
-    REMEDY,
-    Header,
-    check_classes,
-    check_digest,
-    new_digest,
-    read_header,
-    read_json_attribute,
-    write_header,
-)
 from one_neuron.storage.names import StoredNames, names_as_bytes, store_names
 from one_neuron.storage.pixel_file import PixelFile, memory_bound, row_blocks
 from one_neuron.system.files import atomic_write
@@ -65,7 +56,7 @@ class PreparedSet:
     source: str
 
     def __post_init__(self) -> None:
-        check_classes(self.classes)
+        header.check_classes(self.classes)
         n_x = self.preprocessing.n_x
         if self.X.dtype != np.uint8 or len(self.X.shape) != 2 or self.X.shape[1] != n_x or self.X.shape[0] == 0:
             raise DataError(
@@ -94,8 +85,8 @@ class PreparedSet:
 
         It does not depend on where X lies, and is computed once, in one pass over X.
         """
-        header = {**asdict(self.preprocessing), "classes": self.classes, "source": self.source}
-        digest = new_digest("prepared", header, self.X, self.Y)
+        fields = {**asdict(self.preprocessing), "classes": self.classes, "source": self.source}
+        digest = header.new_digest("prepared", fields, self.X, self.Y)
         for block in row_blocks(self.X):
             digest.update(block.data)
         digest.update(np.ascontiguousarray(self.Y).data)
@@ -128,7 +119,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
     with h5py.File(image, "w") as file:
         file["Y"] = prepared.Y
         file["names"] = store_names(prepared.names)
-        write_header(file.attrs, "prepared", Header(prepared.preprocessing, prepared.classes, prepared.sha256))
+        header.write_header(file.attrs, "prepared", prepared.preprocessing, prepared.classes, prepared.sha256)
         file.attrs["source"] = np.bytes_(json.dumps(prepared.source))
         offset = _declare_pixels(file, prepared.X.shape)
     if image.getbuffer().nbytes > offset:
@@ -155,9 +146,9 @@ def load_prepared(path: Path | str) -> PreparedSet:
         As in `memory_bound`.
     """
     path, bound = Path(path), memory_bound()
-    with open_hdf5(path, remedy=REMEDY) as file:
+    with open_hdf5(path, remedy=header.REMEDY) as file:
         attributes = read_attributes(file)
-        header = read_header(attributes, "prepared")
+        preprocessing, classes, sha256 = header.read_header(attributes, "prepared")
         dataset = find_dataset(file, "X", "uint8", 2, contiguous=True)
         large = dataset.nbytes > bound
         X: Pixels = (
@@ -170,11 +161,11 @@ def load_prepared(path: Path | str) -> PreparedSet:
             X=X,
             Y=read_dataset(file, "Y", dtype="uint8", ndim=1, contiguous=True),
             names=stored if large else tuple(stored),
-            preprocessing=header.preprocessing,
-            classes=header.classes,
-            source=read_json_attribute(attributes, "source", str),
+            preprocessing=preprocessing,
+            classes=classes,
+            source=header.read_json_attribute(attributes, "source", str),
         )
-    check_digest(path, prepared.sha256, header.sha256)
+    header.check_digest(path, prepared.sha256, sha256)
     return prepared
 
 
