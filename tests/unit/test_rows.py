@@ -34,7 +34,7 @@ def both(
         return
     path, order = folder / "X", [2, 0, 6, 1, 5, 5, 3]
     path.write_bytes(b"-" * OFFSET + X.tobytes() + b"behind")
-    with PixelFile(path, offset=OFFSET, shape=X.shape) as on_disk:
+    with closing(PixelFile(path, offset=OFFSET, shape=X.shape)) as on_disk:
         yield (on_disk, X) if request.param == "file" else (on_disk.take(order), X[order])
 
 

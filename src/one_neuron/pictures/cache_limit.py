@@ -1,6 +1,5 @@
 """The disk space for decoded rows: where they lie, and which ones are removed when they take more than allowed."""
 
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +9,6 @@ from one_neuron.pictures.row_cache import LOCK_FILE, lock_exclusively, release_a
 from one_neuron.system.machine import read_megabytes
 
 FOLDER = WORK_FOLDER / "rows"
-SIZE_VARIABLE = "ONE_NEURON_CACHE_MB"
-DEFAULT_MB = 2000
 
 
 def rows_folder() -> Path:
@@ -30,7 +27,7 @@ def cache_bound() -> int:
     SettingsError
         If the variable is not a whole number.
     """
-    return read_megabytes(SIZE_VARIABLE, default=DEFAULT_MB)
+    return read_megabytes("ONE_NEURON_CACHE_MB", default=2000)
 
 
 def trim_rows() -> None:
@@ -38,11 +35,6 @@ def trim_rows() -> None:
 
     The least recently used `Preprocessing` is removed first. Rows that another process uses stay. Rows of this process
     may be removed; rows that it still holds open stay readable.
-
-    Raises
-    ------
-    SettingsError
-        As in `cache_bound`.
     """
     bound = cache_bound()
     release_all()
@@ -70,14 +62,8 @@ def _count_bytes(folder: Path) -> int:
 
 def _remove_unused(folder: Path) -> bool:
     """Remove a folder of rows unless another process uses it; return whether it was removed."""
-    try:
-        lock = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if not lock_exclusively(lock):
-            return False
-        shutil.rmtree(folder, ignore_errors=True)
-        return True
-    finally:
-        os.close(lock)
+    with suppress(OSError), (folder / LOCK_FILE).open("rb+") as lock:
+        if lock_exclusively(lock.fileno()):
+            shutil.rmtree(folder, ignore_errors=True)
+            return True
+    return False

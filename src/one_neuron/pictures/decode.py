@@ -199,7 +199,7 @@ class _Work:
 
 
 class _PixelBudget:
-    """Limits the memory of all threads: at most `pixels` pixels, as many as one picture may have."""
+    """Limits the memory of all threads: their pictures together have at most `pixels` pixels."""
 
     def __init__(self, pixels: int) -> None:
         self._total = self._free = pixels

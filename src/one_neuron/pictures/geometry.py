@@ -34,10 +34,6 @@ def find_stored_box(box: Box, size: tuple[int, int], orientation: int) -> Box:
         Width and height of the stored picture.
     orientation : int
         Of the stored picture, 1 to 8.
-
-    Returns
-    -------
-    Box
     """
     exchanged, x_backwards, y_backwards = _STORED[orientation]
     left, top, right, bottom = (box[1], box[0], box[3], box[2]) if exchanged else box

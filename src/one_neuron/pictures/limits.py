@@ -79,10 +79,6 @@ def count_beside(image: "ImageFile") -> int:
     ----------
     image : ImageFile
         Opened, not yet loaded or drafted; "progressive" in the `info` of a JPEG marks any JPEG of several scans.
-
-    Returns
-    -------
-    int
     """
     twice = image.format == "WEBP" or (image.format == "JPEG" and "progressive" in image.info)
     return image.width * image.height if twice else 0

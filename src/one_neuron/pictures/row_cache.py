@@ -103,6 +103,7 @@ class RowCache:
         key : bytes
             SHA-256 of the picture file, 32 bytes.
         row : ndarray of shape (n_x,), uint8
+            The decoded picture.
 
         Raises
         ------
@@ -133,13 +134,7 @@ class RowCache:
         return place
 
     def read_into(self, places: Places, out: NDArray[np.uint8]) -> None:
-        """Fill `out` with rows.
-
-        Parameters
-        ----------
-        places : ndarray of shape (k,), int64
-            From `find` and `append`.
-        out : ndarray of shape (k, n_x), uint8, C-contiguous
+        """Fill `out`, (k, n_x), with the rows at k places, which `find` and `append` returned.
 
         Raises
         ------

@@ -77,13 +77,7 @@ def find_orientation(information: Mapping[Any, Any]) -> int:
 
 
 def _read_directory(stream: BinaryIO, at: int | None = None) -> Iterator[tuple[int, int, int, int]]:
-    """Yield tag, type, count and value (or the position of the values) of each entry in a list, by default the first.
-
-    Raises
-    ------
-    struct.error, KeyError, ValueError or OverflowError
-        If there is no such list.
-    """
+    """Yield tag, type, count and value (or their position) of each entry in a list, by default the first."""
     stream.seek(0)
     header = stream.read(16)
     order = {b"II": "<", b"MM": ">"}[header[:2]]

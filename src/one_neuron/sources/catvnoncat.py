@@ -40,10 +40,6 @@ def load(data: DataSettings) -> tuple[PreparedSet, PreparedSet]:
     data : DataSettings
         With num_px = 64 the pixels are the course's, otherwise they are resized.
 
-    Returns
-    -------
-    train, test : PreparedSet
-
     Raises
     ------
     DataError

@@ -40,20 +40,14 @@ _BYTES_PER_SECOND = 20e6  # that HDF5 unpacks on the slowest machine
 def send_pictures(
     path: Path, x: str, y: str, classes: str, out: BinaryIO, *, allow: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Check a set of pictures and write it: a line of JSON, the labels, then the pixels, a byte each.
+    """Check a set of pictures and write it to `out`: a line of JSON, the labels, then the pixels, a byte each.
 
     Parameters
     ----------
     path, x, y, classes
-        As in `hdf5_stream.open_pictures`.
-    out : binary stream
+        As in `hdf5_stream.open_pictures`, and so are the errors.
     allow : callable
         Called before each step with the number of bytes that HDF5 may have to unpack for it.
-
-    Raises
-    ------
-    DataError
-        As in `hdf5_stream.open_pictures`.
     """
     allow(0)
     with open_hdf5(path, remedy=REMEDY) as file:

@@ -23,10 +23,6 @@ def load_source(data: DataSettings, keys: Hdf5Settings, *, drawn: Path) -> Loade
     drawn : Path
         The folder that the stage `draw` writes.
 
-    Returns
-    -------
-    Loaded
-
     Raises
     ------
     DataError

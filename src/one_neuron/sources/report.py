@@ -73,11 +73,6 @@ def row_digests(X: Pixels) -> NDArray[np.bytes_]:
     -------
     ndarray of shape (m,), 32 bytes each
         Equal for rows with equal pixels.
-
-    Raises
-    ------
-    DataError
-        As in `pixel_file.row_blocks`.
     """
     digests = np.empty(X.shape[0], f"S{_DIGEST_BYTES}")
     start = 0
@@ -124,11 +119,6 @@ def build_report(loaded: Loaded) -> dict[str, Any]:
 
         Names are never keys, because they can be any text. Characters that cannot be printed on one line, and bytes
         that are not UTF-8, are backslash escapes.
-
-    Raises
-    ------
-    DataError
-        As in `pixel_file.row_blocks`.
     """
     train, test = loaded.train, loaded.test
     originals = find_originals(np.concatenate([row_digests(train.X), row_digests(test.X)]))

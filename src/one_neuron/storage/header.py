@@ -89,7 +89,7 @@ def read_header(attributes: Mapping[str, Any], kind: str) -> tuple[Preprocessing
 
 
 def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
-    """Check that there are two different names, each printable on one line.
+    """Raise a DataError unless there are two different names, each printable on one line.
 
     Parameters
     ----------
@@ -97,11 +97,6 @@ def check_classes(classes: Sequence[object], *, place: str = "it") -> None:
         Of any length and type.
     place : str
         Where the names come from, for the message.
-
-    Raises
-    ------
-    DataError
-        If not.
     """
     fit = [name for name in classes if isinstance(name, str) and name and name.isprintable()]
     if len(classes) != 2 or len(set(fit)) != 2:

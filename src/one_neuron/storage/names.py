@@ -46,15 +46,7 @@ class StoredNames(Sequence[str]):
 
 
 def store_names(names: Sequence[str]) -> NDArray[np.bytes_]:
-    """Return names as they are stored: bytes of the length of the longest, padded with zeros.
-
-    Parameters
-    ----------
-    names : sequence of m str
-
-    Returns
-    -------
-    ndarray of shape (m,), bytes
+    """Return m names as an array of shape (m,): bytes of the length of the longest, padded with zeros.
 
     Raises
     ------

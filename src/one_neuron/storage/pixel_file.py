@@ -14,8 +14,6 @@ from one_neuron.rows import Pixels, RowsOnDisk
 from one_neuron.system.machine import read_megabytes
 
 MEMORY_VARIABLE = "ONE_NEURON_MEMORY_MB"
-DEFAULT_MEMORY_MB = 500
-MIN_MEMORY_MB = 64
 BLOCK_BYTES = 4 * 2**20  # of pixels read at a time: a few blocks stay in the processor's cache
 
 
@@ -30,7 +28,7 @@ def memory_bound() -> int:
     SettingsError
         If the variable is not a whole number of at least 64.
     """
-    return read_megabytes(MEMORY_VARIABLE, default=DEFAULT_MEMORY_MB, least=MIN_MEMORY_MB)
+    return read_megabytes(MEMORY_VARIABLE, default=500, least=64)
 
 
 class PixelFile(RowsOnDisk):
@@ -64,12 +62,6 @@ class PixelFile(RowsOnDisk):
 
     def __repr__(self) -> str:
         return f"PixelFile('{self.path}', shape={self.shape})"
-
-    def __enter__(self) -> "PixelFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file; nothing can be read afterwards. The file is also closed when the object is deleted."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[PixelFile, 
     X = np.random.default_rng(0).integers(0, 256, (M, N_X), dtype=np.uint8)
     path = tmp_path_factory.mktemp("pixels") / "X"
     path.write_bytes(b"-" * OFFSET + X.tobytes() + b"behind")
-    with PixelFile(path, offset=OFFSET, shape=X.shape) as on_disk:
+    with closing(PixelFile(path, offset=OFFSET, shape=X.shape)) as on_disk:
         yield on_disk, X
 
 
@@ -135,7 +136,7 @@ def test_the_file_is_closed(both: tuple[PixelFile, NDArray[np.uint8]]) -> None:
     for _ in range(3):
         PixelFile(path, offset=0, shape=(1, 1))
     assert open_files() == before
-    with PixelFile(path, offset=0, shape=(1, 1)) as on_disk:
+    with closing(PixelFile(path, offset=0, shape=(1, 1))) as on_disk:
         assert open_files() == before + 1
     assert open_files() == before
     on_disk.close()
