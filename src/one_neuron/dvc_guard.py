@@ -47,7 +47,10 @@ def check_data_path(data: DataSettings) -> None:
             _check_entry(Path(folder, name), path)
         for entry in (Path(folder, name) for name in subfolders):
             if entry.is_symlink():
-                raise DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; copy the folder")
+                raise DataError(
+                    f"{quote_path(entry)} is a link to a folder, which is not followed; "
+                    "replace the link by a copy of the folder"
+                )
 
 
 def repair_rwlock(root: Path) -> None:

@@ -82,7 +82,10 @@ def loop(path: str) -> None:
         (os.mkfifo, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
         (bind, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
         (lambda path: Path(path).symlink_to("nowhere"), "'pictures/cat/x.png' is a link to nothing; remove it"),
-        (lambda path: Path(path).symlink_to("../cat"), "x.png' is a link to a folder, which is not followed; copy"),
+        (
+            lambda path: Path(path).symlink_to("../cat"),
+            "x.png' is a link to a folder, which is not followed; replace the link",
+        ),
         (loop, r"'pictures/cat/x.png' cannot be read \(Too many levels of symbolic links\)"),
         (lambda path: Path(path + "\udce9").touch(), r"'pictures/cat/x.png\\xe9' has a name that is not UTF-8"),
     ],

@@ -2,8 +2,8 @@
 
 ================  ===============================================================================================
 all formats       bytes (MAX_BYTES), pixels (MAX_PIXELS), pixels a side (MAX_SIDE); parts and bytes of metadata
-                  (`refusals.check_counts`)
-GIF               blocks before the first frame; later frames are never read, so their number is not limited
+                  (_MAX_PARTS and _MAX_METADATA in `refusals`)
+GIF               blocks before the first frame; only this frame is read, so the number of frames has no limit
 PNG               chunks before the end of the image data; compressed texts and colour profiles
 WebP              chunks and bytes, for the size in the header
 BMP               bytes of the header, pixels and bytes of run-length encoding
@@ -33,8 +33,10 @@ MAX_BYTES = 9 * MAX_PIXELS  # up to eight bytes a pixel, and room for metadata
 _EXTRA_BYTES = 64_000_000
 _EXTRA_SCAN_BYTES = 32_000_000  # in a JPEG of several scans, where each byte may belong to a scan and take long
 _JPEG_BYTES_PER_PIXEL = 5  # noise in four colours takes 4.8 at the highest quality
-_WEBP_BYTES_PER_PIXEL = 4  # as if nothing were compressed; Pillow holds the file twice
-_MAX_WEBP_PIXELS = 32_000_000  # a header that claims more does not allow more bytes; the picture is refused later
+_WEBP_BYTES_PER_PIXEL = (
+    4  # the size of uncompressed RGBA; lower than elsewhere because Pillow keeps two copies of the file
+)
+_MAX_WEBP_PIXELS = 32_000_000  # the byte limit grows no further above this; such a picture is refused later
 _MAX_COMPRESSED_CHUNKS = 500  # of a PNG; each may be unpacked to a megabyte
 _MAX_BMP_HEADER = 124  # bytes of the newest kind
 _MAX_RUN_PIXELS = 8_000_000  # of a run-length encoded BMP, which Pillow decodes in Python
@@ -116,7 +118,9 @@ def check_image(image: "ImageFile", stream: BinaryIO, size: int, scan_cost: int)
             check_scans(image, stream, size, scan_cost)
     if image.format == "BMP" and image.tile[0].codec_name == "bmp_rle":
         if area > _MAX_RUN_PIXELS:
-            raise DataError(f"is a BMP in runs of more than {_MAX_RUN_PIXELS:,} pixels; save it in another format")
+            raise DataError(
+                f"is a run-length encoded BMP of more than {_MAX_RUN_PIXELS:,} pixels; save it in another format"
+            )
         _check_bytes(size, 3 * area + _EXTRA_RUN_BYTES, image.size)  # a run takes two bytes, and may be empty
     if image.format == "TIFF":
         _check_strips(image, area)

@@ -20,11 +20,13 @@ from one_neuron.errors import DataError, EnvironmentProblem, one_line
 from one_neuron.rows import RowsOnDisk
 
 KEY_BYTES = 32  # SHA-256
-LOCK_FILE = "in-use"  # in a folder of rows; its age is the time of the last use
+LOCK_FILE = "in-use"  # in a folder of rows; its modification time is the time of the last use
 _CRC_BYTES = 4
 _PREFIX_BYTES = 8  # of a key: enough to find its record, which holds the whole key
 _MAX_RECENT = 2**16  # keys kept in a dict before they are merged into the sorted array
-_RECORD_BITS = 40  # of a place: the number of a record in its segment; above them, the number of the segment
+# A place is one int: the lowest 40 bits are the record's number in its segment, the bits above them are the number of
+# the segment.
+_RECORD_BITS = 40
 
 Places = NDArray[np.int64]
 
@@ -89,7 +91,8 @@ class RowCache:
             SHA-256 of the picture file, 32 bytes.
         """
         prefix = int.from_bytes(key[:_PREFIX_BYTES], "little")
-        recent = self._recent.get(prefix)  # before the sorted keys: `_sort_in` adds a key there before it leaves here
+        # Search `_recent` first: `append` puts keys into `_sorted` before it empties `_recent`.
+        recent = self._recent.get(prefix)
         prefixes, places = self._sorted
         first, end = (np.searchsorted(prefixes, np.uint64(prefix), side) for side in ("left", "right"))
         candidates = places[first:end].tolist() if recent is None else [recent, *places[first:end].tolist()]
@@ -220,7 +223,7 @@ class RowCache:
         return len(self._segments) - 1
 
     def _keep_open(self, path: Path, flags: int) -> int:
-        """Open a file until the object is deleted: it stays readable even if it is removed meanwhile."""
+        """Open a file until the object is closed; the open descriptor stays readable even if the file is removed."""
         descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
         self._files.callback(os.close, descriptor)
         return descriptor

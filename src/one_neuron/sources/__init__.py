@@ -1,1 +1,1 @@
-"""Loading a data set: one module for each value of `data.source`."""
+"""Loading a data set: `catvnoncat`, `folder` (`data.source: folder` and `drawn`) and `hdf5`."""

@@ -12,7 +12,7 @@ from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.layout import find_repository
 from one_neuron.pictures.reader import SUFFIXES
 
-SPLITS = ("test", "train")  # in the order of their names
+SPLITS = ("test", "train")  # alphabetical
 _REMEDY_ADD = f"put some there ({', '.join(sorted(SUFFIXES))})"
 _REMEDY_LAYOUT = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
 
@@ -84,7 +84,8 @@ def list_pictures(folder: Path) -> tuple[list[Path], list[DataError]]:
     paths : list of Path
         Sorted by name.
     problems : list of DataError
-        Folders that cannot be read or are named like pictures, links to folders, or the lack of any picture.
+        One error for each unreadable folder, folder named like a picture, and link to a folder; or one that there is no
+        picture.
     """
     problems: list[DataError] = []
     names, _ = _find_pictures(folder, "", problems.append)
@@ -106,7 +107,7 @@ def _find_classes(folder: Path) -> tuple[bool, list[str]]:
     if train != test:
         odd = min({*train} ^ {*test})
         raise DataError(
-            f"{quote_path(folder / 'train')} and {quote_path(folder / 'test')} hold other classes: '{odd}' is "
+            f"{quote_path(folder / 'train')} and {quote_path(folder / 'test')} hold different classes: '{odd}' is "
             "in one of them only; both need the same folders"
         )
     return True, train
@@ -194,7 +195,9 @@ def _scan(folder: Path, report: Callable[[DataError], None]) -> Iterator["os.Dir
 
 def _link_error(entry: "os.DirEntry[str]") -> DataError:
     """Return the error for a link to a folder: DVC would not see when a picture there changes."""
-    return DataError(f"{quote_path(entry)} is a link to a folder, which is not followed; copy the pictures there")
+    return DataError(
+        f"{quote_path(entry)} is a link to a folder, which is not followed; replace the link by a copy of the folder"
+    )
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -107,7 +107,7 @@ def row_blocks(X: Pixels) -> Iterator[NDArray[np.uint8]]:
     Raises
     ------
     DataError
-        If X returns another block than was asked for.
+        If reading X returns a block of the wrong shape.
     """
     m, n_x = X.shape
     rows = max(1, BLOCK_BYTES // n_x)

@@ -111,7 +111,7 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
     Raises
     ------
     DataError
-        If X returns another block of rows than was asked for.
+        If reading X returns a block of the wrong shape.
     OSError
         If the disk is full or cannot be written.
     """

@@ -155,7 +155,7 @@ EXPENSIVE: dict[str, tuple[Callable[[], bytes], str]] = {
         "has 100,000,000 bytes for 500 x 500 pixels; at most 33,250,000 are read",
     ),
     "first frame": (giant_frame, "has 9000 x 9000 pixels"),
-    "runs": (many_runs, "is a BMP in runs of more than 8,000,000 pixels; save it in another format"),
+    "runs": (many_runs, "is a run-length encoded BMP of more than 8,000,000 pixels; save it in another format"),
     "strips": (
         lambda: tiff(500, 500, bytes(500_000), (273, 4, 200, 200), (279, 4, 200, 200), (278, 4, 1, 250)),
         "is damaged .its strips",

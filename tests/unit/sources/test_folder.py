@@ -217,12 +217,14 @@ def test_a_link_to_a_folder_is_refused(make_folder: MakeFolder) -> None:
     """DVC would not see a change there; it may even lead in circles. The folder itself may be a link."""
     root = make_folder(FULL)
     (root / "train/cat/all").symlink_to(root)
-    with pytest.raises(DataError, match=r"train/cat/all' is a link to a folder, which is not followed; copy"):
+    with pytest.raises(
+        DataError, match=r"train/cat/all' is a link to a folder, which is not followed; replace the link"
+    ):
         load(root)
     (root / "train/cat/all").unlink()
     (root / "test/cat").rename(root.parent / "cats")
     (root / "test/cat").symlink_to(root.parent / "cats")
-    with pytest.raises(DataError, match=r"test/cat' is a link to a folder, which is not followed; copy"):
+    with pytest.raises(DataError, match=r"test/cat' is a link to a folder, which is not followed; replace the link"):
         load(root)
     (root / "test/cat").unlink()
     (root.parent / "cats").rename(root / "test/cat")
@@ -244,7 +246,7 @@ REFUSED: dict[str, tuple[dict[str, int], str]] = {
     ),
     "other classes": (
         {"train/cat/a.png": 1, "train/dog/a.png": 1, "test/cat/a.png": 1, "test/bird/a.png": 1},
-        "train' and '.*test' hold other classes: 'bird' is in one of them only",
+        "train' and '.*test' hold different classes: 'bird' is in one of them only",
     ),
     "odd class": ({"cat/a.png": 1, "do\ng/a.png": 1}, r"a class cannot be called 'do\\ng'; rename the folder"),
     "same picture twice": ({"cat/a.png": 1, "dog/a.png": 1}, "no readable picture for the test set"),
