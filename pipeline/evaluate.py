@@ -11,16 +11,7 @@ def main() -> None:
 
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
-    from one_neuron import neuron, plots
-    from one_neuron.layout import (
-        COSTS_FILE,
-        EVALUATE_METRICS,
-        MODEL_FILE,
-        PLOTS_FOLDER,
-        PREDICTIONS_FILE,
-        TEST_FILE,
-        TRAIN_FILE,
-    )
+    from one_neuron import layout, neuron, plots
     from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.model import load_model
@@ -28,8 +19,8 @@ def main() -> None:
     from one_neuron.system.files import read_costs, write_csv, write_json
 
     num_mistakes = load_settings().evaluate.num_mistakes
-    model = load_model(MODEL_FILE)
-    train, test = load_prepared(TRAIN_FILE), load_prepared(TEST_FILE)
+    model = load_model(layout.MODEL_FILE)
+    train, test = load_prepared(layout.TRAIN_FILE), load_prepared(layout.TEST_FILE)
     z_train, z_test = (neuron.compute_z(prepared.X, model.parameters) for prepared in (train, test))
     train_metrics = evaluate(z_train, train.Y, threshold=model.threshold)
     test_metrics = evaluate(z_test, test.Y, threshold=model.threshold)
@@ -38,7 +29,7 @@ def main() -> None:
         "test_accuracy": test_metrics.pop("accuracy"),
         "baseline_accuracy": baseline_accuracy(test.Y),
     }
-    write_json(EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
+    write_json(layout.EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
     A = neuron.sigmoid(z_test)
     rows = zip(
@@ -48,14 +39,14 @@ def main() -> None:
         A.tolist(),
         strict=True,
     )
-    write_csv(PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
+    write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     rate = float(model.trained_with["learning_rate"])
-    plots.plot_costs(PLOTS_FOLDER / "costs.png", read_costs(COSTS_FILE), learning_rate=rate)
-    plots.plot_weights(PLOTS_FOLDER / "weights.png", model)
-    plots.plot_classes(PLOTS_FOLDER / "classes.png", train, test)
-    plots.plot_examples(PLOTS_FOLDER / "examples.png", train)
+    plots.plot_costs(layout.PLOTS_FOLDER / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
+    plots.plot_weights(layout.PLOTS_FOLDER / "weights.png", model)
+    plots.plot_classes(layout.PLOTS_FOLDER / "classes.png", train, test)
+    plots.plot_examples(layout.PLOTS_FOLDER / "examples.png", train)
     mistakes = find_mistakes(A, test.Y, threshold=model.threshold)[:num_mistakes]
-    plots.plot_mistakes(PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
+    plots.plot_mistakes(layout.PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
 
 
 if __name__ == "__main__":

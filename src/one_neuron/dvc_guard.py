@@ -69,7 +69,7 @@ def repair_rwlock(root: Path) -> None:
 
 
 def _resolve(path: Path) -> Path:
-    """Return the path with links resolved; a circle of links is left for the next check to report."""
+    """Return the path with links resolved; a loop of links is left for the next check to report."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: a loop, in Python 3.12 and earlier

@@ -110,7 +110,7 @@ def _read_imports(path: Path) -> frozenset[str]:
 
 
 def _imported_names(tree: ast.AST) -> Iterator[str]:
-    """Yield the names from the statements below a node, at any depth."""
+    """Yield the names of this project that the statements below a node import, at any depth."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _is_within(alias.name, _PACKAGES))

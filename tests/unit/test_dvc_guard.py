@@ -16,7 +16,7 @@ from tests.values import DATA
 
 
 @pytest.mark.parametrize("content", ["", '{"read": {'])
-def test_a_list_of_dvc_s_that_a_kill_broke_is_removed(content: str) -> None:
+def test_a_lock_file_of_dvc_that_a_kill_emptied_is_removed(content: str) -> None:
     """DVC would refuse every later command."""
     Path(".dvc/tmp").mkdir(parents=True)
     repair_rwlock(Path.cwd())

@@ -66,7 +66,7 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     command : callable
         Does the work; returns an exit code, or None for 0.
     debug : bool, optional
-        Raise errors with their traceback. By default as the environment variable ONE_NEURON_DEBUG says: 1 for yes.
+        Raise errors with their traceback. By default the environment variable ONE_NEURON_DEBUG decides: 1 for yes.
 
     Returns
     -------

@@ -83,7 +83,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
 
 
 def _find_run(connection: Connection, run_id: str | None, kind: str) -> "Run":
-    """Return the sweep (or any run) whose id begins with `run_id`, or without it the one that finished last."""
+    """Return the sweep or run (`kind`) whose id begins with `run_id`; by default the one that finished last."""
     if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
         raise SettingsError(f"{run_id!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui")
     conditions = [f"tags.`{KIND}` = 'sweep'"] if kind == "sweep" else []

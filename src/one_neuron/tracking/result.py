@@ -89,7 +89,7 @@ class Result:
         It holds neither time nor place nor commit, so the same result has the same key wherever and whenever it is
         made. The metrics are part of the key because they depend on the code as well: after a corrected formula the
         old run no longer shows the files. Plots are not part of the key: restyling a plot does not make a new result.
-        Of the skipped files only the number is, because their reasons may name folders.
+        Of the skipped files only the number counts, because their reasons may name folders.
         """
         content = {
             "params": self.params,

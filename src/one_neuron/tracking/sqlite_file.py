@@ -8,7 +8,7 @@ from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS
 
 EXPERIMENT = "one-neuron"
-# Parts of messages: what the user need not fear, and what to do when the store is back.
+# Parts of messages: what is not lost, and what to do when the store is back.
 SAFE_IN_FILES = "the results are safe in the files"
 AGAIN = "run `make track`, or the same sweep again"
 # The columns in which MLflow keeps absolute addresses of artifacts.
@@ -23,7 +23,7 @@ def sqlite_uri(path: Path) -> str:
 
 
 def remove_database(path: Path) -> None:
-    """Delete a SQLite file and its journals, as far as they exist."""
+    """Delete a SQLite file and its journals, if they exist."""
     for suffix in ("", "-journal", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
@@ -60,14 +60,8 @@ def follow_move(path: Path, artifact_location: str) -> None:
     """Update the addresses of artifacts in a store after its folder was moved or copied.
 
     MLflow fixes absolute addresses when it creates an experiment, and would create the old folder again. Addresses
-    that do not end in the default folder were chosen by the user and stay.
-
-    Parameters
-    ----------
-    path : Path
-        The database.
-    artifact_location : str
-        Where the artifacts lie now, as a URI.
+    that do not end in the default folder were chosen by the user and stay. `artifact_location` is the URI of the folder
+    in which the artifacts lie now.
 
     Raises
     ------

@@ -1,8 +1,8 @@
 """Where the MLflow runs are stored: a SQLite file of the repository, or the server that MLFLOW_TRACKING_URI names.
 
-MLflow is imported only to create a store. Creating a SQLite store takes a second of migrations; of several processes
-that start on a new one together all but one fail, and a kill in the middle leaves it broken for ever. So the
-migrations run on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
+MLflow is imported only to create a store. Creating a SQLite store takes a second of migrations. If several processes
+start on a new one together, all but one fail, and a kill in the middle leaves it broken for ever. So the migrations run
+on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
 """
 
 import logging

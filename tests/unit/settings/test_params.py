@@ -114,7 +114,7 @@ def test_the_threshold_excludes_its_ends(value: float) -> None:
 
 @pytest.mark.parametrize("key", [key for key, *_ in RANGES])
 @pytest.mark.parametrize("value", ["5", "", None, True, False, [1], {"a": 1}, math.nan, math.inf, -math.inf, 1j])
-def test_what_is_no_number_is_refused(key: str, value: object) -> None:
+def test_a_value_that_is_not_a_number_is_refused(key: str, value: object) -> None:
     """Text, nothing, truth values, lists, nan and infinity; key, value and range are named."""
     with pytest.raises(SettingsError) as caught:
         check_settings(change(key, value), origin="here")
@@ -244,7 +244,7 @@ def test_a_class_may_be_called_7(key: str) -> None:
 
 @pytest.mark.parametrize("key", [*TEXTS, *MAY_BE_EMPTY])
 @pytest.mark.parametrize("value", [None, True, 1.5, ["a"], {"a": 1}])
-def test_what_is_no_text_is_refused(key: str, value: object) -> None:
+def test_a_value_that_is_not_a_text_is_refused(key: str, value: object) -> None:
     """The message names key, value and quotation marks."""
     with pytest.raises(SettingsError) as caught:
         check_settings(change(key, value), origin="here")

@@ -103,7 +103,7 @@ def test_bugs_are_not_hidden(error: Exception) -> None:
 
 
 @pytest.mark.parametrize("lines", [1, 100_000])
-def test_a_closed_pipe_is_no_error(lines: int) -> None:
+def test_a_closed_pipe_is_not_an_error(lines: int) -> None:
     """`one-neuron ... | head -1` ends with 141 and prints no error, even if all output fits into the buffer."""
     program = (
         "import sys; from one_neuron.system.command import run_command\n"
@@ -159,7 +159,7 @@ def test_commands_run_in_any_thread() -> None:
     assert codes == [0]
 
 
-def test_a_closed_output_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_output_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python has no stdout if it is started with `>&-`."""
     monkeypatch.setattr(sys, "stdout", None)
     assert run_command(lambda: None) == 0

@@ -52,7 +52,9 @@ def test_origin_names_commit_and_dirtiness(tmp_path: Path, monkeypatch: pytest.M
     assert (origin.commit, origin.exp_name) == ("f" * 40, "brave-cat")
 
 
-def test_a_repository_around_ours_is_not_our_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commit_of_a_repository_around_this_one_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An unpacked archive inside another repository has no commit."""
     monkeypatch.delenv("DVC_EXP_BASELINE_REV", raising=False)
     (tmp_path / "other.txt").touch()

@@ -5,14 +5,14 @@ from one_neuron.tracking.parameters import data_location, run_parameters
 from tests.values import DATA, VALUES
 
 
-def test_where_pictures_lie_is_no_parameter_but_can_be_told() -> None:
+def test_the_location_of_pictures_is_not_a_parameter() -> None:
     """For the user's own pictures; the other sources have no location."""
-    ways = {"data.path": "mine", "data.on_error": "stop", "data.max_skipped": "10"}
+    location = {"data.path": "mine", "data.on_error": "stop", "data.max_skipped": "10"}
     own, hdf5 = (
         check_settings({**VALUES, "data": {**DATA, "source": source, "path": "mine"}}, origin="the test")
         for source in ("folder", "hdf5")
     )
-    assert data_location(own) == ways
-    assert data_location(hdf5) == ways | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
+    assert data_location(own) == location
+    assert data_location(hdf5) == location | {f"hdf5.{key}": value for key, value in VALUES["hdf5"].items()}
     assert data_location(check_settings(VALUES, origin="the test")) == {}
     assert not run_parameters(hdf5).keys() & data_location(hdf5).keys()

@@ -320,7 +320,7 @@ def test_a_value_that_cannot_be_changed_alone(write: Write, old: str, new: str, 
     assert sorted(other.name for other in path.parent.iterdir()) == [".git", "params.yaml"]
 
 
-def test_a_file_that_is_no_yaml_1_2(write: Write) -> None:
+def test_a_file_that_is_not_yaml_1_2(write: Write) -> None:
     """OmegaConf reads it, ruamel.yaml does not."""
     text = TEXT.replace("\ntrain", "\n\u2028train")
     path = write(text)

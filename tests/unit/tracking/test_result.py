@@ -167,7 +167,7 @@ def test_parameters_of_drawing_do_not_belong_to_another_source(result: Result) -
 
 
 @pytest.mark.parametrize("source", ["drawn", "catvnoncat", "folder", "hdf5"])
-def test_where_and_how_pictures_are_read_is_no_parameter(result: Result, source: str) -> None:
+def test_where_and_how_pictures_are_read_is_not_a_parameter(result: Result, source: str) -> None:
     """The SHA-256 of the data covers the outcome; the choice of the test set is for the user's own pictures only."""
 
     def with_other(section: str, key: str, value: object) -> Result:
@@ -176,9 +176,9 @@ def test_where_and_how_pictures_are_read_is_no_parameter(result: Result, source:
         return replace(result, settings=check_settings(values, origin="the test"))
 
     plain = with_other("data", "source", source)
-    ways = [("data", "path", "elsewhere"), ("data", "on_error", "skip"), ("data", "max_skipped", 3)]
-    ways += [("hdf5", key, "other") for key in HDF5]
-    assert {with_other(*way).content_key for way in ways} == {plain.content_key}
+    location = [("data", "path", "elsewhere"), ("data", "on_error", "skip"), ("data", "max_skipped", 3)]
+    location += [("hdf5", key, "other") for key in HDF5]
+    assert {with_other(*change).content_key for change in location} == {plain.content_key}
     own = [("data", "positive_class", "dog"), ("data", "test_fraction", 0.5), ("data", "seed", 2)]
     changed = {with_other(*choice).content_key != plain.content_key for choice in own}
     assert changed == {source in ("folder", "hdf5")}
