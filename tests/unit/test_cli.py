@@ -71,10 +71,10 @@ def test_odd_things_in_a_folder_do_not_hide_its_pictures(folder: Path, capsys: p
         "pictures/bright cat.png",
         "pictures/deeper/dark.jpg",
     ]
+    remedy = "replace the link by a copy of the folder"
     assert sorted(printed.err.splitlines()) == [
         "one-neuron: 'pictures/folder.jpg' is a folder with the name of a picture; rename it",
-        "one-neuron: 'pictures/link' is a link to a folder, which is not followed; "
-        "replace the link by a copy of the folder",
+        f"one-neuron: 'pictures/link' is a link to a folder, which is not followed; {remedy}",
     ]
 
 

@@ -33,9 +33,8 @@ MAX_BYTES = 9 * MAX_PIXELS  # up to eight bytes a pixel, and room for metadata
 _EXTRA_BYTES = 64_000_000
 _EXTRA_SCAN_BYTES = 32_000_000  # in a JPEG of several scans, where each byte may belong to a scan and take long
 _JPEG_BYTES_PER_PIXEL = 5  # noise in four colours takes 4.8 at the highest quality
-_WEBP_BYTES_PER_PIXEL = (
-    4  # the size of uncompressed RGBA; lower than elsewhere because Pillow keeps two copies of the file
-)
+# The size of uncompressed RGBA; lower than elsewhere because Pillow keeps two copies of the file.
+_WEBP_BYTES_PER_PIXEL = 4
 _MAX_WEBP_PIXELS = 32_000_000  # the byte limit grows no further above this; such a picture is refused later
 _MAX_COMPRESSED_CHUNKS = 500  # of a PNG; each may be unpacked to a megabyte
 _MAX_BMP_HEADER = 124  # bytes of the newest kind
