@@ -94,7 +94,7 @@ class RowCache:
         # Search `_recent` first: `append` puts keys into `_sorted` before it empties `_recent`.
         recent = self._recent.get(prefix)
         prefixes, places = self._sorted
-        first, end = (np.searchsorted(prefixes, np.uint64(prefix), side) for side in ("left", "right"))
+        first, end = (prefixes.searchsorted(np.uint64(prefix), side) for side in ("left", "right"))
         candidates = places[first:end].tolist() if recent is None else [recent, *places[first:end].tolist()]
         return next((place for place in candidates if self._is_sound(place, key)), None)
 
