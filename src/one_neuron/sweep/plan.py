@@ -1,4 +1,4 @@
-"""What a sweep is asked to try: Hydra's sweep syntax expanded into checked configurations, without composing each."""
+"""The plan of a sweep: Hydra's sweep syntax expanded into checked configurations, without composing each."""
 
 import itertools
 import math
@@ -78,13 +78,13 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
     command = shlex.join(["python", "pipeline/sweep.py", *(["-m"] if multirun else []), *arguments])
     typed = _parse(arguments)
     hydras = {key: override for key, override in typed.items() if re.match(r"hydra[./]", key)}
-    asked = _read_committed(typed) | {key: override for key, override in typed.items() if key not in hydras}
-    if not asked.keys() - {"sweep"}:
+    requested = _read_committed(typed) | {key: override for key, override in typed.items() if key not in hydras}
+    if not requested.keys() - {"sweep"}:
         raise SettingsError(
             "nothing to try; name values (train.learning_rate=0.001,0.01) or a committed sweep (sweep=grid)"
         )
-    grid = {key: override for key, override in asked.items() if override.is_sweep_override()}
-    for key, override in asked.items():
+    grid = {key: override for key, override in requested.items() if override.is_sweep_override()}
+    for key, override in requested.items():
         check_known(key, [*_KEYS, "sweep"], COMMAND_LINE)
         if grid and key not in grid and "${" in str(override.input_line):
             raise SettingsError(
@@ -92,7 +92,7 @@ def read_plan(arguments: Sequence[str], *, multirun: bool) -> Plan:
             )
         if key not in grid and isinstance(override.value(), list):
             raise SettingsError(f"{override.input_line!r} is a list; write the values without brackets: {key}=1,2")
-    fixed = {key: override for key, override in asked.items() if key not in grid}
+    fixed = {key: override for key, override in requested.items() if key not in grid}
     values = compose_values(_texts(hydras | fixed))
     sweep = check_sweep_settings(
         {key: value for key, value in values.pop("sweep").items() if key != "params"}, origin=COMMAND_LINE

@@ -38,7 +38,7 @@ def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
     """Read what the store has; return the id of the sweep's run.
 
     It is the run of the same grid, or one that this grid extends, or a new one. A grid extends a finished sweep that
-    reused nothing if it asks for all of its configurations.
+    reused nothing if it requests all of its configurations.
     """
     client, store = runs.connection.client, runs.connection.store
     with mlflow_errors(store, REMEDY), store_lock(store):
@@ -82,7 +82,7 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     """Return the largest sweep whose configurations are all requested, from the same file if they come from one."""
     for parent_id, tried in sorted(runs.tried.items(), key=lambda item: (-len(item[1]), item[0])):
         run = _get_active(runs.connection, parent_id) if tried <= runs.requested.keys() else None
-        # If its configurations are all that it asked for, it reused nothing and was not interrupted.
+        # A sweep that ran all the configurations it requested reused nothing and was not interrupted.
         expected = {TOTAL: str(len(tried)), COMMITTED: plan.committed}
         if run is not None and run.info.status == "FINISHED" and expected.items() <= run.data.tags.items():
             return run
@@ -91,11 +91,8 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
 
 def _adopt_orphans(runs: ConfigurationRuns, parent_id: str) -> None:
     """Move finished configurations whose own sweep was deleted to this one, so that the UI shows them."""
-    shown: set[str] = set()
-    for parent, keys in runs.tried.items():
-        if parent == parent_id or _get_active(runs.connection, parent) is not None:
-            shown |= keys
-    for key in runs.entries.keys() - shown:
+    parents = [parent for parent in runs.tried if parent == parent_id or _get_active(runs.connection, parent)]
+    for key in runs.entries.keys() - set().union(*(runs.tried[parent] for parent in parents)):
         runs.connection.client.set_tag(runs.entries[key].run_id, PARENT, parent_id)
 
 

@@ -198,7 +198,7 @@ def test_other_pictures_are_prepared_aside(programs: Programs, root: Path) -> No
     assert (files.train, files.test) == (folder / "data/prepared/train.h5", folder / "data/prepared/test.h5")
     assert files.train_sha256 == load_prepared(files.train).sha256 == programs.make(6, seed=2).sha256
     assert files.test_sha256 == load_prepared(files.test).sha256 == programs.make(4, seed=102).sha256
-    assert not (folder / "data/drawn").exists()  # hundreds of pictures that nobody looks at again
+    assert not (folder / "data/drawn").exists()  # hundreds of pictures that are not read again
     assert not (root / "data").exists()
     for call, name in zip(programs.calls, ("draw", "prepare"), strict=True):
         assert call["command"][1:] == [str(root / f"pipeline/{name}.py")]
@@ -325,10 +325,10 @@ def test_a_failing_stage_gives_its_own_line(
     programs: Programs, root: Path, name: str, code: int, kind: type[OneNeuronError]
 ) -> None:
     """The error has the type of the exit code; no incomplete folder stays, and the next sweep tries again."""
-    programs.failing[name] = (code, "a note\none-neuron: warning: copies\none-neuron: 'x.png' is no picture\n")
+    programs.failing[name] = (code, "a note\none-neuron: warning: copies\none-neuron: 'x.png' is not a picture\n")
     with pytest.raises(kind) as caught:
         prepare_data([OTHER], root)
-    assert (type(caught.value), str(caught.value)) == (kind, "'x.png' is no picture")
+    assert (type(caught.value), str(caught.value)) == (kind, "'x.png' is not a picture")
     assert folders(root) == set()
     programs.failing.clear()
     assert only(OTHER, root).train.is_file()
