@@ -23,13 +23,14 @@ else:
 
     def __getattr__(name: str) -> object:
         """Import a public name from its module (PEP 562)."""
-        if name not in _MODULES:
-            raise AttributeError(f"module 'one_neuron' has no attribute {name!r}")
-        import importlib
+        for module, names in _MODULES.items():
+            if name in names:
+                import importlib
 
-        value = getattr(importlib.import_module(f"one_neuron.{_MODULES[name]}"), name)
-        globals()[name] = value  # the next use does not come here
-        return value
+                value = getattr(importlib.import_module(f"one_neuron.{module}"), name)
+                globals()[name] = value  # the next use does not come here
+                return value
+        raise AttributeError(f"module 'one_neuron' has no attribute {name!r}")
 
 
 __version__ = "0.1.0"
@@ -55,22 +56,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "BatchResult": "gradient_descent.many",
-    "Model": "storage.model",
-    "Parameters": "neuron",
-    "PreparedSet": "storage.prepared_set",
-    "Preprocessing": "pictures.preprocessing",
-    "TrainingResult": "gradient_descent.optimize",
-    "cost": "neuron",
-    "gradient": "neuron",
-    "load_model": "storage.model",
-    "load_picture": "pictures.reader",
-    "load_prepared": "storage.prepared_set",
-    "optimize": "gradient_descent.optimize",
-    "optimize_many": "gradient_descent.many",
-    "predict": "neuron",
-    "predict_probability": "neuron",
-    "sigmoid": "neuron",
+    "gradient_descent.many": ("BatchResult", "optimize_many"),
+    "gradient_descent.optimize": ("TrainingResult", "optimize"),
+    "neuron": ("Parameters", "cost", "gradient", "predict", "predict_probability", "sigmoid"),
+    "pictures.preprocessing": ("Preprocessing",),
+    "pictures.reader": ("load_picture",),
+    "storage.model": ("Model", "load_model"),
+    "storage.prepared_set": ("PreparedSet", "load_prepared"),
 }
 
 

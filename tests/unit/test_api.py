@@ -20,6 +20,7 @@ from one_neuron.storage.prepared_set import save_prepared
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name in one_neuron.__all__ if name != "__version__"]
+MODULES = {name: module for module, names in one_neuron._MODULES.items() for name in names}
 
 
 def run_python(program: str) -> str:
@@ -31,7 +32,7 @@ def run_python(program: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_is_the_one_of_its_module(name: str) -> None:
     """Also when nothing else was imported before."""
-    module = importlib.import_module(f"one_neuron.{one_neuron._MODULES[name]}")
+    module = importlib.import_module(f"one_neuron.{MODULES[name]}")
     assert getattr(one_neuron, name) is getattr(module, name)
     assert run_python(f"import one_neuron; print(one_neuron.{name}.__module__)") == module.__name__
 
@@ -45,7 +46,7 @@ def test_names_and_type_checkers_agree() -> None:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    assert imported == one_neuron._MODULES
+    assert imported == MODULES
     assert sorted(NAMES) == sorted(imported)
     assert dir(one_neuron) == one_neuron.__all__ == sorted(one_neuron.__all__)
     assert (Path(one_neuron.__file__).parent / "py.typed").exists()

@@ -27,12 +27,7 @@ _BLOCK_BYTES = 9 * 2**19  # a few blocks fit into the last cache, and above 4 MB
 
 
 def descend(
-    X: Any,
-    Y: NDArray[Any],
-    learning_rate: float,
-    num_iterations: int,
-    recorder: Recorder,
-    checkpoint: Checkpoint | None,
+    X: Any, Y: NDArray[Any], learning_rate: float, recorder: Recorder, checkpoint: Checkpoint | None
 ) -> tuple[Parameters, float]:
     """Train; return w and b, and the largest eigenvalue of X X^T + 1. X is an ndarray or a `RowsOnDisk`."""
     m, n_x = X.shape
@@ -44,8 +39,8 @@ def descend(
         parameters, done = state.parameters, state.iteration
         recorder.resume(state.iterations, state.costs)
     with _Passes(X) as passes:
-        for iteration in range(done, num_iterations + 1):
-            last = iteration == num_iterations
+        for iteration in range(done, recorder.num_iterations + 1):
+            last = iteration == recorder.num_iterations
             z, dw, db = passes.run(parameters, None if last else lambda z, rows: sigmoid(z) - Y[rows])
             if (recorder.is_due(iteration) and recorder.record(iteration, z)) or last:
                 break

@@ -20,7 +20,7 @@ _RANGE_EVERY = 64  # iterations with the same grid for beta
 
 
 def descend(
-    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, num_iterations: int, recorder: Recorder
+    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, recorder: Recorder
 ) -> tuple[Parameters, float]:
     """Train; return w and b, and the largest eigenvalue of X X^T + 1.
 
@@ -40,14 +40,14 @@ def descend(
     step = learning_rate / m
     beta, u, update = np.zeros(m), np.empty(m), np.empty(m)  # u in units of 1 / STEPS
 
-    for iteration in range(num_iterations + 1):
+    for iteration in range(recorder.num_iterations + 1):
         if iteration % _RANGE_EVERY == 0:
             multiply.set_range(float(beta.max()) + _RANGE_EVERY * step)
         multiply(beta, u)
         if recorder.is_due(iteration) and recorder.record(iteration, s * u / update_of.STEPS):
             break
         recorder.show(iteration)
-        if iteration == num_iterations:
+        if iteration == recorder.num_iterations:
             break
         np.add(beta, update_of(u, numerator=step, out=update), beta)
 

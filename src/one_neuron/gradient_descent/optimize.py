@@ -142,13 +142,11 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     """
     X = arguments.read_features(X)
     labels = arguments.read_labels(Y, X.shape[0])
-    learning_rate, tolerance = arguments.read_learning_rate(learning_rate), arguments.read_tolerance(tolerance)
-    num_iterations = arguments.read_count("num_iterations", num_iterations)
-    record_every = arguments.read_count("record_every", record_every)
+    learning_rate = arguments.read_learning_rate(learning_rate)
     options: dict[str, Any] = {
-        "num_iterations": num_iterations,
-        "record_every": record_every,
-        "tolerance": tolerance,
+        "num_iterations": arguments.read_count("num_iterations", num_iterations),
+        "record_every": arguments.read_count("record_every", record_every),
+        "tolerance": arguments.read_tolerance(tolerance),
         "on_progress": on_progress,
     }
     form = choose_form(X)
@@ -160,10 +158,9 @@ def optimize(  # noqa: PLR0913 - the options are keywords
         else:
             recorder = Recorder(labels, **options)
             if form == "gram":
-                parameters, eigenvalue = gram.descend(X, labels, learning_rate, num_iterations, recorder)
+                parameters, eigenvalue = gram.descend(X, labels, learning_rate, recorder)
             else:
-                blocks = _import_blocks()
-                parameters, eigenvalue = blocks.descend(X, labels, learning_rate, num_iterations, recorder, checkpoint)
+                parameters, eigenvalue = _import_blocks().descend(X, labels, learning_rate, recorder, checkpoint)
             iterations, costs = recorder.recorded()
     bound = stability_bound(eigenvalue, len(labels))
     return TrainingResult(parameters, np.array(iterations), np.array(costs), form, bound)

@@ -70,21 +70,21 @@ class Recorder:
         self.iterations: list[int] = []
         self.costs: list[float] = []
         self.stopped = False
-        self._Y, self._num_iterations, self._record_every = Y, num_iterations, record_every
-        self._tolerance, self._on_progress = tolerance, on_progress
+        self.num_iterations, self._record_every = num_iterations, record_every
+        self._Y, self._tolerance, self._on_progress = Y, tolerance, on_progress
         # Rare records are computed one at a time, so that progress shows the newest cost.
         self._batch = 1 if tolerance else max(1, min(_PENDING_RECORDS // record_every, _PENDING_NUMBERS // len(Y)))
         self._pending: list[Array] = []
 
     def is_due(self, iteration: int) -> bool:
         """Return whether the cost of this iteration is to be recorded."""
-        return iteration % self._record_every == 0 or iteration == self._num_iterations
+        return iteration % self._record_every == 0 or iteration == self.num_iterations
 
     def record(self, iteration: int, z: Array) -> bool:
         """Record the cost that follows from z, perhaps with later ones; return whether training stops here."""
         self.iterations.append(iteration)
         self._pending.append(z)
-        if len(self._pending) >= self._batch or iteration == self._num_iterations:
+        if len(self._pending) >= self._batch or iteration == self.num_iterations:
             self._flush()
         return self.stopped
 
