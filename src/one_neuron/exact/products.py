@@ -19,7 +19,7 @@ PIXEL_MAX = 255  # a uint8 pixel p stands for p / 255 in [0, 1]
 FLOAT32_TERMS = 256  # the sum of 256 products of two pixels stays below 2**24; float32 holds all whole numbers up to it
 EXACT = 53  # float64 holds every whole number up to 2**53
 STATE_BITS = 50  # of a number in fixed point, without its sign
-_PRODUCT_BITS = 40  # the least number of bits, sign included, in a product that is computed at each iteration
+_PRODUCT_BITS = 40  # the least bits, with sign, of a vector that `SymmetricProduct` multiplies
 _BLOCK_ROWS = 256  # of the Gram matrix: enough for BLAS, and few enough to save half of the products
 _CROSS_ROWS = 1024
 

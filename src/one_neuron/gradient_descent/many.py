@@ -19,7 +19,7 @@ from one_neuron.gradient_descent.stop_rule import has_diverged
 from one_neuron.neuron import Array, Parameters
 from one_neuron.system.machine import count_cores, one_blas_thread
 
-ROWS_PER_FEATURE = 2.0  # with fewer rows, 2 m^2 operations are less than 4 m n_x
+ROWS_PER_FEATURE = 2.0  # with m < 2 n_x, the 2 m^2 operations of gram are fewer than the 4 m n_x of blocks
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_TAIL_DIVISOR = 10  # whether training diverged is decided by the last tenth of the recorded costs
+
 
 def find_stops(costs: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
     """Return for each recorded cost whether training stops there.
@@ -14,8 +16,8 @@ def find_stops(costs: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    costs : array of shape (k,) or (c, k), float64
-        Recorded costs, the first one before any update; one row for each of c trainings.
+    costs : array of shape (k,) or (k, c), float64
+        Recorded costs, the first one before any update; one column for each of c trainings.
     tolerance : float
         At least 0.
 
@@ -30,7 +32,7 @@ def find_stops(costs: ArrayLike, tolerance: float) -> NDArray[np.bool_]:
     """
     values = np.asarray(costs)
     with np.errstate(invalid="ignore"):  # inf - inf
-        changes = np.abs(np.diff(values, prepend=np.inf))
+        changes = np.abs(np.diff(values, axis=0, prepend=np.inf))
     return np.asarray((changes < tolerance) | ~np.isfinite(values))
 
 
@@ -48,7 +50,7 @@ def has_diverged(costs: NDArray[Any]) -> NDArray[np.bool_]:
     -------
     ndarray of shape () or (c,), bool
     """
-    last = costs[-max(1, len(costs) // 10) :]
+    last = costs[-max(1, len(costs) // _TAIL_DIVISOR) :]
     with np.errstate(invalid="ignore"):
         above = np.mean(last - costs[0], axis=0) > 0  # the mean of equal numbers may lie slightly above them
         return np.asarray(above | ~np.isfinite(costs).all(axis=0))

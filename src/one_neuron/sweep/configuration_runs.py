@@ -22,12 +22,13 @@ from one_neuron.tracking.store import hold_signals, store_lock
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-REMEDY = "what is recorded stays; run the same command again when it is back"
+REMEDY = "what is recorded stays; run the same command again when the store is back"
 SCRIPT = "pipeline/sweep.py"
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
 _CHUNK = 50  # runs that are written under one lock: about a second
 _PAUSE_SECONDS = 0.06  # lets other processes take the lock: they ask for it 20 times a second
-_CLOCK_MS = {True: 1_000, False: 60_000}  # how far clocks may differ: on this machine, or between machines of a server
+_LOCAL_CLOCK_MS = 1_000  # how far the times of runs in a file of this machine may be off
+_SERVER_CLOCK_MS = 60_000  # how far the clocks of the machines that use a server may differ
 Item = TypeVar("Item")
 
 
@@ -71,7 +72,7 @@ class ConfigurationRuns:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the store's lock inside a `with` block, and signals until its end."""
+        """Hold the store's lock and defer signals during a `with` block."""
         store = self.connection.store
         with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
             yield
@@ -83,7 +84,8 @@ class ConfigurationRuns:
 
     def refresh(self) -> None:
         """Read the runs that were added to the store since the last call. The store's lock must be held."""
-        margin, now = _CLOCK_MS[self.connection.store.database is not None], int(1000 * time.time())
+        margin = _SERVER_CLOCK_MS if self.connection.store.database is None else _LOCAL_CLOCK_MS
+        now = int(1000 * time.time())
         for context in sorted({configuration.context for configuration in self.requested.values()}):
             since = max(0, self._refreshed.get(context, 0) - margin)
             page = None

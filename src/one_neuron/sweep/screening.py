@@ -36,16 +36,27 @@ class Outcome:
     train_costs : tuple of float
         Its cost on those rows, at each of them.
     validation_costs, validation_accuracies : tuple of float
-        Over all rows, each scored by the training that left it out; empty without folds. A fold that stopped early
-        keeps its last score; the final record uses each fold's own last score.
+        Over all rows, each scored by the training that left it out; empty without folds. After a fold has stopped, its
+        last score is repeated. The last record combines the last score of every fold, even if a fold trained longer
+        than all rows.
     measures : dict of str to float
-        Finite numbers only. Of the training on all rows, where it stopped: `iterations` (number of updates),
-        `final_cost`, `train_accuracy`, `test_accuracy`, `final_test_cost`; `best_cost` is the lowest recorded. With
-        folds: `final_validation_cost` and `validation_accuracy`, the last ones above; `validation_accuracy_std`, the
-        standard deviation of the folds' accuracies (ddof = 0); `best_validation_accuracy` and `best_validation_cost`
-        over all records; `best_iteration`, the first record with that accuracy, at equal accuracies the one with the
-        lowest cost; `validation_baseline_accuracy`, the accuracy of always predicting the more frequent class.
-        `log10_learning_rate`; `diverged`, 0 or 1; `diverged_at` if it diverged.
+        Finite numbers only.
+
+        - `iterations`: number of updates of the training on all rows; the next four are its scores there
+        - `final_cost`, `train_accuracy`
+        - `final_test_cost`, `test_accuracy`
+        - `best_cost`: the lowest recorded cost of that training
+        - `log10_learning_rate`
+        - `diverged`: 0 or 1
+        - `diverged_at`: as below, if it diverged
+
+        With folds also:
+
+        - `final_validation_cost`, `validation_accuracy`: the last ones above
+        - `validation_accuracy_std`: the standard deviation of the folds' accuracies (ddof = 0)
+        - `best_validation_cost`, `best_validation_accuracy`: over all records
+        - `best_iteration`: the record with that accuracy; of several the one with the lowest cost, then the first
+        - `validation_baseline_accuracy`: the accuracy of always predicting the more frequent class
     diverged_at : int or None
         None if no training diverged. Otherwise the first recorded iteration whose cost lies above the first cost, or is
         not finite: of the training on all rows if that one diverged, else of the first fold that did.
@@ -80,7 +91,7 @@ def screen(
     Parameters
     ----------
     X, X_test : uint8 pixels of shape (m, n_x) and (m_test, n_x) that stand for X / 255
-        ndarrays or a `rows.RowsOnDisk`.
+        Each an ndarray or a `rows.RowsOnDisk`.
     Y, Y_test : ndarray of shape (m,) and (m_test,), values in {0, 1}
     configurations : sequence of TrainSettings
         At least one. Their order does not change the outcome of any of them.
@@ -125,8 +136,8 @@ def plan_batches(configurations: Sequence[TrainSettings], *, m: int, n_x: int, f
     """Divide the configurations into batches that `screen` takes one at a time.
 
     A batch has 128 to 1,024 columns, folds + 1 for each pair of learning_rate and threshold, and takes an estimated
-    half a minute at most. It has fewer columns only if there are no more, and exceeds 1,024 columns or the half minute
-    only if it cannot be smaller. The longest trainings come first, with trainings of similar length together.
+    half a minute at most. A batch is smaller only if too few configurations remain. It exceeds a limit only if the
+    smallest possible batch does. The longest trainings come first, with trainings of similar length together.
 
     Parameters
     ----------
@@ -180,9 +191,9 @@ def _outcome_of(
     records = _list_records(configuration.num_iterations, configuration.record_every)
     rows = np.searchsorted(result.iterations, records)
     costs = result.train_costs[rows, first : first + len(left_out)]
-    stops = find_stops(costs.T, configuration.tolerance)
-    stops[:, -1] = True
-    ends = stops.argmax(axis=1)  # the record at which each training stops
+    stops = find_stops(costs, configuration.tolerance)
+    stops[-1] = True
+    ends = stops.argmax(axis=0)  # the record at which each training stops
     end, last = int(ends[0]), rows[ends[0]]
     iterations, train_costs = records[: end + 1].tolist(), costs[: end + 1, 0].tolist()
     measures = {

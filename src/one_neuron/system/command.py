@@ -26,7 +26,7 @@ def _terminate(*_: object) -> None:
 
 
 def _handle_termination() -> None:
-    """Make SIGTERM remove half-written files first, and make a stage end together with the DVC that started it.
+    """Turn SIGTERM into an exception, so that clean-up code runs; make a stage end with the DVC that started it.
 
     A stage that outlives a killed `dvc repro` would overwrite the outputs of the next one.
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-REMEDY = f"{SAFE_IN_FILES}, run `make track` when it is back"
+REMEDY = f"{SAFE_IN_FILES}, run `make track` when the store is back"
 ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than this was interrupted
 
 

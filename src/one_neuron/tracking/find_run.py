@@ -13,7 +13,7 @@ from one_neuron.tracking.tags import BEST, DATA_LOCATION, HAS_DIVERGED, KIND, MO
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-REMEDY = "promote again when it is back"
+REMEDY = "promote again when the store is back"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 
 from one_neuron.settings.params import Settings, flatten_settings
 from one_neuron.system.git import Origin
-from one_neuron.tracking.tags import DATA_LOCATION
+from one_neuron.tracking.tags import COMMIT, DATA_LOCATION, IS_DIRTY, SOURCE_NAME, SOURCE_TYPE, USER
 
 # Where and how the user's own pictures are read. The SHA-256 of the data covers what came out.
 _LOCATION = ("data.path", "data.on_error", "data.max_skipped")
@@ -52,9 +52,9 @@ def data_location_tags(settings: Settings) -> dict[str, str]:
 
 def origin_tags(origin: Origin, script: str) -> dict[str, str]:
     """Return MLflow's own tags for the script, the user and the commit that made a run."""
-    tags = {"mlflow.source.name": script, "mlflow.source.type": "LOCAL", "mlflow.user": origin.user}
+    tags = {SOURCE_NAME: script, SOURCE_TYPE: "LOCAL", USER: origin.user}
     if origin.commit:
-        tags |= {"mlflow.source.git.commit": origin.commit, "git.dirty": str(origin.dirty).lower()}
+        tags |= {COMMIT: origin.commit, IS_DIRTY: str(origin.dirty).lower()}
     return tags
 
 

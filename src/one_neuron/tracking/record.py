@@ -100,7 +100,7 @@ def _run_tags(result: Result, origin: Origin) -> dict[str, str]:
         tag.MODEL_SHA256: result.model.sha256,
         tag.TRAIN_SHA256: result.train.sha256,
         tag.TEST_SHA256: result.test.sha256,
-        "mlflow.note.content": _write_note(result, origin),
+        tag.NOTE: _write_note(result, origin),
         **origin_tags(origin, "pipeline/track.py"),
         **data_location_tags(result.settings),
     }
@@ -109,7 +109,7 @@ def _run_tags(result: Result, origin: Origin) -> dict[str, str]:
     if result.warning:
         tags[tag.WARNING] = result.warning[: tag.MAX_TAG]
     if origin.exp_name:
-        tags["dvc.exp_name"] = origin.exp_name
+        tags[tag.EXP_NAME] = origin.exp_name
     return tags
 
 
@@ -133,12 +133,12 @@ def _write_note(result: Result, origin: Origin) -> str:
 def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
     """Add a later commit or experiment name that gave the same result; the first ones stay."""
     tags = run.data.tags
-    first = tags.get("mlflow.source.git.commit", "")
-    if first and tags.get("git.dirty") == "true":
+    first = tags.get(tag.COMMIT, "")
+    if first and tags.get(tag.IS_DIRTY) == "true":
         first += "-dirty"
     for key, known, value in (
         (tag.ALSO_COMMITS, first, origin.commit_label),
-        (tag.ALSO_EXP_NAMES, tags.get("dvc.exp_name"), origin.exp_name),
+        (tag.ALSO_EXP_NAMES, tags.get(tag.EXP_NAME), origin.exp_name),
     ):
         others = tags.get(key, "").split()
         if value is None or value == known or value in others:
@@ -157,7 +157,7 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
     sets, inputs = {}, []
     for split, prepared, path in (("train", result.train, TRAIN_FILE), ("test", result.test, TEST_FILE)):
         sets[split] = dataset_entry(f"{source}-{split}", prepared, path)
-        input_tags = [InputTag("mlflow.data.context", f"{split}ing"), InputTag("sha256", prepared.sha256)]
+        input_tags = [InputTag(tag.DATA_CONTEXT, f"{split}ing"), InputTag(tag.DATA_SHA256, prepared.sha256)]
         inputs.append(DatasetInput(sets[split], input_tags))
     client.log_batch(run_id, params=[Param(key, value) for key, value in result.params.items()], synchronous=True)
     client.log_inputs(run_id, inputs)

@@ -1,8 +1,8 @@
 """Where the MLflow runs are stored: a SQLite file of the repository, or the server that MLFLOW_TRACKING_URI names.
 
-MLflow is imported only to create a store. Creating a SQLite store takes a second of migrations. If several processes
-start on a new one together, all but one fail, and a kill in the middle leaves it broken for ever. So the migrations run
-on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
+MLflow is imported only to create a store or to check its schema. Creating a SQLite store takes a second of migrations.
+If several processes create it together, all but one fail; a kill during creation leaves an unusable file. So the
+migrations run on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
 """
 
 import logging
@@ -61,11 +61,11 @@ class Store:
 
 
 def ensure_store(root: Path) -> Store:
-    """Find the store; create it if it is a SQLite file that does not exist.
+    """Find the store. If the store is to be a SQLite file and there is none, create it.
 
     By default the store is `mlflow.db` beside `mlartifacts/` in `root`; the environment variable MLFLOW_TRACKING_URI
-    names another one (a relative SQLite file counts from `root`). Many processes may start at once, and any of them may
-    be killed.
+    names another one (a relative SQLite file is relative to `root`). Many processes may start at once, and any of them
+    may be killed.
 
     Raises
     ------
@@ -158,8 +158,8 @@ def store_lock(store: Store) -> Iterator[None]:
 def hold_signals(store: Store) -> AbstractContextManager[None]:
     """Defer Ctrl-C and SIGTERM while MLflow writes to a SQLite file.
 
-    A signal inside a transaction can make SQLAlchemy keep it open, and this process would wait for itself. A server
-    handles its own transactions and may take minutes to answer, so nothing is deferred for one.
+    A signal inside a transaction can make SQLAlchemy keep it open; the process would then deadlock on its own
+    transaction. A server handles its own transactions and may take minutes to answer, so nothing is deferred for one.
     """
     return defer_signals() if store.database is not None else nullcontext()
 
@@ -188,9 +188,10 @@ def check_schema(store: Store) -> None:
 
 
 def prepare_mlflow() -> None:
-    """Silence MLflow and shorten its timeouts; call this before MLflow is imported or used.
+    """Import MLflow, silenced and with shorter timeouts.
 
-    Variables that the user has set stay, but telemetry is always off.
+    Call this instead of importing MLflow first: it sets the environment variables, then imports MLflow and silences its
+    loggers. Variables that the user has set stay, but telemetry is always off.
     """
     os.environ.update(NO_TELEMETRY)
     for key, value in DEFAULTS.items():

@@ -1,4 +1,4 @@
-"""The tags of MLflow runs by which this project finds them again. After a change, earlier runs are not found."""
+"""The names of the tags of MLflow runs. The project finds its runs by them: after a change, earlier ones are lost."""
 
 CONTENT_KEY = "one_neuron.content_key"  # SHA-256 over everything that a result depends on: one run for each
 DATA_LOCATION = "one_neuron.read_from"  # JSON: where the user's own pictures lie, and how they are read
@@ -21,6 +21,17 @@ TOTAL = "one_neuron.num_configurations"
 COMMAND = "one_neuron.command"
 COMMITTED = "one_neuron.committed_sweep"  # "sweep=NAME" if the grid is a file of conf/sweep
 BEST = "one_neuron.best_run"
-PARENT = "mlflow.parentRunId"  # MLflow's own
+
+# Tags that MLflow and DVC define
+PARENT = "mlflow.parentRunId"
+NOTE = "mlflow.note.content"  # the description, in Markdown
+SOURCE_NAME = "mlflow.source.name"
+SOURCE_TYPE = "mlflow.source.type"
+USER = "mlflow.user"
+COMMIT = "mlflow.source.git.commit"
+IS_DIRTY = "git.dirty"  # "true" or "false": whether files differed from the commit
+EXP_NAME = "dvc.exp_name"
+DATA_CONTEXT = "mlflow.data.context"  # of a data set: "training" or "testing"
+DATA_SHA256 = "sha256"  # of a data set
 
 MAX_TAG = 5000  # characters: MLflow cuts longer values

@@ -30,6 +30,12 @@ def test_stops(costs: list[float], tolerance: float, stops: list[bool]) -> None:
     assert find_stops(costs, tolerance).tolist() == stops
 
 
+def test_stops_by_columns() -> None:
+    """Each column stops by itself, as in `has_diverged`."""
+    costs = np.array([[0.7, 0.7, 0.7], [0.6, 0.69, np.nan], [0.59, 0.5, 0.5]])
+    assert find_stops(costs, 0.05).T.tolist() == [[False, False, True], [False, True, False], [False, True, False]]
+
+
 @pytest.mark.parametrize("form", ["gram", "blocks", "features"])
 @pytest.mark.parametrize("record_every", [1, 3])
 def test_a_large_tolerance_stops_every_form_at_its_second_record(
