@@ -45,8 +45,8 @@ class ConfigurationRuns:
         Of the entries.
     curves : dict of str to list of (int, float)
         The downsampled cost curves of the runs that were written here.
-    tried : dict of str to set of str
-        For each sweep in the store the keys of its configurations, requested or not.
+    keys_by_sweep : dict of str to set of str
+        For each sweep in the store, by run id, the content keys of its configurations, requested or not.
     moved : dict of str to dict
         New tags for finished runs whose pictures now lie elsewhere, or are read in another way, by run id.
     duplicates : dict of str to Run
@@ -59,7 +59,7 @@ class ConfigurationRuns:
         self.entries: dict[str, Entry] = {}
         self.best: Entry | None = None
         self.curves: dict[str, list[tuple[int, float]]] = {}
-        self.tried: dict[str, set[str]] = {}
+        self.keys_by_sweep: dict[str, set[str]] = {}
         self.moved: dict[str, dict[str, str]] = {}
         self.duplicates: dict[str, Run] = {}
         self._unfinished: dict[str, Run] = {}
@@ -105,7 +105,7 @@ class ConfigurationRuns:
         """Add a run of the store."""
         tags, run_id = run.data.tags, run.info.run_id
         key = tags.get(tag_names.CONTENT_KEY, "")
-        self.tried.setdefault(tags.get(tag_names.PARENT, ""), set()).add(key)
+        self.keys_by_sweep.setdefault(tags.get(tag_names.PARENT, ""), set()).add(key)
         if key not in self.requested:
             return
         if run.info.status != "FINISHED":

@@ -25,7 +25,20 @@ from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
-from one_neuron.tracking.tags import BEST, COMMAND, COMMITTED, KIND, MAX_TAG, MODEL_SHA256, PARENT, SWEEP_KEY, TOTAL
+from one_neuron.tracking.tags import (
+    BEST,
+    COMMAND,
+    COMMITTED,
+    DATA_CONTEXT,
+    IS_DIRTY,
+    KIND,
+    MAX_TAG,
+    MODEL_SHA256,
+    NOTE,
+    PARENT,
+    SWEEP_KEY,
+    TOTAL,
+)
 from one_neuron.training import train_model, training_inputs
 
 if TYPE_CHECKING:
@@ -66,11 +79,11 @@ def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
         TOTAL: str(len(runs.requested)),
         COMMAND: plan.command[:MAX_TAG],
         COMMITTED: plan.committed,
-        "mlflow.note.content": _write_note(runs, plan),
+        NOTE: _write_note(runs, plan),
     }
     if run is None:
         tags |= {KIND: "sweep"} | origin_tags(connection.origin, SCRIPT)
-        tags.pop("git.dirty", None)  # the same command may continue the sweep in another state of the files
+        tags.pop(IS_DIRTY, None)  # the same command may continue the sweep in another state of the files
         return str(client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
     for key, value in tags.items():
         client.set_tag(run.info.run_id, key, value)
@@ -80,10 +93,10 @@ def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
 
 def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     """Return the largest sweep whose configurations are all requested, from the same file if they come from one."""
-    for parent_id, tried in sorted(runs.tried.items(), key=lambda item: (-len(item[1]), item[0])):
-        run = _get_active(runs.connection, parent_id) if tried <= runs.requested.keys() else None
+    for parent_id, keys in sorted(runs.keys_by_sweep.items(), key=lambda item: (-len(item[1]), item[0])):
+        run = _get_active(runs.connection, parent_id) if keys <= runs.requested.keys() else None
         # A sweep that ran all the configurations it requested reused nothing and was not interrupted.
-        expected = {TOTAL: str(len(tried)), COMMITTED: plan.committed}
+        expected = {TOTAL: str(len(keys)), COMMITTED: plan.committed}
         if run is not None and run.info.status == "FINISHED" and expected.items() <= run.data.tags.items():
             return run
     return None
@@ -91,8 +104,8 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
 
 def _adopt_orphans(runs: ConfigurationRuns, parent_id: str) -> None:
     """Move finished configurations whose own sweep was deleted to this one, so that the UI shows them."""
-    parents = [parent for parent in runs.tried if parent == parent_id or _get_active(runs.connection, parent)]
-    for key in runs.entries.keys() - set().union(*(runs.tried[parent] for parent in parents)):
+    parents = [parent for parent in runs.keys_by_sweep if parent == parent_id or _get_active(runs.connection, parent)]
+    for key in runs.entries.keys() - set().union(*(runs.keys_by_sweep[parent] for parent in parents)):
         runs.connection.client.set_tag(runs.entries[key].run_id, PARENT, parent_id)
 
 
@@ -231,7 +244,7 @@ def _log_data(runs: ConfigurationRuns, parent_id: str) -> None:
             name = f"{prepared.source}-{context.removesuffix('ing')}"
             dataset = dataset_entry(name, prepared, path.relative_to(runs.connection.root))
             if dataset.digest not in known:
-                inputs.append(DatasetInput(dataset, [InputTag("mlflow.data.context", context)]))
+                inputs.append(DatasetInput(dataset, [InputTag(DATA_CONTEXT, context)]))
     if inputs:
         runs.connection.client.log_inputs(parent_id, inputs)
 
