@@ -9,6 +9,9 @@ from one_neuron.neuron import Array
 
 _MOST_STEPS = 200
 _SETTLED = 1e-10  # relative change from one step to the next
+_SETTLED_STEPS = (
+    3  # in a row: between two eigenvalues that are close together, the estimate can pause for a step or two
+)
 
 
 def stability_bound(eigenvalue: float, m: int) -> float:
@@ -61,8 +64,9 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
     previous = np.zeros(n)
     diagonal: list[float] = []
     off_diagonal: list[float] = []
-    found = 0.0
-    for _ in range(min(n, _MOST_STEPS)):
+    found, settled_steps = 0.0, 0
+    # n steps are enough in exact arithmetic; rounding can cost as many again.
+    for _ in range(min(2 * n, _MOST_STEPS)):
         with np.errstate(over="ignore", invalid="ignore"):
             product = times(v)
         if not np.isfinite(product).all():
@@ -73,7 +77,8 @@ def largest_eigenvalue(times: Callable[[Array], Array], n: int) -> float:
             product -= off_diagonal[-1] * previous
         last, found = found, _largest_of_tridiagonal(diagonal, off_diagonal)
         length = math.sqrt(_dot(product, product))
-        if abs(found - last) <= _SETTLED * abs(found) or length <= _SETTLED * abs(found):
+        settled_steps = settled_steps + 1 if abs(found - last) <= _SETTLED * abs(found) else 0
+        if settled_steps == _SETTLED_STEPS or length <= _SETTLED * abs(found):
             break
         off_diagonal.append(length)
         previous, v = v, product / length
