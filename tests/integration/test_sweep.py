@@ -6,9 +6,11 @@ import math
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from one_neuron.errors import SettingsError
+from one_neuron.errors import EnvironmentProblem, SettingsError
 from one_neuron.pictures.convert import encode_picture
 from one_neuron.settings.params import Settings, TrainSettings, check_settings
 from one_neuron.storage.model import Model
@@ -31,6 +33,7 @@ from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.tracking import bulk
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.find_run import PromotableRun, find_run
 from one_neuron.tracking.store import ensure_store
@@ -55,6 +58,7 @@ VALUES: dict[str, dict[str, Any]] = {
 }
 SETTINGS = check_settings(VALUES, origin="the test")
 SWEEP = SweepSettings(folds=3, seed=1, keep_models=1)
+OTHER = "the schema of another MLflow"  # with which the client reads and writes
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
 MakePrepared = Callable[..., PreparedSet]
 
@@ -348,6 +352,7 @@ def test_a_run_that_was_broken_off_is_completed(start: Start, connection: Connec
     settings = configure(0.01, 2000)
     sweep = start(settings)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bulk, "SCHEMA", OTHER)
         patch.setattr(type(connection.client), "set_terminated", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             sweep.record_all()
@@ -408,8 +413,12 @@ def test_what_failed_here_can_be_finished_by_another(connection: Connection, fil
     assert one.runs.entries[one.keys[0]].status == "finished"
 
 
-def test_progress_is_told_every_few_dozen(start: Start) -> None:
-    """The lock is released in between."""
+@pytest.mark.parametrize(("schema", "expected"), [(bulk.SCHEMA, [52]), (OTHER, [50, 52])])
+def test_progress_is_told_after_each_chunk(
+    schema: str, expected: list[int], start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is released in between; the client's chunks are smaller."""
+    monkeypatch.setattr(bulk, "SCHEMA", schema)
     configurations = [configure(rate / 100) for rate in range(1, 53)]
     sweep = start(*configurations)
     told: list[int] = []
@@ -423,17 +432,112 @@ def test_progress_is_told_every_few_dozen(start: Start) -> None:
         swept=(RATE,),
         on_progress=lambda: told.append(len(sweep.runs.finished)),
     )
-    assert told == [50, 52]
+    assert told == expected
+
+
+# --- in one transaction --------------------------------------------------------------
+
+
+def read_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows of all tables: run ids by their number, of a time whether it is there."""
+    with closing(sqlite3.connect(path)) as database:
+        database.row_factory = sqlite3.Row
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        found = {name: [dict(row) for row in database.execute(f'SELECT * FROM "{name}"')] for name in names}
+    runs = {run["run_uuid"]: run["start_time"] for run in found["runs"]}  # in the order in which they were written
+    for row in (row for rows in found.values() for row in rows):
+        for column, value in row.items():
+            if column == "timestamp" or column.endswith("_time"):
+                row[column] = "start" if column == "timestamp" and value in runs.values() else value is not None
+            elif isinstance(value, str):
+                for number, run_id in enumerate(runs):
+                    row[column] = row[column].replace(run_id, f"<{number}>")
+    return {name: sorted(rows, key=repr) for name, rows in found.items()}
+
+
+def test_both_ways_write_the_same_rows_of_all_tables(
+    root: Path, fresh_sweep_store: Path, files: DataFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's client and the insert: finished, diverged and failed, and values that a database cannot hold.
+
+    After an update of MLflow, this test proves that `bulk.SCHEMA` may name the schema of the new one.
+    """
+    configurations = [configure(rate, 2000) for rate in (0.001, 0.002, 0.003, 0.004, 0.005)]
+    odd = {"test_accuracy": math.nan, "final_cost": math.inf, "final_validation_cost": -math.inf}
+    outcomes: list[Outcome | str] = [
+        outcome_of(configurations[0], records=101),
+        outcome_of(configurations[1], measures={**outcome_of(configurations[1]).measures, **odd}),
+        outcome_of(
+            configurations[2],
+            train_costs=(0.69, 5.0, math.nan),
+            validation_costs=(),
+            diverged_at=100,
+            reason="a cost is not finite",
+            measures={"diverged": 1.0},
+        ),
+        "out of memory; try fewer",
+        outcome_of(configurations[4], train_costs=(math.nan,) * 3, validation_costs=(), measures={}),
+    ]
+    tables, found = {}, {}
+    for schema in (OTHER, bulk.SCHEMA):
+        shutil.copy(fresh_sweep_store, root)
+        monkeypatch.setattr(bulk, "SCHEMA", schema)
+        connection = connect(root, REMEDY)
+        assert (bulk.find_database(connection) is None) == (schema == OTHER)
+        sweep = Sweeper(connection, files, configurations, swept=(RATE, ITERATIONS))
+        sweep.record(*outcomes)
+        tables[schema] = read_tables(root / "mlflow.db")
+        connection.client._tracking_client.store.engine.dispose()
+    for name, rows in tables[OTHER].items():
+        assert rows == tables[bulk.SCHEMA][name], name
+    assert {name: len(rows) for name, rows in tables[OTHER].items() if len(rows) > 5} == {
+        "runs": 6,
+        "tags": len(tables[OTHER]["tags"]),
+        "params": 70,
+        "metrics": 67,
+        "latest_metrics": 22,
+    }
+    for schema in (OTHER, bulk.SCHEMA):  # and both read the same from it
+        monkeypatch.setattr(bulk, "SCHEMA", schema)
+        runs = Sweeper(connect(root, REMEDY), files, configurations, swept=(RATE, ITERATIONS)).runs
+        entries = [runs.entries[key] for key in sorted(runs.entries)]
+        curves = bulk.read_curves(runs.connection, [entry.run_id for entry in entries])
+        by_sweep = [(parent_id, sorted(keys)) for parent_id, keys in runs.keys_by_sweep.items()]
+        found[schema] = repr((entries, by_sweep, runs.best, curves))
+    assert found[OTHER] == found[bulk.SCHEMA]
+
+
+def test_a_chunk_is_written_as_a_whole_or_not_at_all(start: Start, connection: Connection) -> None:
+    """A disk that is full in the middle leaves no run behind; the next attempt writes them all."""
+    sweep = start(configure(0.1), configure(0.2))
+
+    def fail(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO latest_metrics"):
+            raise OSError("disk full")
+
+    event.listen(Engine, "before_cursor_execute", fail)
+    try:
+        with pytest.raises(EnvironmentProblem, match="disk full"):
+            sweep.record_all()
+    finally:
+        event.remove(Engine, "before_cursor_execute", fail)
+    assert runs_of(connection, "configuration") == []
+    sweep.record_all()
+    assert [run.info.status for run in runs_of(connection, "configuration")] == ["FINISHED"] * 2
 
 
 # --- parents -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("moment", [1, 9, 17, 25, 40])
+@pytest.mark.parametrize(
+    ("moment", "schema"),
+    [(moment, OTHER) for moment in (1, 9, 17, 25, 40)] + [(k, bulk.SCHEMA) for k in (1, 9, 17, 25)],
+)
 def test_ctrl_c_while_mlflow_writes_leaves_the_store_usable(
-    moment: int, start: Start, connection: Connection, monkeypatch: pytest.MonkeyPatch
+    moment: int, schema: str, start: Start, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The interrupt waits until the run is written; within a transaction it could leave the file locked."""
+    """The interrupt waits until the chunk is written; within a transaction it could leave the file locked."""
+    monkeypatch.setattr(bulk, "SCHEMA", schema)
     sweep, told = start(configure(0.001), configure(0.01)), itertools.count(1)
 
     def interrupt(*_: object) -> None:

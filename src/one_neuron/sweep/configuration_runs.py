@@ -1,6 +1,6 @@
 """The MLflow runs of the configurations of a sweep: which ones the store has, and adding the missing ones, each once.
 
-The store's lock is held for a few dozen runs at a time. Under it, the runs that other processes have added are read
+The store's lock is held for a chunk of runs at a time. Under it, the runs that other processes have added are read
 first, so sweeps that run at the same moment never write a configuration twice.
 """
 
@@ -15,6 +15,7 @@ from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking import tags as tag_names
+from one_neuron.tracking.bulk import NewRun, find_database, read_runs, write_runs
 from one_neuron.tracking.connection import Connection, mlflow_errors
 from one_neuron.tracking.parameters import data_location, data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 REMEDY = "what is recorded stays; run the same command again when the store is back"
 SCRIPT = "pipeline/sweep.py"
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
-_CHUNK = 50  # runs that are written under one lock: about a second
+_CHUNK, _CLIENT_CHUNK = 500, 50  # runs that are written under one lock, at once or one by one: about a second
 _PAUSE_SECONDS = 0.06  # lets other processes take the lock: they ask for it 20 times a second
 _LOCAL_CLOCK_MS = 1_000  # how far the times of runs in a file of this machine may be off
 _SERVER_CLOCK_MS = 60_000  # how far the clocks of the machines that use a server may differ
@@ -49,8 +50,8 @@ class ConfigurationRuns:
         For each sweep in the store, by run id, the content keys of its configurations, requested or not.
     moved : dict of str to dict
         New tags for finished runs whose pictures now lie elsewhere, or are read in another way, by run id.
-    duplicates : dict of str to Run
-        Later runs of a finished configuration, by run id: only machines without a common lock can write them.
+    duplicates : set of str
+        The ids of later runs of a finished configuration: only machines without a common lock can write them.
     """
 
     def __init__(self, connection: Connection, configurations: Iterable[Configuration]) -> None:
@@ -61,7 +62,7 @@ class ConfigurationRuns:
         self.curves: dict[str, list[tuple[int, float]]] = {}
         self.keys_by_sweep: dict[str, set[str]] = {}
         self.moved: dict[str, dict[str, str]] = {}
-        self.duplicates: dict[str, Run] = {}
+        self.duplicates: set[str] = set()
         self._unfinished: dict[str, Run] = {}
         self._refreshed: dict[str, int] = {}  # when a context was read last, in milliseconds since 1970
 
@@ -88,17 +89,8 @@ class ConfigurationRuns:
         now = int(1000 * time.time())
         for context in sorted({configuration.context for configuration in self.requested.values()}):
             since = max(0, self._refreshed.get(context, 0) - margin)
-            page = None
-            while page is None or page.token:
-                page = self.connection.client.search_runs(
-                    [self.connection.experiment_id],
-                    filter_string=f"tags.`{tag_names.CONTEXT}` = '{context}' AND attributes.start_time >= {since}",
-                    max_results=1000,
-                    order_by=["attributes.start_time ASC"],
-                    page_token=None if page is None else page.token,
-                )
-                for run in page:
-                    self._add_run(run)
+            for run in read_runs(self.connection, context, since):
+                self._add_run(run)
             self._refreshed[context] = now
 
     def _add_run(self, run: "Run") -> None:
@@ -114,7 +106,7 @@ class ConfigurationRuns:
             return
         known, settings = self.entries.get(key), self.requested[key].settings
         if known is not None and known.status != FAILED and known.run_id != run_id:
-            self.duplicates[run_id] = run
+            self.duplicates.add(run_id)
             return
         if (location := data_location_tags(settings)).items() - tags.items():
             self.moved[run_id] = location
@@ -152,72 +144,66 @@ class ConfigurationRuns:
         sweep, swept
             As in `Plan`.
         on_progress : callable, optional
-            Called after every few dozen runs.
+            Called after each chunk of runs.
 
         Raises
         ------
         EnvironmentProblem
             If the store cannot be used.
         """
-        store = self.connection.store
-        for start in range(0, len(outcomes), _CHUNK):
+        with mlflow_errors(self.connection.store, REMEDY):
+            is_slow = find_database(self.connection) is None or self._unfinished
+        size = _CLIENT_CHUNK if is_slow else _CHUNK
+        for start in range(0, len(outcomes), size):
             if start:
                 time.sleep(_PAUSE_SECONDS)
-            with mlflow_errors(store, REMEDY), store_lock(store):
-                with hold_signals(store):
-                    self.refresh()
+            with self.writing():
+                self.refresh()
                 finished = self.finished
-                for key, outcome in outcomes[start : start + _CHUNK]:
-                    if key not in finished:
-                        with hold_signals(store):
-                            self._write_run(key, outcome, parent_id, sweep, swept)
+                missing = {key: outcome for key, outcome in outcomes[start : start + size] if key not in finished}
+                runs = [self._describe(key, outcome, parent_id, sweep, swept) for key, outcome in missing.items()]
+                for (key, outcome), run, run_id in zip(
+                    missing.items(), runs, write_runs(self.connection, runs), strict=True
+                ):
+                    self._unfinished.pop(key, None)
+                    measures = outcome.measures if isinstance(outcome, Outcome) else {}
+                    status, reason = run.tags[tag_names.STATUS], run.tags[tag_names.REASON]
+                    self._add_entry(key, Entry(run_id, self.requested[key].settings, status, reason, measures))
             if on_progress is not None:
                 on_progress()
 
-    def _write_run(
+    def _describe(
         self, key: str, outcome: Outcome | str, parent_id: str, sweep: SweepSettings, swept: Sequence[str]
-    ) -> None:
-        """Write the run of a configuration, or complete an unfinished one. Writing it twice leaves the same as once."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        client, configuration = self.connection.client, self.requested[key]
-        settings, result = configuration.settings, _outcome_tags(outcome)
+    ) -> NewRun:
+        """Return the run of a configuration as it is to be written."""
+        settings = self.requested[key].settings
         tags = {
             tag_names.CONTENT_KEY: key,
             tag_names.PARENT: parent_id,
             tag_names.KIND: "configuration",
-            tag_names.CONTEXT: configuration.context,
+            tag_names.CONTEXT: self.requested[key].context,
             **origin_tags(self.connection.origin, SCRIPT),
             **data_location_tags(settings),
-            **result,
+            **_outcome_tags(outcome),
         }
         params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
-        measures: dict[str, float] = {}
         points: list[tuple[str, float, int]] = []
         if isinstance(outcome, Outcome):
-            measures, self.curves[key] = outcome.measures, downsample_curve(outcome.iterations, outcome.train_costs)
+            self.curves[key] = downsample_curve(outcome.iterations, outcome.train_costs)
             validation = downsample_curve(outcome.iterations, outcome.validation_costs)
             for name, curve in (("cost", self.curves[key]), ("validation_cost", validation)):
                 points += [(name, cost, iteration) for iteration, cost in curve]
-            points += [(name, value, outcome.iterations[-1]) for name, value in measures.items()]
-        run = self._unfinished.pop(key, None)
-        if run is None:
-            shown = params | data_location(settings)
-            name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
-            # The tags go with this call, because each call waits for the disk.
-            run = client.create_run(self.connection.experiment_id, run_name=name or "configuration", tags=tags)
-            tags = {}
-        client.log_batch(
-            run.info.run_id,
-            # All points have the start of the run as their time, so that a second attempt adds no rows.
-            metrics=[Metric(name, value, run.info.start_time, step) for name, value, step in points],
-            params=[Param(name, value) for name, value in (params | fold_parameters(sweep)).items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
-            synchronous=True,
+            points += [(name, value, outcome.iterations[-1]) for name, value in outcome.measures.items()]
+        shown = params | data_location(settings)
+        name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
+        return NewRun(
+            name=name or "configuration",
+            tags=tags,
+            params=params | fold_parameters(sweep),
+            points=points,
+            status="FAILED" if tags[tag_names.STATUS] == FAILED else "FINISHED",
+            unfinished=self._unfinished.get(key),
         )
-        status, reason = result[tag_names.STATUS], result[tag_names.REASON]
-        client.set_terminated(run.info.run_id, "FAILED" if status == FAILED else "FINISHED")
-        self._add_entry(key, Entry(run.info.run_id, settings, status, reason, measures))
 
 
 def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:

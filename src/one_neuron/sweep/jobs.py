@@ -43,7 +43,7 @@ class SweepJobs:
     runs : ConfigurationRuns or None
         Of the process that started the sweep.
     on_progress : callable or None
-        Called after every few dozen recorded runs.
+        Called after each chunk of recorded runs.
     seconds : float
         Spent on training in this process.
     """

@@ -21,6 +21,7 @@ from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
 from one_neuron.system.progress import training_bar
+from one_neuron.tracking.bulk import read_curves
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
@@ -174,8 +175,8 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
         save_plots(folder, entries, _find_curves(runs))
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         with runs.writing():
-            for run in runs.duplicates.values():
-                delete_run(client, run)
+            for run_id in runs.duplicates:
+                delete_run(client, client.get_run(run_id))
             client.log_artifacts(parent_id, str(folder))
             now = int(1000 * time.time())
             client.log_batch(
@@ -206,16 +207,10 @@ def _find_curves(runs: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, f
     shown = downsample(list(longest.values()), MOST_CURVES)
     best = find_best(runs.entries.values())
     shown += [(key, entry) for key, entry in runs.entries.items() if entry is best and (key, entry) not in shown]
-    curves = []
     with mlflow_errors(runs.connection.store, REMEDY), hold_signals(runs.connection.store):
-        for key, entry in shown:
-            curve = runs.curves.get(key)
-            if curve is None:
-                history = runs.connection.client.get_metric_history(entry.run_id, "cost")
-                curve = sorted((point.step, point.value) for point in history)
-            if curve:
-                curves.append((entry, curve))
-    return curves
+        earlier = read_curves(runs.connection, [entry.run_id for key, entry in shown if key not in runs.curves])
+    curves = [(entry, runs.curves[key] if key in runs.curves else earlier[entry.run_id]) for key, entry in shown]
+    return [(entry, curve) for entry, curve in curves if curve]
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:
