@@ -11,8 +11,11 @@ def main() -> None:
 
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
-    from one_neuron import layout, neuron, plots
+    from one_neuron import layout, neuron
     from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
+    from one_neuron.plots.costs import plot_costs
+    from one_neuron.plots.pictures import plot_classes, plot_examples, plot_mistakes
+    from one_neuron.plots.weights import plot_weights
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.model import load_model
     from one_neuron.storage.prepared_set import load_prepared
@@ -41,12 +44,12 @@ def main() -> None:
     )
     write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     rate = float(model.trained_with["learning_rate"])
-    plots.plot_costs(layout.PLOTS_FOLDER / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
-    plots.plot_weights(layout.PLOTS_FOLDER / "weights.png", model)
-    plots.plot_classes(layout.PLOTS_FOLDER / "classes.png", train, test)
-    plots.plot_examples(layout.PLOTS_FOLDER / "examples.png", train)
+    plot_costs(layout.PLOTS_FOLDER / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
+    plot_weights(layout.PLOTS_FOLDER / "weights.png", model)
+    plot_classes(layout.PLOTS_FOLDER / "classes.png", train, test)
+    plot_examples(layout.PLOTS_FOLDER / "examples.png", train)
     mistakes = find_mistakes(A, test.Y, threshold=model.threshold)[:num_mistakes]
-    plots.plot_mistakes(layout.PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
+    plot_mistakes(layout.PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ USERS = {
     "ruamel": ["tracking/promote.py"],
     "PIL": ["pictures/reader.py", "pictures/convert.py", "../drawn_pictures/*.py"],
     "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py"],
-    "matplotlib": ["plots.py", "sweep/plots.py"],
+    "matplotlib": ["plots/*.py", "sweep/plots.py"],
     "mlflow": [
         "tracking/bulk.py",
         "tracking/connection.py",

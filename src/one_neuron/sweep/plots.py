@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from one_neuron.plots import drawing_to
+from one_neuron.plots.drawing import drawing_to
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, is_held_out, rank
 from one_neuron.sweep.summary import list_parameters, short_value
 

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from one_neuron import neuron, plots
+from one_neuron import neuron
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.neuron import Parameters
+from one_neuron.plots.pictures import plot_examples, plot_mistakes
 from one_neuron.rows import RowsOnDisk
 from one_neuron.storage import pixel_file
 from one_neuron.storage.names import StoredNames
@@ -366,8 +367,8 @@ def test_the_neuron_and_the_plots_take_pixels_on_disk(on_disk: PreparedSet, tmp_
     assert neuron.gradient(on_disk.X, on_disk.Y, z)[0].tobytes() == dw.tobytes()
     assert neuron.gradient(on_disk.X, on_disk.Y, z)[1] == db
     for name, prepared in (("memory", in_memory), ("disk", on_disk)):
-        plots.plot_examples(tmp_path / f"{name}-examples.png", prepared)
-        plots.plot_mistakes(tmp_path / f"{name}-mistakes.png", prepared, neuron.sigmoid(z), np.array([299, 7]))
+        plot_examples(tmp_path / f"{name}-examples.png", prepared)
+        plot_mistakes(tmp_path / f"{name}-mistakes.png", prepared, neuron.sigmoid(z), np.array([299, 7]))
     for plot in ("examples", "mistakes"):
         found = [(tmp_path / f"{name}-{plot}.png").read_bytes() for name in ("memory", "disk")]
         assert found[0] == found[1]

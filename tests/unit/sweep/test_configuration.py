@@ -168,7 +168,7 @@ def test_other_code_makes_another_key_and_context(package: Path, name: str) -> N
     assert not set(find_keys(SETTINGS, FILES, SWEEP)) & set(before)
 
 
-@pytest.mark.parametrize("name", ["plots.py", "sweep/plots.py", "sweep/summary.py", "cli.py"])
+@pytest.mark.parametrize("name", ["plots/pictures.py", "sweep/plots.py", "sweep/summary.py", "cli.py"])
 def test_code_that_only_shows_changes_no_key(package: Path, name: str) -> None:
     """Code that only shows results changes no key."""
     before = find_keys(SETTINGS, FILES, SWEEP)

@@ -22,7 +22,7 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from one_neuron.plots import drawing_to
+from one_neuron.plots.drawing import drawing_to
 from one_neuron.settings.params import check_settings
 from one_neuron.sweep import plots
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry

@@ -16,8 +16,11 @@ from matplotlib import font_manager
 from numpy.typing import NDArray
 from PIL import Image
 
-from one_neuron import plots
 from one_neuron.neuron import Parameters
+from one_neuron.plots import pictures
+from one_neuron.plots.costs import plot_costs
+from one_neuron.plots.pictures import plot_classes, plot_examples, plot_mistakes
+from one_neuron.plots.weights import plot_weights
 from one_neuron.storage.model import Model
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
@@ -34,11 +37,11 @@ def draw(request: pytest.FixtureRequest, make_prepared: MakePrepared, make_model
     prepared, model = make_prepared(m=4, num_px=8), make_model(num_px=8)
     A = np.linspace(0, 1, 4)
     drawing: dict[str, Draw] = {
-        "costs": lambda path: plots.plot_costs(path, COSTS, learning_rate=0.005),
-        "weights": lambda path: plots.plot_weights(path, model),
-        "examples": lambda path: plots.plot_examples(path, prepared),
-        "mistakes": lambda path: plots.plot_mistakes(path, prepared, A, np.array([3, 1])),
-        "classes": lambda path: plots.plot_classes(path, prepared, prepared),
+        "costs": lambda path: plot_costs(path, COSTS, learning_rate=0.005),
+        "weights": lambda path: plot_weights(path, model),
+        "examples": lambda path: plot_examples(path, prepared),
+        "mistakes": lambda path: plot_mistakes(path, prepared, A, np.array([3, 1])),
+        "classes": lambda path: plot_classes(path, prepared, prepared),
     }
     return drawing[request.param]
 
@@ -90,7 +93,7 @@ def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     """Including a settings file named by MATPLOTLIBRC, another backend and a style."""
     (tmp_path / "matplotlibrc").write_text("font.size: 25\nfont.family: monospace\nbackend: svg\nsavefig.bbox: tight\n")
     program = (
-        "import sys; from pathlib import Path; from one_neuron.plots import plot_costs\n"
+        "import sys; from pathlib import Path; from one_neuron.plots.costs import plot_costs\n"
         f"plot_costs(Path(sys.argv[1]), {COSTS!r}, learning_rate=0.005)\n"
     )
     subprocess.run(
@@ -99,7 +102,7 @@ def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
         timeout=60,
         env={**os.environ, "MATPLOTLIBRC": str(tmp_path / "matplotlibrc")},
     )
-    plots.plot_costs(tmp_path / "plain.png", COSTS, learning_rate=0.005)
+    plot_costs(tmp_path / "plain.png", COSTS, learning_rate=0.005)
     assert digest(tmp_path / "changed.png") == digest(tmp_path / "plain.png")
 
 
@@ -108,7 +111,7 @@ def test_the_font_is_matplotlib_s_own() -> None:
     with mpl.style.context("default", after_reset=True):
         found = Path(font_manager.findfont(font_manager.FontProperties()))
     assert found.name == "DejaVuSans.ttf"
-    assert Path(mpl.get_data_path()) in found.parents
+    assert Path(mpl.get_data_path()).resolve() in found.resolve().parents
 
 
 @pytest.mark.slow
@@ -118,23 +121,23 @@ def test_all_that_is_drawn_shows(make_prepared: MakePrepared, make_model: MakeMo
     A, chosen = np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1])
     swapped = prepared.X[[2, 1, 0, 3]]  # the same means, other examples
     variants: list[Draw] = [
-        lambda path: plots.plot_costs(path, COSTS, learning_rate=0.005),
-        lambda path: plots.plot_costs(path, COSTS, learning_rate=0.006),
-        lambda path: plots.plot_costs(path, [*COSTS[:2], (200, 0.3)], learning_rate=0.005),
-        lambda path: plots.plot_weights(path, make_model()),
-        lambda path: plots.plot_weights(path, make_model(seed=1)),
-        lambda path: plots.plot_weights(path, make_model(classes=("a", "dog"))),
-        lambda path: plots.plot_examples(path, prepared),
-        lambda path: plots.plot_examples(path, make_prepared(m=4, num_px=2, seed=1)),
-        lambda path: plots.plot_mistakes(path, prepared, A, chosen),
-        lambda path: plots.plot_mistakes(path, prepared, A + 0.1, chosen),
-        lambda path: plots.plot_mistakes(path, prepared, A, chosen[::-1]),
-        lambda path: plots.plot_mistakes(path, make_prepared(m=4, names=tuple("abcd")), A, chosen),
-        lambda path: plots.plot_classes(path, prepared, prepared),
-        lambda path: plots.plot_classes(path, prepared, make_prepared(m=5)),
-        lambda path: plots.plot_classes(path, make_prepared(m=4, num_px=2, seed=1), prepared),
-        lambda path: plots.plot_classes(path, make_prepared(m=4, X=swapped), prepared),
-        lambda path: plots.plot_classes(path, make_prepared(m=4, classes=("non-cat", "dog")), prepared),
+        lambda path: plot_costs(path, COSTS, learning_rate=0.005),
+        lambda path: plot_costs(path, COSTS, learning_rate=0.006),
+        lambda path: plot_costs(path, [*COSTS[:2], (200, 0.3)], learning_rate=0.005),
+        lambda path: plot_weights(path, make_model()),
+        lambda path: plot_weights(path, make_model(seed=1)),
+        lambda path: plot_weights(path, make_model(classes=("a", "dog"))),
+        lambda path: plot_examples(path, prepared),
+        lambda path: plot_examples(path, make_prepared(m=4, num_px=2, seed=1)),
+        lambda path: plot_mistakes(path, prepared, A, chosen),
+        lambda path: plot_mistakes(path, prepared, A + 0.1, chosen),
+        lambda path: plot_mistakes(path, prepared, A, chosen[::-1]),
+        lambda path: plot_mistakes(path, make_prepared(m=4, names=tuple("abcd")), A, chosen),
+        lambda path: plot_classes(path, prepared, prepared),
+        lambda path: plot_classes(path, prepared, make_prepared(m=5)),
+        lambda path: plot_classes(path, make_prepared(m=4, num_px=2, seed=1), prepared),
+        lambda path: plot_classes(path, make_prepared(m=4, X=swapped), prepared),
+        lambda path: plot_classes(path, make_prepared(m=4, classes=("non-cat", "dog")), prepared),
     ]
     digests = []
     for draw_variant in variants:
@@ -152,15 +155,15 @@ def test_names_are_text(name: str, make_prepared: MakePrepared, make_model: Make
     """Formulas, line ends, bytes that are not UTF-8: no name of a picture or a class breaks a plot."""
     classes = ("other", name if name and name.isprintable() else "class")  # others are refused
     prepared = make_prepared(m=2, names=(name, name), classes=classes)
-    plots.plot_mistakes(tmp_path / "mistakes.png", prepared, np.array([0.5, 0.5]), np.array([0, 1]))
-    plots.plot_weights(tmp_path / "weights.png", make_model(classes=classes))
-    plots.plot_classes(tmp_path / "classes.png", prepared, prepared)
+    plot_mistakes(tmp_path / "mistakes.png", prepared, np.array([0.5, 0.5]), np.array([0, 1]))
+    plot_weights(tmp_path / "weights.png", make_model(classes=classes))
+    plot_classes(tmp_path / "classes.png", prepared, prepared)
     assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Path) -> None:
     """The stage must write the file, even without mistakes."""
-    plots.plot_mistakes(tmp_path / "plot.png", make_prepared(m=2), np.array([0.1, 0.9]), np.array([], dtype=np.int64))
+    plot_mistakes(tmp_path / "plot.png", make_prepared(m=2), np.array([0.1, 0.9]), np.array([], dtype=np.int64))
     assert pixels(tmp_path / "plot.png").min() < 100  # the title
 
 
@@ -168,14 +171,14 @@ def test_no_mistakes_are_a_picture_too(make_prepared: MakePrepared, tmp_path: Pa
 @pytest.mark.parametrize("m", [1, 40])
 def test_few_and_many_examples(m: int, make_prepared: MakePrepared, tmp_path: Path) -> None:
     """A single class, with more pictures than fit."""
-    plots.plot_examples(tmp_path / "plot.png", make_prepared(m=m))
+    plot_examples(tmp_path / "plot.png", make_prepared(m=m))
     assert (tmp_path / "plot.png").stat().st_size > 0
 
 
 def test_pictures_appear_in_their_colours(make_prepared: MakePrepared, tmp_path: Path) -> None:
     """A picture of pure green is found in the plot."""
     green = np.tile(np.array([0, 255, 0], dtype=np.uint8), (2, 4))
-    plots.plot_examples(tmp_path / "plot.png", make_prepared(m=2, X=green))
+    plot_examples(tmp_path / "plot.png", make_prepared(m=2, X=green))
     assert (pixels(tmp_path / "plot.png") == [0, 255, 0]).all(axis=-1).sum() > 5000
 
 
@@ -197,15 +200,15 @@ def test_the_mean_of_each_class_is_exact(
     """Rounded to the nearest whole number, halves up: (7 + 8) / 2 is 8, (100 + 100 + 101) / 3 is 100."""
     monkeypatch.setattr("one_neuron.storage.pixel_file.BLOCK_BYTES", block_bytes)
     prepared = make_prepared(m=5, X=fill([100, 7, 100, 8, 101]), Y=np.array([0, 1, 0, 1, 0], np.uint8))
-    assert plots._mean_pictures(prepared)[:, 0].tolist() == [100, 8]
+    assert pictures._mean_pictures(prepared)[:, 0].tolist() == [100, 8]
     bright = make_prepared(m=300, X=fill([255] * 300))
-    assert np.unique(plots._mean_pictures(bright)).tolist() == [255]
+    assert np.unique(pictures._mean_pictures(bright)).tolist() == [255]
 
 
 def test_each_class_has_its_mean_beside_it(make_prepared: MakePrepared, tmp_path: Path) -> None:
     """Each grey is one whole picture in the plot."""
     prepared = make_prepared(m=4, X=fill([20, 60, 40, 90]))
-    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    plot_classes(tmp_path / "plot.png", prepared, prepared)
     greys = {grey for grey, *_ in colours_of(tmp_path / "plot.png")}
     assert greys == {255, 20, 40, 30, 60, 90, 75}  # paper, class 0 with its mean, class 1 with its mean
 
@@ -216,7 +219,7 @@ def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_pat
     levels = [10 * i for i in range(16)]
     X, Y = fill([*levels, 200, 220]), np.repeat([1, 0], [16, 2]).astype(np.uint8)
     prepared = make_prepared(m=18, X=X, Y=Y)
-    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    plot_classes(tmp_path / "plot.png", prepared, prepared)
     greys = {grey for grey, *_ in colours_of(tmp_path / "plot.png")}
     assert greys == {*levels[::2], 75, 200, 220, 210, 255}
 
@@ -224,7 +227,7 @@ def test_examples_are_spread_over_the_class(make_prepared: MakePrepared, tmp_pat
 def test_a_class_of_one_picture_and_a_class_of_none(make_prepared: MakePrepared, tmp_path: Path) -> None:
     """An empty class has no mean."""
     prepared = make_prepared(m=1, X=fill([77]), Y=np.array([1], np.uint8))
-    plots.plot_classes(tmp_path / "plot.png", prepared, prepared)
+    plot_classes(tmp_path / "plot.png", prepared, prepared)
     assert colours_of(tmp_path / "plot.png") == {(255, 255, 255), (77, 77, 77)}
 
 
@@ -235,14 +238,14 @@ def test_classes_of_pixels_on_disk_are_drawn_from_the_rows_they_need(
     prepared = make_prepared(m=40)
     (tmp_path / "pixels").write_bytes(b"header" + prepared.X.tobytes())
     on_disk = replace(prepared, X=PixelFile(tmp_path / "pixels", offset=6, shape=prepared.X.shape))
-    plots.plot_classes(tmp_path / "memory.png", prepared, prepared)
-    plots.plot_classes(tmp_path / "disk.png", on_disk, on_disk)
+    plot_classes(tmp_path / "memory.png", prepared, prepared)
+    plot_classes(tmp_path / "disk.png", on_disk, on_disk)
     assert digest(tmp_path / "disk.png") == digest(tmp_path / "memory.png")
 
 
 def test_weights_of_zero_are_grey(make_model: MakeModel, tmp_path: Path) -> None:
     """All weights of an untrained neuron are 0; there is no division by zero."""
-    plots.plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=np.zeros(12), b=0.0)))
+    plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=np.zeros(12), b=0.0)))
     assert (pixels(tmp_path / "plot.png") == 128).all(axis=-1).sum() > 10_000
 
 
@@ -250,7 +253,7 @@ def test_the_weights_lie_as_the_pixels_do(make_model: MakeModel, tmp_path: Path)
     """One red weight, top left: the bright red patch is in the upper left of the left picture."""
     w = np.zeros(12)
     w[0] = 1.0
-    plots.plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=w, b=0.0)))
+    plot_weights(tmp_path / "plot.png", make_model(parameters=Parameters(w=w, b=0.0)))
     rows, columns = np.nonzero((pixels(tmp_path / "plot.png") == [255, 128, 128]).all(axis=-1))
     height, width, _ = pixels(tmp_path / "plot.png").shape
     assert len(rows) > 2000
@@ -261,14 +264,14 @@ def test_the_weights_lie_as_the_pixels_do(make_model: MakeModel, tmp_path: Path)
 @pytest.mark.parametrize("costs", [[(0, 0.69)], [(0, 0.69), (1, 0.0)], [(0, 0.69), (10**7, 1e300)]])
 def test_any_costs_can_be_drawn(costs: list[tuple[int, float]], tmp_path: Path) -> None:
     """A single point, a cost of 0, a diverged training."""
-    plots.plot_costs(tmp_path / "plot.png", costs, learning_rate=1e-12)
+    plot_costs(tmp_path / "plot.png", costs, learning_rate=1e-12)
     assert (tmp_path / "plot.png").stat().st_size > 0
 
 
 def test_a_failed_drawing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole or not at all."""
     path = tmp_path / "plot.png"
-    plots.plot_costs(path, COSTS, learning_rate=0.005)
+    plot_costs(path, COSTS, learning_rate=0.005)
     before = digest(path)
 
     def fail(*_: object, **__: object) -> None:
@@ -276,6 +279,6 @@ def test_a_failed_drawing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     with pytest.raises(OSError, match="No space left"):
-        plots.plot_costs(path, COSTS, learning_rate=0.5)
+        plot_costs(path, COSTS, learning_rate=0.5)
     assert digest(path) == before
     assert [entry.name for entry in tmp_path.iterdir()] == ["plot.png"]

@@ -1,76 +1,18 @@
-"""Plots of the training and of what the neuron learned. Only this module and sweep/plots.py import matplotlib."""
+"""Plots that show pictures: mean and examples of each class, the first of the training set, the worst mistakes."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.style
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from one_neuron.errors import one_line
-from one_neuron.storage.model import Model
+from one_neuron.plots.drawing import drawing_to, printable
 from one_neuron.storage.pixel_file import row_blocks
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.system.files import atomic_write
 
 _EXAMPLES_IN_A_ROW = 8
 _LONGEST_CLASS = 60  # characters of a class name that fit over a row of pictures
-_DPI = 100
-
-
-@contextmanager
-def drawing_to(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """Yield an empty figure, and save it as a PNG file when the block succeeds, whole or not at all.
-
-    The user's own matplotlib settings, the time and the version do not enter the file: the same result gives the same
-    bytes. `width` and `height` are in inches of 100 pixels.
-    """
-    with matplotlib.style.context("default", after_reset=True), warnings.catch_warnings():
-        # A name may use a script that matplotlib's own font lacks; its characters are drawn as boxes.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-        FigureCanvasAgg(figure)
-        yield figure
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, metadata={"Software": None})
-
-
-def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate: float) -> None:
-    """Plot the cost against the iterations, from pairs of an iteration and the cost after that many updates."""
-    with drawing_to(path, 6.4, 4.0) as figure:
-        axes = figure.subplots()
-        iterations, values = zip(*costs, strict=True)
-        axes.plot(iterations, values, marker="o", markersize=3)
-        axes.set(xlabel="iteration", ylabel="cost", title=f"Cross-entropy cost, learning_rate = {learning_rate:g}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-
-
-def plot_weights(path: Path, model: Model) -> None:
-    """Draw w as a picture.
-
-    The left side shows the weights as colours around grey: a channel is bright where its weight speaks for label 1. The
-    right side shows the sum of the weights over the three channels.
-    """
-    weights = model.parameters.w.reshape(model.preprocessing.num_px, model.preprocessing.num_px, -1)
-    with drawing_to(path, 7.6, 3.6) as figure:
-        colours, total = figure.subplots(1, 2)
-        largest = float(np.abs(weights).max()) or 1.0
-        colours.imshow(np.rint(127.5 + 127.5 * weights / largest).astype(np.uint8))
-        colours.set_title("w as colours around grey")
-        summed = weights[..., 0] + weights[..., 1] + weights[..., 2]
-        limit = float(np.abs(summed).max()) or 1.0
-        shown = total.imshow(summed, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        total.set_title(_printable(f"red speaks for '{model.classes[1]}', blue against"), parse_math=False)
-        figure.colorbar(shown, ax=total)
-        for axes in (colours, total):
-            axes.set_axis_off()
 
 
 def plot_examples(path: Path, prepared: PreparedSet) -> None:
@@ -90,7 +32,7 @@ def plot_classes(path: Path, train: PreparedSet, test: PreparedSet) -> None:
     with drawing_to(path, 1.3 * _EXAMPLES_IN_A_ROW, 3.4) as figure:
         for part, label in zip(figure.subfigures(2, 1, squeeze=False).flat, (1, 0), strict=True):
             rows = np.flatnonzero(train.Y == label)
-            name = one_line(_printable(train.classes[label]))
+            name = one_line(printable(train.classes[label]))
             name = name if len(name) <= _LONGEST_CLASS else f"{name[: _LONGEST_CLASS - 1]}\N{HORIZONTAL ELLIPSIS}"
             counts = f"{len(rows):,} in the training set, {np.count_nonzero(test.Y == label):,} in the test set"
             part.suptitle(f"{name}: {counts}", fontsize=10, parse_math=False)
@@ -139,7 +81,7 @@ def _plot_pictures(
         for axes, i in zip(grid.flat, chosen.tolist(), strict=False):
             axes.imshow(_as_picture(prepared.X[i], prepared.preprocessing.num_px))
             # parse_math: a dollar sign in a name does not begin a formula.
-            axes.set_title(_printable(caption(i)), fontsize=7, parse_math=False)
+            axes.set_title(printable(caption(i)), fontsize=7, parse_math=False)
 
 
 def _mean_pictures(prepared: PreparedSet) -> NDArray[np.uint8]:
@@ -159,8 +101,3 @@ def _mean_pictures(prepared: PreparedSet) -> NDArray[np.uint8]:
 def _as_picture(pixels: NDArray[np.uint8], num_px: int) -> NDArray[np.uint8]:
     """Return one row of pixels as a picture of shape (num_px, num_px, 3)."""
     return pixels.reshape(num_px, num_px, -1)
-
-
-def _printable(text: str) -> str:
-    """Return text that can be drawn: bytes that are not UTF-8 become escapes."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
