@@ -27,14 +27,19 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             *_data_rows(prepared),
             ("cost", f"{train['first_cost']:.6f} -> {train['last_cost']:.6f}"),
             *_warning_rows(train),
-            ("train accuracy", f"{evaluated['train_accuracy']:8.3%}"),
-            ("test accuracy", f"{evaluated['test_accuracy']:8.3%}"),
+            *[(f"{split} accuracy", _show_accuracy(evaluated, split)) for split in ("train", "test")],
             ("baseline", f"{evaluated['baseline_accuracy']:8.3%}  {meaning}"),
             ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
             ("compare runs", "make ui"),
         ]
     except (KeyError, TypeError) as error:
         raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
+
+
+def _show_accuracy(evaluated: dict[str, Any], split: str) -> str:
+    """Return an accuracy with its interval."""
+    low, high = (100 * evaluated[split][f"accuracy_{end}"] for end in ("low", "high"))
+    return f"{evaluated[f'{split}_accuracy']:8.3%}  (95 % interval {low:.1f} to {high:.1f} %)"
 
 
 def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:

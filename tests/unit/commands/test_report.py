@@ -30,7 +30,13 @@ def write_result(**more: object) -> None:
     )
     write_json(
         EVALUATE_METRICS,
-        {"train_accuracy": 207 / 209, "test_accuracy": 0.7, "baseline_accuracy": 0.66, "test": {"m": 50}},
+        {
+            "train_accuracy": 207 / 209,
+            "test_accuracy": 0.7,
+            "baseline_accuracy": 0.66,
+            "train": {"m": 209, "accuracy_low": 0.9658, "accuracy_high": 0.9974},
+            "test": {"m": 50, "accuracy_low": 0.5625, "accuracy_high": 0.8087},
+        },
     )
 
 
@@ -39,6 +45,8 @@ def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     write_result()
     assert main(["report"]) == 0
     printed = capsys.readouterr().out
+    assert "  train accuracy     99.043%  (95 % interval 96.6 to 99.7 %)\n" in printed
+    assert "  test accuracy      70.000%  (95 % interval 56.2 to 80.9 %)\n" in printed
     for text in ("drawn", "209 + 50", "12,288", "0.693147 -> 0.135608", "99.043%", "70.000%", "66.000%", "make ui"):
         assert text in printed
     assert "  classes           cat 72 + 33, rest 137 + 17\n" in printed

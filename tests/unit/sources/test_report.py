@@ -164,7 +164,14 @@ def print_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     costs = {"first_cost": 0.7, "last_cost": 0.1, "diverged": False, "stability_bound": 0.01}
     write_json(Path("metrics/train.json"), {"source": "folder", "m": 5, "n_x": 3, **costs})
     accuracies = {"train_accuracy": 1.0, "test_accuracy": 0.5, "baseline_accuracy": 0.5}
-    write_json(Path("metrics/evaluate.json"), {**accuracies, "test": {"m": 4}})
+    write_json(
+        Path("metrics/evaluate.json"),
+        {
+            **accuracies,
+            "train": {"accuracy_low": 0.9, "accuracy_high": 1.0},
+            "test": {"m": 4, "accuracy_low": 0.5, "accuracy_high": 0.9},
+        },
+    )
 
     def run(report: dict[str, Any], code: int = 0) -> str:
         write_json(Path("metrics/prepare.json"), report)
