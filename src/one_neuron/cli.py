@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     chosen = promote.add_mutually_exclusive_group()
     chosen.add_argument("--sweep", metavar="ID", help="the best run of this sweep (default: the last one)")
     chosen.add_argument("--run", metavar="ID", dest="run_id", help="this run, whichever sweep it belongs to")
-    what = "overwrite uncommitted changes, and accept a run that diverged"
+    what = "overwrite uncommitted changes, and accept a run that diverged or is not better than the baseline"
     promote.add_argument("--force", action="store_true", help=what)
     promote.set_defaults(run=run_promote)
 
@@ -111,14 +111,22 @@ def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml; print the difference and the next step."""
     from one_neuron.tracking.find_run import find_run
     from one_neuron.tracking.promote import promote
+    from one_neuron.tracking.promotion import record_promotion
 
-    found = find_run(find_root(), sweep=options.sweep, run=options.run_id)
+    root = find_root()
+    found = find_run(root, sweep=options.sweep, run=options.run_id)
     if found.diverged and not options.force:
         raise errors.SettingsError(f"run {found.run_id} diverged; choose another one, or accept it with --force")
+    if found.warning and not options.force:
+        raise errors.SettingsError(
+            f"run {found.run_id}: {found.warning}; choose another one, or accept it with --force"
+        )
     name = f"run {found.run_id}" + (f" of sweep {found.sweep_id}" if found.sweep_id else "")
     difference = promote(PARAMS_FILE, found.params, force=options.force)
+    record_promotion(root, found)
     if not difference:
-        print(f"'{PARAMS_FILE}' already has the values of {name}.")
+        advice = "; `make track` links the result to that run" if found.sweep_id else ""
+        print(f"'{PARAMS_FILE}' already has the values of {name}{advice}.")
         return
     expected = f"; the model's SHA-256 will be {found.model_sha256}" if found.model_sha256 else ""
     print(f"{difference}Promoted {name}: now run `dvc repro`{expected}.")

@@ -153,6 +153,27 @@ def average_precision(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
     return math.fsum((found * true_positives[1:] / predicted).tolist()) / int(true_positives[-1])
 
 
+def baseline_warning(accuracy: float, baseline: float) -> str:
+    """Return a warning if an accuracy is not above that of always predicting the most frequent label; "" otherwise.
+
+    Parameters
+    ----------
+    accuracy, baseline : float
+        Shares of the same pictures, in [0, 1].
+
+    Examples
+    --------
+    >>> baseline_warning(0.64, 0.66)
+    'NOT BETTER THAN THE BASELINE: accuracy 64.0 %, always the most frequent class 66.0 %'
+    >>> baseline_warning(0.7, 0.66)
+    ''
+    """
+    if accuracy > baseline:
+        return ""
+    shown = f"accuracy {100 * accuracy:.1f} %, always the most frequent class {100 * baseline:.1f} %"
+    return f"NOT BETTER THAN THE BASELINE: {shown}"
+
+
 def roc_auc(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
     """Return the area under the ROC curve: the share of (positive, negative) pairs in order, ties counting half.
 

@@ -246,7 +246,10 @@ def test_a_sweep_does_not_take_over_one_that_is_still_at_work(swept: Project) ->
 
 @pytest.mark.slow
 def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -> None:
-    """Promotion changes only the promoted values, and `dvc repro` makes the model with the announced SHA-256."""
+    """Promotion changes only the promoted values, and `dvc repro` makes the model with the announced SHA-256.
+
+    The new run and the configuration are linked.
+    """
     best = min(
         read_runs(swept, "configuration"),
         key=lambda run: (-run.last("validation_accuracy"), run.last("final_validation_cost"), run.point[1]),
@@ -270,8 +273,20 @@ def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -
         if old != new
     ]
     assert changed == ["learning_rate", "num_iterations"]
-    swept.run("dvc", "repro")
+    assert "tracked: run" in swept.run("dvc", "repro")
     assert load_model(swept.folder / "models" / "model.h5").sha256 == best.tags["one_neuron.model_sha256"]
+    with closing(sqlite3.connect(swept.folder / "mlflow.db")) as database:
+        tags = database.execute("SELECT run_uuid, key, value FROM tags WHERE key LIKE 'one_neuron.promoted_%'")
+        (source, to, result), (found, origin, value) = sorted(tags, key=lambda row: row[1], reverse=True)
+    assert (to, origin) == ("one_neuron.promoted_to", "one_neuron.promoted_from")
+    assert (source, found) == (best.id, result)
+    assert value == f"{best.id} of sweep {best.tags['mlflow.parentRunId']}"
+    lock = (swept.folder / "dvc.lock").read_text(encoding="utf-8")
+    swept.run("git", "checkout", "--quiet", "params.yaml")
+    swept.edit("params.yaml", "learning_rate: 0.005", f"learning_rate: {best.point[0]}")
+    swept.edit("params.yaml", "num_iterations: 2000", f"num_iterations: {best.point[1]}")
+    swept.run("dvc", "repro")
+    assert (swept.folder / "dvc.lock").read_text(encoding="utf-8") == lock, "a promotion is not a parameter"
 
 
 @pytest.mark.slow

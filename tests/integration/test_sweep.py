@@ -973,6 +973,22 @@ def test_a_run_by_its_id(root: Path, two_sweeps: tuple[Sweeper, Sweeper], length
     assert find_run(root, run=id_of(second, 1)[:length]).diverged is True
 
 
+def test_a_candidate_that_is_not_better_than_the_baseline(root: Path, start: Start) -> None:
+    """On the held-out folds; the test set plays no part, and without folds there is nothing to compare."""
+    settings = [configure(rate) for rate in (0.1, 0.2, 0.3)]
+    sweep = start(*settings)
+    outcomes = [outcome_of(one, accuracy=0.6) for one in settings]
+    for outcome, baseline in zip(outcomes, (0.6, 0.5, None), strict=True):
+        outcome.measures["test_accuracy"] = outcome.measures["baseline_accuracy"] = 0.5
+        if baseline is not None:
+            outcome.measures["validation_baseline_accuracy"] = baseline
+    sweep.record(*outcomes)
+    sweep.close()
+    shown = "accuracy 60.0 %, always the most frequent class 60.0 %"
+    warnings = [find_run(root, run=id_of(sweep, number)).warning for number in range(3)]
+    assert warnings == [f"validation set: NOT BETTER THAN THE BASELINE: {shown}", "", ""]
+
+
 def test_an_id_that_begins_two_runs_is_refused(root: Path, start: Start, connection: Connection) -> None:
     """More letters are needed."""
     sweep = start(configure(0.1), configure(0.2))

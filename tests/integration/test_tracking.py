@@ -24,10 +24,15 @@ from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.convert import encode_picture
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
+from one_neuron.settings.params import load_settings
 from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from one_neuron.system.files import read_costs, read_json, write_csv, write_json
+from one_neuron.tracking.connection import connect
+from one_neuron.tracking.find_run import find_run
+from one_neuron.tracking.parameters import run_parameters
+from one_neuron.tracking.promotion import record_promotion
 from one_neuron.tracking.record import record_result
 from one_neuron.tracking.result import read_result
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
@@ -252,6 +257,85 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
         "plots/predictions.csv",
     ]
     assert Path(client.download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+
+
+@pytest.mark.parametrize(("accuracy", "warns"), [(0.49, True), (0.5, True), (0.51, False)])
+def test_a_model_that_is_not_better_than_the_baseline_says_so(root: Path, accuracy: float, warns: bool) -> None:
+    """In the description, in which an equal accuracy is not better; and promotion would be refused."""
+    measured = read_json(root / "metrics/evaluate.json")
+    del measured["test"]["accuracy"]
+    write_json(root / "metrics/evaluate.json", {**measured, "test_accuracy": accuracy})
+    run_id = record_result(root, root).run_id
+    warning = f"NOT BETTER THAN THE BASELINE: accuracy {100 * accuracy:.1f} %, always the most frequent class 50.0 %"
+    assert (f"**{warning}**" in client_of(root).get_run(run_id).data.tags["mlflow.note.content"]) is warns
+    assert find_run(root, run=run_id).warning == (f"test set: {warning}" if warns else "")
+
+
+@pytest.fixture
+def configurations(root: Path) -> list[str]:
+    """Return the ids of two runs with the parameters of the result, and of one that has another learning rate."""
+    connection = connect(root)
+    client, ids = connection.client, []
+    params = run_parameters(load_settings(root / "params.yaml"))
+    for name, rate in (("a*b", "0.005"), ("same", "0.005"), ("other", "0.01")):
+        run = client.create_run(connection.experiment_id, run_name=name, tags={"one_neuron.kind": "configuration"})
+        for key, value in (params | {"train.learning_rate": rate, "sweep.folds": "5"}).items():
+            if not key.startswith("evaluate."):
+                client.log_param(run.info.run_id, key, value)
+        client.set_terminated(run.info.run_id)
+        ids.append(run.info.run_id)
+    return ids
+
+
+def promote_run(root: Path, run_id: str, sweep_id: str | None = None) -> None:
+    """Record that a run was promoted."""
+    record_promotion(root, replace(find_run(root, run=run_id), sweep_id=sweep_id))
+
+
+def test_a_promotion_links_the_result_and_its_configuration(root: Path, configurations: list[str]) -> None:
+    """Both ways, with tags and descriptions; the key is the same as without, and a second time adds nothing."""
+    key = read_result(root).content_key
+    promote_run(root, configurations[0], "5" * 32)
+    result_id = record_result(root, root).run_id
+    assert read_result(root).content_key == key
+    client = client_of(root)
+    result, source = client.get_run(result_id), client.get_run(configurations[0])
+    assert result.data.tags[CONTENT_KEY] == key
+    assert result.data.tags["one_neuron.promoted_from"] == f"{configurations[0]} of sweep {'5' * 32}"
+    assert source.data.tags["one_neuron.promoted_to"] == result_id
+    start, end = f"(#/experiments/{result.info.experiment_id}/runs/", "?workflowType=machine_learning)"
+    first, second, *_ = result.data.tags["mlflow.note.content"].split("\n\n")
+    assert first.startswith("One neuron, ")
+    assert second == (
+        f"Its parameters were promoted from [a\\*b]{start}{configurations[0]}{end} "
+        f"of the [sweep 55555555]{start}{'5' * 32}{end}."
+    )
+    name = result.info.run_name.replace("_", "\\_")
+    assert source.data.tags["mlflow.note.content"] == (
+        f"Promoted: the result with these parameters is [{name}]{start}{result_id}{end}."
+    )
+    record_result(root, root)
+    assert client.get_run(result_id).data.tags == result.data.tags
+
+
+def test_the_last_promotion_counts(root: Path, configurations: list[str]) -> None:
+    """The same values from another sweep; the result was there before."""
+    promote_run(root, configurations[1])
+    result_id = record_result(root, root).run_id
+    promote_run(root, configurations[0])
+    assert record_result(root, root).run_id == result_id
+    tags = client_of(root).get_run(result_id).data.tags
+    assert tags["one_neuron.promoted_from"] == configurations[0]
+    assert tags["mlflow.note.content"].count("promoted from") == 1
+
+
+def test_edited_parameters_are_not_the_promoted_ones(root: Path, configurations: list[str]) -> None:
+    """Neither those of another configuration, nor a result promoted from itself."""
+    result_id = record_result(root, root).run_id
+    for run_id in (configurations[2], result_id):
+        promote_run(root, run_id)
+        assert record_result(root, root).run_id == result_id
+        assert "one_neuron.promoted_from" not in client_of(root).get_run(result_id).data.tags
 
 
 @pytest.mark.parametrize("points", [1, 21, 2001])

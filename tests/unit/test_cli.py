@@ -244,8 +244,10 @@ class Sweeps:
 
     def __init__(self, **answer: object) -> None:
         self.asked: list[tuple[Path, str | None, str | None]] = []
+        self.recorded: list[object] = []
         params = {"train.learning_rate": "0.01", "form": "batch"}
         known = {"run_id": "b" * 32, "params": params, "diverged": False, "model_sha256": "", "sweep_id": None}
+        known |= {"warning": ""}
         self.answer = SimpleNamespace(**(known | answer))
 
     def find_run(self, root: Path, *, sweep: str | None, run: str | None) -> SimpleNamespace:
@@ -272,6 +274,9 @@ def put_sweeps(monkeypatch: pytest.MonkeyPatch, **answer: object) -> Sweeps:
     module = ModuleType("one_neuron.tracking.find_run")
     monkeypatch.setattr(module, "find_run", sweeps.find_run, raising=False)
     monkeypatch.setitem(sys.modules, "one_neuron.tracking.find_run", module)
+    promotion = ModuleType("one_neuron.tracking.promotion")
+    monkeypatch.setattr(promotion, "record_promotion", lambda *record: sweeps.recorded.append(record), raising=False)
+    monkeypatch.setitem(sys.modules, "one_neuron.tracking.promotion", promotion)
     return sweeps
 
 
@@ -290,6 +295,7 @@ def test_promote_prints_the_change_and_the_next_step(
     sweeps = put_sweeps(monkeypatch, sweep_id="a" * 32, model_sha256="c" * 64)
     assert main(["promote", *options]) == 0
     assert sweeps.asked == [(project, sweep, run)]
+    assert sweeps.recorded == [(project, sweeps.answer)]
     printed = capsys.readouterr().out.splitlines()
     changed = [line.split(" #")[0] for line in printed[2:-1] if line[0] in "+-"]
     assert changed == ["-  learning_rate: 0.005", "+  learning_rate: 0.01"]
@@ -308,13 +314,23 @@ def test_promote_a_run_without_sweep_or_model(
     assert capsys.readouterr().out.splitlines()[-1] == f"Promoted run {'b' * 32}: now run `dvc repro`."
     assert main(["promote"]) == 0
     assert capsys.readouterr().out == f"'params.yaml' already has the values of run {'b' * 32}.\n"
+    put_sweeps(monkeypatch, sweep_id="a" * 32)
+    assert main(["promote"]) == 0
+    assert capsys.readouterr().out.endswith(f"of sweep {'a' * 32}; `make track` links the result to that run.\n")
 
 
 def test_promote_refuses_what_force_allows(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that diverged, and uncommitted changes."""
+    """A run that diverged or is not better than the baseline, and uncommitted changes."""
     text = Path("params.yaml").read_text()
+    sweeps = put_sweeps(monkeypatch, warning="validation set: NOT BETTER")
+    assert main(["promote"]) == 2
+    assert capsys.readouterr().err == (
+        f"one-neuron: run {'b' * 32}: validation set: NOT BETTER; choose another one, or accept it with --force\n"
+    )
+    assert Path("params.yaml").read_text() == text
+    assert sweeps.recorded == []
     put_sweeps(monkeypatch, diverged=True)
     assert main(["promote"]) == 2
     printed = capsys.readouterr()
@@ -326,8 +342,9 @@ def test_promote_refuses_what_force_allows(
     assert main(["promote"]) == 2
     assert "'params.yaml' has uncommitted changes" in capsys.readouterr().err
     assert Path("params.yaml").read_text() == text + "# an edit\n"
-    put_sweeps(monkeypatch, diverged=True)
+    sweeps = put_sweeps(monkeypatch, diverged=True, warning="validation set: NOT BETTER")
     assert main(["promote", "--force"]) == 0
+    assert len(sweeps.recorded) == 1
     assert Path("params.yaml").read_text() == text.replace("rate: 0.005", "rate: 0.01") + "# an edit\n"
 
 

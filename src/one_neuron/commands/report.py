@@ -5,6 +5,7 @@ from typing import Any
 
 from one_neuron.errors import DataError
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
+from one_neuron.metrics import baseline_warning
 from one_neuron.system.files import read_json
 
 _SHOWN_CLASSES = 6
@@ -29,6 +30,7 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             *_warning_rows(train),
             *[(f"{split} accuracy", _show_accuracy(evaluated, split)) for split in ("train", "test")],
             ("baseline", f"{evaluated['baseline_accuracy']:8.3%}  {meaning}"),
+            *_baseline_rows(evaluated),
             ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
             ("compare runs", "make ui"),
         ]
@@ -40,6 +42,12 @@ def _show_accuracy(evaluated: dict[str, Any], split: str) -> str:
     """Return an accuracy with its interval."""
     low, high = (100 * evaluated[split][f"accuracy_{end}"] for end in ("low", "high"))
     return f"{evaluated[f'{split}_accuracy']:8.3%}  (95 % interval {low:.1f} to {high:.1f} %)"
+
+
+def _baseline_rows(evaluated: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row for a model that is not better than the baseline; none otherwise."""
+    warning = baseline_warning(evaluated["test_accuracy"], evaluated["baseline_accuracy"])
+    return [("warning", warning)] if warning else []
 
 
 def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
+from one_neuron.metrics import baseline_warning
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.tags import BEST, DATA_LOCATION, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT
 
@@ -28,6 +29,9 @@ class PromotableRun:
         The SHA-256 of its model; "" if no model was kept.
     sweep_id : str or None
         The sweep of which it is the best, or to which it belongs.
+    warning : str
+        That it is not better than the baseline: on the held-out folds if it is a configuration of a sweep, otherwise
+        on the test set. "" if it is better, or if nothing was held out.
     """
 
     run_id: str
@@ -35,6 +39,7 @@ class PromotableRun:
     diverged: bool
     model_sha256: str
     sweep_id: str | None
+    warning: str
 
 
 def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) -> PromotableRun:
@@ -79,7 +84,19 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
     diverged = tags.get(HAS_DIVERGED) == "true"
     params = dict(found.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
-    return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id)
+    return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id, _warning(found))
+
+
+def _warning(run: "Run") -> str:
+    """Return a warning if a run is not better than its baseline; the test set plays no part in a sweep."""
+    names = ("validation_accuracy", "validation_baseline_accuracy")
+    if run.data.tags.get(KIND) != "configuration":
+        names = ("test_accuracy", "baseline_accuracy")
+    accuracy, baseline = map(run.data.metrics.get, names)
+    if accuracy is None or baseline is None:
+        return ""
+    warning = baseline_warning(accuracy, baseline)
+    return f"{names[0].removesuffix('_accuracy')} set: {warning}" if warning else ""
 
 
 def _find_run(connection: Connection, run_id: str | None, kind: str) -> "Run":

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.layout import MODEL_FILE, PARAMS_FILE, TEST_FILE, TRAIN_FILE
+from one_neuron.metrics import baseline_warning
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import data_location_tags, origin_tags
+from one_neuron.tracking.promotion import link_promotion
 from one_neuron.tracking.result import Result, read_result
 from one_neuron.tracking.store import store_lock
 
@@ -68,6 +70,7 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
             # Look again: on a server, another machine may have finished the same result meanwhile.
             finished = _find_runs(connection, result.content_key)[0] or [run]
         _add_origin(client, finished[0], origin)
+        link_promotion(connection, finished[0], result.settings)
         for other in [*finished[1:], *interrupted]:
             delete_run(client, other)
         return TrackedRun(finished[0].info.run_id, result.content_key, created, connection.store.place)
@@ -122,6 +125,8 @@ def _write_note(result: Result, origin: Origin) -> str:
     num_px = result.model.preprocessing.num_px
     changed = " (other files had uncommitted changes)" if origin.dirty else ""
     checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""
+    warning = baseline_warning(result.metrics["test_accuracy"], result.metrics["baseline_accuracy"])
+    accuracies += f". **{warning}**" if warning else ""
     return (
         f"One neuron, {num_px} x {num_px} pixels, trained on {result.train.m} pictures "
         f"({result.settings.data.source}), tested on {result.test.m}: {accuracies}.\n\n"

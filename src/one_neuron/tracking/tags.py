@@ -10,6 +10,13 @@ WARNING = "one_neuron.warning"
 ALSO_COMMITS = "one_neuron.also_commits"  # later ones that gave the same result
 ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
 
+# Promotion
+PROMOTED = (
+    "one_neuron.promoted"  # of a run whose parameters were written into params.yaml: JSON, when and by which sweep
+)
+PROMOTED_TO = "one_neuron.promoted_to"  # the run of the result that these parameters gave
+PROMOTED_FROM = "one_neuron.promoted_from"  # of that result: the promoted run, and its sweep
+
 # Sweeps and their configurations
 KIND = "one_neuron.kind"  # "sweep" or "configuration"
 CONTEXT = "one_neuron.context"  # SHA-256 over pictures, folds and code: configurations that share it can be compared

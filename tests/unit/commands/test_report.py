@@ -6,7 +6,7 @@ import pytest
 
 from one_neuron.cli import main
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
-from one_neuron.system.files import write_json
+from one_neuron.system.files import read_json, write_json
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +66,17 @@ def test_report_says_that_training_went_wrong(capsys: pytest.CaptureFixture[str]
     assert (
         "diverged          yes: the last costs lie above the first; lower train.learning_rate; up to 0.0036" in printed
     )
+
+
+@pytest.mark.parametrize(("accuracy", "warns"), [(0.64, True), (0.66, True), (0.68, False)])
+def test_report_says_that_the_baseline_is_as_good(
+    accuracy: float, warns: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An equal accuracy is not better."""
+    write_result()
+    write_json(EVALUATE_METRICS, read_json(EVALUATE_METRICS) | {"test_accuracy": accuracy})
+    assert main(["report"]) == 0
+    assert ("\n  warning           NOT BETTER THAN THE BASELINE: " in capsys.readouterr().out) is warns
 
 
 def test_report_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
