@@ -12,10 +12,12 @@ def main() -> None:
     from drawn_pictures import draw_pictures
     from one_neuron.layout import DRAWN_FOLDER
     from one_neuron.settings.params import load_settings
+    from one_neuron.system.workers import worker_processes
 
     draw = load_settings().draw
     shutil.rmtree(DRAWN_FOLDER, ignore_errors=True)
-    draw_pictures(DRAWN_FOLDER, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test)
+    with worker_processes() as pool:
+        draw_pictures(DRAWN_FOLDER, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test, apply=pool.map)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ uses integers only, random choices come from SHA-256, and files are written with
 Pillow and the standard library, nothing of ``one_neuron``.
 """
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -34,6 +36,7 @@ HEIGHT = (84, 97)  # of the subject, in percent of the picture's height
 ASIDE = 2  # largest distance of the subject from the middle, in percent of the width
 FLOOR = (94, 97)  # the subject's lower edge, in percent from the top
 ANIMALS = 60  # percent of the non-cat pictures that show another animal
+SHARE = 25  # pictures that a process draws at a time
 PNG_RUN_LENGTHS = 3  # zlib's Z_RLE: its output does not depend on which CPU instructions search for repeats
 
 
@@ -90,7 +93,9 @@ def _set_scene(scene: Image.Image, is_cat: bool, dice: Dice) -> None:
         clutter(pen, dice, dice.between(0, wide), dice.between(98, 104))
 
 
-def draw_pictures(folder: Path, *, seed: int, num_train: int, num_test: int) -> None:
+def draw_pictures(
+    folder: Path, *, seed: int, num_train: int, num_test: int, apply: Callable[..., Iterable[None]] = map
+) -> None:
     """Write pictures as ``folder/{train,test}/{cat,non-cat}/NNNNN.{png,jpg}``.
 
     Parameters
@@ -101,6 +106,9 @@ def draw_pictures(folder: Path, *, seed: int, num_train: int, num_test: int) -> 
         Any integer; another seed gives other pictures.
     num_train, num_test : int
         Number of pictures in each split, at least 2. A larger number adds pictures and keeps the first ones.
+    apply : callable
+        Calls a function for each share of the pictures, as the built-in ``map`` does; ``Executor.map`` of a pool of
+        processes draws on all cores. The files are the same.
 
     Raises
     ------
@@ -111,12 +119,22 @@ def draw_pictures(folder: Path, *, seed: int, num_train: int, num_test: int) -> 
     """
     if min(num_train, num_test) < 2:
         raise ValueError(f"each split needs at least 2 pictures, not {num_train} and {num_test}")
+    splits, shares = [], []
     for split, number in (("train", num_train), ("test", num_test)):
-        for index in range(number):
-            picture, kind = draw_picture(seed, split, index)
-            place = folder.joinpath(split, kind)
-            place.mkdir(parents=True, exist_ok=True)
-            _save(picture, place.joinpath(f"{index:05d}"), Dice(seed, split, "format", index))
+        for start in range(0, number, SHARE):
+            splits.append(split)
+            shares.append(range(start, min(start + SHARE, number)))
+    for _ in apply(partial(_draw_share, folder, seed), splits, shares):
+        pass
+
+
+def _draw_share(folder: Path, seed: int, split: str, indices: Iterable[int]) -> None:
+    """Write the pictures of a split that have the given numbers."""
+    for index in indices:
+        picture, kind = draw_picture(seed, split, index)
+        place = folder.joinpath(split, kind)
+        place.mkdir(parents=True, exist_ok=True)
+        _save(picture, place.joinpath(f"{index:05d}"), Dice(seed, split, "format", index))
 
 
 def _save(picture: Image.Image, stem: Path, dice: Dice) -> None:

@@ -33,8 +33,14 @@ def _handle_termination() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     signal.signal(signal.SIGTERM, _terminate)
-    if sys.platform == "linux" and "DVC_STAGE" in os.environ:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if "DVC_STAGE" in os.environ:
+        end_with_parent(signal.SIGTERM)
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Have Linux send this process a signal when its parent ends, even by kill -9."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 @contextmanager
@@ -114,6 +120,8 @@ def _find_problem(error: Exception) -> str:
     if isinstance(error, RuntimeError):
         no_thread = "start new thread" in str(error)
         return "no thread can be started; allow this user more threads (ulimit -u)" if no_thread else ""
+    if isinstance(error, BlockingIOError):
+        return "no process can be started; allow this user more processes (ulimit -u)"
     if isinstance(error, OSError):
         where = f"'{error.filename}': " if error.filename else ""
         return f"{where}{error.strerror or error}; check the disk's space and the permissions"

@@ -43,6 +43,19 @@ def test_same_arguments_give_the_same_bytes(drawn: Path, tmp_path: Path) -> None
     assert contents(tmp_path) == contents(drawn)
 
 
+def test_a_pool_of_processes_draws_the_same(drawn: Path, tmp_path: Path) -> None:
+    """In whatever order the shares are drawn, the files are the same."""
+    code = """
+import pathlib, sys, drawn_pictures
+from one_neuron.system.workers import worker_processes
+drawn_pictures.SHARE = 5
+with worker_processes() as pool:
+    drawn_pictures.draw_pictures(pathlib.Path(sys.argv[1]), seed=1, num_train=12, num_test=12, apply=pool.map)
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True)
+    assert contents(tmp_path) == contents(drawn)
+
+
 def test_bytes_are_the_published_ones(drawn: Path) -> None:
     """Names, file bytes and pixels have the pinned SHA-256."""
     digest = hashlib.sha256()

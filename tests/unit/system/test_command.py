@@ -46,6 +46,7 @@ EXPECTED = [
     (OSError(28, "No space left on device", "out.h5"), 4, "'out.h5': No space left on device"),
     (PermissionError(13, "Permission denied", "/x y"), 4, "'/x y': Permission denied"),
     (OSError("odd\nthing"), 4, "odd thing"),
+    (BlockingIOError(11, "Resource temporarily unavailable"), 4, "allow this user more processes (ulimit -u)"),
     (KeyboardInterrupt(), 130, "interrupted"),
 ]
 

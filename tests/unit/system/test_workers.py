@@ -1,0 +1,80 @@
+"""The pool of processes: it ends with its owner, and passes errors on. Each test has an owner of its own to harm."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from one_neuron.system.machine import count_cores
+
+START = """
+import os, signal, sys, time
+from one_neuron.system.command import run_command
+from one_neuron.system.workers import worker_processes
+
+def call(name):
+    return globals()[name]()
+
+def write_id():
+    os.write(1, b"%d\\n" % os.getpid())  # at once, so that the lines of two processes do not mix
+    time.sleep(60)
+
+def fail():
+    raise OSError(28, "No space left on device", "out.png")
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def main():
+    with worker_processes() as pool:
+        print(list(pool.map(call, sys.argv[1:])))
+
+sys.exit(run_command(main))
+"""
+
+
+def start(*jobs: str) -> subprocess.Popen[str]:
+    """Start a process that has its pool do some jobs."""
+    command, pipe = [sys.executable, "-c", START, *jobs], subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+
+
+def is_running(process_id: int) -> bool:
+    """Return whether a process exists and has not ended."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_processes_end_with_their_owner(number: signal.Signals) -> None:
+    """After kill -9, SIGTERM and Ctrl-C nothing goes on in the background."""
+    with start(*["write_id"] * count_cores()) as process:
+        assert process.stdout is not None
+        workers = [int(process.stdout.readline()) for _ in range(count_cores())]
+        assert all(map(is_running, workers))
+        os.kill(process.pid, number)
+        process.wait(timeout=10)
+        deadline = time.monotonic() + 10
+        while any(map(is_running, workers)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert not any(map(is_running, workers))
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("fail", "'out.png': No space left on device; check the disk's space and the permissions"),
+        ("die", "a worker process was killed; free some memory and run it again"),
+    ],
+)
+def test_an_error_in_a_process_is_one_line(job: str, message: str) -> None:
+    """A full disk and a killed process stop the command, which says why."""
+    process = start(job, "fail")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (4, "", f"one-neuron: {message}\n")
