@@ -1,4 +1,4 @@
-"""Stage `train`: data/prepared/train.h5 -> models/model.h5, plots/costs.csv, metrics/train.json."""
+"""Stage `train`: data/prepared/train.h5 -> models/{model,snapshots}.h5, plots/costs.csv, metrics/train.json."""
 
 import sys
 
@@ -7,11 +7,12 @@ from one_neuron.system.command import run_command
 
 def main() -> None:
     """Train the neuron."""
-    from one_neuron.layout import COSTS_FILE, MODEL_FILE, TRAIN_FILE, TRAIN_METRICS
+    from one_neuron.layout import COSTS_FILE, MODEL_FILE, SNAPSHOTS_FILE, TRAIN_FILE, TRAIN_METRICS
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.checkpoint import CheckpointFile
     from one_neuron.storage.model import save_model
     from one_neuron.storage.prepared_set import load_prepared
+    from one_neuron.storage.snapshots import save_snapshots
     from one_neuron.system.files import write_csv, write_json
     from one_neuron.system.progress import training_bar
     from one_neuron.training import train_model, training_inputs
@@ -24,6 +25,7 @@ def main() -> None:
 
     costs, iterations = result.costs.tolist(), result.iterations.tolist()
     save_model(MODEL_FILE, model)
+    save_snapshots(SNAPSHOTS_FILE, result.snapshots, model)
     write_csv(COSTS_FILE, ["iteration", "cost"], zip(iterations, costs, strict=True))
     m, n_x = prepared.X.shape
     measured = {"iterations": iterations[-1], "first_cost": costs[0], "last_cost": costs[-1]}

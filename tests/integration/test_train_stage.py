@@ -21,7 +21,7 @@ from tests.values import DATA, HDF5
 pytestmark = pytest.mark.integration
 
 MANY = 6001  # one more than the limit of the gram form
-OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json")
+OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json", "models/snapshots.h5")
 # The stage, but every state is stored and an iteration takes longer, so that kills hit all moments.
 SLOWLY = """
 import runpy, sys, time

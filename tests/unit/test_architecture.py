@@ -48,7 +48,7 @@ USERS = {
     "yaml": ["settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
     "ruamel": ["tracking/promote.py"],
     "PIL": ["pictures/reader.py", "pictures/convert.py", "../drawn_pictures/*.py"],
-    "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py"],
+    "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py", "storage/snapshots.py"],
     "matplotlib": ["plots/*.py", "sweep/plots.py"],
     "mlflow": [
         "tracking/bulk.py",
@@ -235,7 +235,7 @@ def test_the_maths_knows_numbers_only(path: Path) -> None:
     others = {PACKAGE / name for name in ("__init__.py", "system/__init__.py", "errors.py")}
     assert {BY_NAME[name] for name in inside(path)} <= {*MATHS, *others}
     python = {imported.split(".")[0] for imported in imports(path)} & sys.stdlib_module_names
-    computing = {"math", "decimal", "dataclasses", "typing", "collections", "functools"}
+    computing = {"math", "decimal", "bisect", "dataclasses", "typing", "collections", "functools"}
     threads = {"concurrent", "contextlib", "os", "threading", "time"}  # os counts the cores, time limits what is told
     assert python <= computing | (
         threads if path.stem in ("blocks", "many", "many_forms", "machine", "arguments") else set()

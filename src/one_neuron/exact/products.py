@@ -24,25 +24,26 @@ _BLOCK_ROWS = 256  # of the Gram matrix: enough for BLAS, and few enough to save
 _CROSS_ROWS = 1024
 
 
-def to_fixed_point(v: Array, *, bits: int = STATE_BITS) -> tuple[Array, float]:
+def to_fixed_point(v: Array, *, bits: int = STATE_BITS) -> tuple[Array, Any]:
     """Round `v` to whole multiples of a power of two: v = counts * unit, up to 2**-bits of its largest absolute value.
 
     Parameters
     ----------
-    v : ndarray of shape (n,), float64, finite
+    v : ndarray of shape (n,) or (k, n), float64, finite
+        (k, n) holds k vectors, each with a unit of its own.
     bits : int
         At most STATE_BITS.
 
     Returns
     -------
-    counts : ndarray of shape (n,), float64, whole numbers
+    counts : ndarray of the shape of v, float64, whole numbers
         Absolute values up to 2**bits.
-    unit : float
+    unit : float, or ndarray of shape (k,)
         The smallest power of two for which the counts stay within 2**bits.
     """
-    largest = float(np.max(np.abs(v), initial=0.0))
-    exponent = max(math.frexp(largest)[1] - bits, -1000)  # no unit below the normal numbers
-    return np.rint(np.ldexp(v, -exponent)), math.ldexp(1.0, exponent)
+    largest = np.max(np.abs(v), axis=-1, initial=0.0)
+    exponent = np.maximum(np.frexp(largest)[1] - bits, -1000)  # no unit below the normal numbers
+    return np.rint(np.ldexp(v, -exponent[..., np.newaxis])), np.ldexp(1.0, exponent)
 
 
 def digit_bits(largest_row_sum: int) -> int:
@@ -70,18 +71,18 @@ def split(counts: Array, bits: int) -> Array:
 
     Parameters
     ----------
-    counts : ndarray of shape (n,), float64, whole numbers
+    counts : ndarray of shape (n,) or (k, n), float64, whole numbers
         Absolute values up to 2**STATE_BITS.
     bits : int
         At least 2.
 
     Returns
     -------
-    ndarray of shape (ceil((STATE_BITS + 1) / bits), n), float64
+    ndarray of shape (ceil((STATE_BITS + 1) / bits), ...), float64
         Whole numbers in [-2**(bits - 1), 2**(bits - 1)].
     """
     number = -(-(STATE_BITS + 1) // bits)
-    digits = np.rint(2.0 ** (-bits * np.arange(number)[:, np.newaxis]) * counts)
+    digits: Array = np.rint(np.multiply.outer(2.0 ** (-bits * np.arange(number)), counts))
     digits[:-1] -= digits[1:] * 2.0**bits
     return digits
 
@@ -228,46 +229,55 @@ def check_row_sums(matrix: Array, expected: Array) -> None:
 
 
 def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
-    """Return (X / 255) v for pixels X.
+    """Return (X / 255) v for pixels X. The pixels are read once, also for several v.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
-    v : ndarray of shape (n_x,), float64, finite
+    v : ndarray of shape (n_x,) or (k, n_x), float64, finite
+        (k, n_x) holds k vectors; the bits are those of k separate calls.
     block : int
         Rows in one product; bounds the memory for the float64 copy.
 
     Returns
     -------
-    ndarray of shape (m,), float64
+    ndarray of shape (m,) or (k, m), float64
     """
     bits = digit_bits(X.shape[1] * PIXEL_MAX)
     counts, unit = to_fixed_point(v)
     digits = split(counts, bits)
-    products = np.empty((len(digits), len(X)))
+    rows = digits.reshape(-1, X.shape[1])  # the digits of all vectors
+    products = np.empty((len(rows), len(X)))
     for i in range(0, len(X), block):
-        products[:, i : i + block] = digits @ X[i : i + block].astype(np.float64).T
-    return combine(products, bits) * unit / PIXEL_MAX
+        products[:, i : i + block] = rows @ X[i : i + block].astype(np.float64).T
+    return _combine_rows(products, digits, bits, unit)
 
 
-def transposed_pixels_times(X: NDArray[np.uint8], counts: Array, unit: float, *, block: int = 32) -> Array:
-    """Return (X / 255)^T v for pixels X and v = counts * unit.
+def transposed_pixels_times(X: NDArray[np.uint8], counts: Array, unit: Any, *, block: int = 32) -> Array:
+    """Return (X / 255)^T v for pixels X and v = counts * unit. The pixels are read once, also for several v.
 
     Parameters
     ----------
     X : ndarray of shape (m, n_x), uint8
     counts, unit
-        Of m numbers, from `to_fixed_point`.
+        Of shape (m,) or (k, m), from `to_fixed_point`; the bits are those of k separate calls.
     block : int
         Rows in one product; bounds the memory for the float64 copy.
 
     Returns
     -------
-    ndarray of shape (n_x,), float64
+    ndarray of shape (n_x,) or (k, n_x), float64
     """
     bits = digit_bits(len(X) * PIXEL_MAX)
     digits = split(counts, bits)
-    products = np.zeros((len(digits), X.shape[1]))
+    rows = digits.reshape(-1, len(X))
+    products = np.zeros((len(rows), X.shape[1]))
     for i in range(0, len(X), block):
-        products += digits[:, i : i + block] @ X[i : i + block].astype(np.float64)
-    return combine(products, bits) * unit / PIXEL_MAX
+        products += rows[:, i : i + block] @ X[i : i + block].astype(np.float64)
+    return _combine_rows(products, digits, bits, unit)
+
+
+def _combine_rows(products: Array, digits: Array, bits: int, unit: Any) -> Array:
+    """Return the products of the vectors with X / 255, from those of all their digits with X."""
+    total = combine(products.reshape(*digits.shape[:-1], -1), bits)
+    return np.asarray(total * np.asarray(unit)[..., np.newaxis] / PIXEL_MAX)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from one_neuron.exact import products
 from one_neuron.exact.compiled import COUNT_BITS, add_transposed_product, multiply, split_counts
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder, TrainingState
+from one_neuron.gradient_descent.snapshots import Snapshots
 from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Array, Parameters, initialize_with_zeros, sigmoid
 from one_neuron.rows import RowsOnDisk
@@ -27,9 +28,17 @@ _BLOCK_BYTES = 9 * 2**19  # a few blocks fit into the last cache, and above 4 MB
 
 
 def descend(
-    X: Any, Y: NDArray[Any], learning_rate: float, recorder: Recorder, checkpoint: Checkpoint | None
-) -> tuple[Parameters, float]:
-    """Train; return w and b, and the largest eigenvalue of X X^T + 1. X is an ndarray or a `RowsOnDisk`."""
+    X: Any,
+    Y: NDArray[Any],
+    learning_rate: float,
+    recorder: Recorder,
+    snapshots: Snapshots,
+    checkpoint: Checkpoint | None,
+) -> tuple[dict[int, Parameters], float]:
+    """Train; return w and b by their iterations, the trained ones last, and the largest eigenvalue of X X^T + 1.
+
+    X is an ndarray or a `RowsOnDisk`.
+    """
     m, n_x = X.shape
     if max(m, n_x) > ROWS_LIMIT:
         raise ValueError(f"X has shape {X.shape}; expected at most {ROWS_LIMIT:,} rows and columns")
@@ -38,24 +47,27 @@ def descend(
     if state:
         parameters, done = state.parameters, state.iteration
         recorder.resume(state.iterations, state.costs)
+        snapshots.kept = dict(state.snapshots)
     with _Passes(X) as passes:
         for iteration in range(done, recorder.num_iterations + 1):
             last = iteration == recorder.num_iterations
             z, dw, db = passes.run(parameters, None if last else lambda z, rows: sigmoid(z) - Y[rows])
-            if (recorder.is_due(iteration) and recorder.record(iteration, z)) or last:
-                break
+            if recorder.is_due(iteration):
+                snapshots.offer(iteration, parameters)
+                if recorder.record(iteration, z) or last:
+                    break
             recorder.show(iteration)
             parameters = Parameters(
                 w=parameters.w - learning_rate * (dw / m), b=parameters.b - learning_rate * (db / m)
             )
             if checkpoint:
-                checkpoint.offer(partial(_state, iteration + 1, parameters, recorder))
-        return parameters, largest_eigenvalue(passes.times_covariance, n_x + 1)
+                checkpoint.offer(partial(_state, iteration + 1, parameters, recorder, snapshots))
+        return snapshots.kept, largest_eigenvalue(passes.times_covariance, n_x + 1)
 
 
-def _state(iteration: int, parameters: Parameters, recorder: Recorder) -> TrainingState:
+def _state(iteration: int, parameters: Parameters, recorder: Recorder, snapshots: Snapshots) -> TrainingState:
     """Return all that training needs to resume after these updates."""
-    return TrainingState(iteration, parameters, *recorder.recorded())
+    return TrainingState(iteration, parameters, *recorder.recorded(), dict(snapshots.kept))
 
 
 class _Workspace:

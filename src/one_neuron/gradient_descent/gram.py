@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from one_neuron.exact import functions, products
 from one_neuron.gradient_descent.recorder import Recorder
+from one_neuron.gradient_descent.snapshots import Snapshots
 from one_neuron.gradient_descent.stability import largest_eigenvalue
 from one_neuron.neuron import Parameters
 
@@ -20,9 +21,9 @@ _RANGE_EVERY = 64  # iterations with the same grid for beta
 
 
 def descend(
-    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, recorder: Recorder
-) -> tuple[Parameters, float]:
-    """Train; return w and b, and the largest eigenvalue of X X^T + 1.
+    X: NDArray[np.uint8], Y: NDArray[Any], learning_rate: float, recorder: Recorder, snapshots: Snapshots
+) -> tuple[dict[int, Parameters], float]:
+    """Train; return w and b by their iterations, the trained ones last, and the largest eigenvalue of X X^T + 1.
 
     With s = 2 y - 1 in {-1, 1} and w = X^T (s beta), the update of w becomes
 
@@ -44,15 +45,18 @@ def descend(
         if iteration % _RANGE_EVERY == 0:
             multiply.set_range(float(beta.max()) + _RANGE_EVERY * step)
         multiply(beta, u)
-        if recorder.is_due(iteration) and recorder.record(iteration, s * u / update_of.STEPS):
-            break
+        if recorder.is_due(iteration):
+            snapshots.offer(iteration, s * beta)
+            if recorder.record(iteration, s * u / update_of.STEPS):
+                break
         recorder.show(iteration)
         if iteration == recorder.num_iterations:
             break
         np.add(beta, update_of(u, numerator=step, out=update), beta)
 
-    alpha = s * beta
-    w = products.transposed_pixels_times(X, *products.to_fixed_point(alpha))
+    alphas = np.array(list(snapshots.kept.values()))
+    weights = products.transposed_pixels_times(X, *products.to_fixed_point(alphas))
+    parameters = (Parameters(w=w, b=math.fsum(alpha)) for w, alpha in zip(weights, alphas, strict=True))
     multiply.set_range(1.0)
     eigenvalue = largest_eigenvalue(lambda v: s * multiply(s * v, u) / update_of.STEPS, m)
-    return Parameters(w=w, b=math.fsum(alpha)), eigenvalue
+    return dict(zip(snapshots.kept, parameters, strict=True)), eigenvalue

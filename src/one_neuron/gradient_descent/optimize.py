@@ -16,7 +16,7 @@ features
 For uint8 pixels each form gives the same bits on every machine, at any learning rate: see `docs/exact-arithmetic.md`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from one_neuron.gradient_descent import arguments, gram, textbook
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder
+from one_neuron.gradient_descent.snapshots import Snapshots
 from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
 from one_neuron.gradient_descent.stop_rule import has_diverged
 from one_neuron.neuron import Array, Parameters
@@ -47,6 +48,9 @@ class TrainingResult:
         training stopped early.
     costs : ndarray of shape (k,), float64
         The cost at each of them.
+    snapshots : mapping of int to Parameters
+        w and b after that many updates, at no more than 20 of the recorded iterations: at the first, at the last, and
+        at some between them that lie a constant factor apart (`snapshots.choose_records`).
     form : str
         "gram", "blocks" or "features".
     stability_bound : float
@@ -56,6 +60,7 @@ class TrainingResult:
     parameters: Parameters
     iterations: NDArray[np.int64]
     costs: Array
+    snapshots: Mapping[int, Parameters]
     form: str
     stability_bound: float
 
@@ -143,9 +148,13 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     X = arguments.read_features(X)
     labels = arguments.read_labels(Y, X.shape[0])
     learning_rate = arguments.read_learning_rate(learning_rate)
-    options: dict[str, Any] = {
+    records = {
         "num_iterations": arguments.read_count("num_iterations", num_iterations),
         "record_every": arguments.read_count("record_every", record_every),
+    }
+    snapshots = Snapshots(X.shape[1], **records)
+    options: dict[str, Any] = {
+        **records,
         "tolerance": arguments.read_tolerance(tolerance),
         "on_progress": on_progress,
     }
@@ -153,17 +162,19 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     # The products of one iteration are so small that several threads take longer than one.
     with one_blas_thread():
         if form == "features":
-            parameters, iterations, costs = textbook.descend(X, labels, learning_rate=learning_rate, **options)
+            options |= {"learning_rate": learning_rate, "on_record": snapshots.offer}
+            _, iterations, costs = textbook.descend(X, labels, **options)
+            kept = snapshots.kept
             eigenvalue = largest_eigenvalue(lambda v: X @ (X.T @ v) + v.sum(), len(X))
         else:
             recorder = Recorder(labels, **options)
             if form == "gram":
-                parameters, eigenvalue = gram.descend(X, labels, learning_rate, recorder)
+                kept, eigenvalue = gram.descend(X, labels, learning_rate, recorder, snapshots)
             else:
-                parameters, eigenvalue = _import_blocks().descend(X, labels, learning_rate, recorder, checkpoint)
+                kept, eigenvalue = _import_blocks().descend(X, labels, learning_rate, recorder, snapshots, checkpoint)
             iterations, costs = recorder.recorded()
     bound = stability_bound(eigenvalue, len(labels))
-    return TrainingResult(parameters, np.array(iterations), np.array(costs), form, bound)
+    return TrainingResult(kept[iterations[-1]], np.array(iterations), np.array(costs), kept, form, bound)
 
 
 def _import_blocks() -> Any:

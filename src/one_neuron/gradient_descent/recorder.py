@@ -1,6 +1,6 @@
 """The records of a training: its costs, whether it stops, and the state from which it resumes after a kill."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,12 +27,15 @@ class TrainingState:
         w and b after these updates.
     iterations, costs : list
         The records up to here.
+    snapshots : mapping of int to Parameters
+        w and b at some of these iterations; see `snapshots.Snapshots`.
     """
 
     iteration: int
     parameters: Parameters
     iterations: list[int]
     costs: list[float]
+    snapshots: Mapping[int, Parameters]
 
 
 class Checkpoint(Protocol):

@@ -27,7 +27,7 @@ from one_neuron.gradient_descent.stop_rule import find_stops
 from one_neuron.neuron import Parameters, compute_z, cost, gradient, initialize_with_zeros
 
 
-def descend(
+def descend(  # noqa: PLR0913 - the options are keywords
     X: NDArray[Any],
     Y: NDArray[Any],
     *,
@@ -36,6 +36,7 @@ def descend(
     record_every: int = 100,
     tolerance: float = 0.0,
     on_progress: Callable[[int, float], None] | None = None,
+    on_record: Callable[[int, Parameters], None] | None = None,
 ) -> tuple[Parameters, list[int], list[float]]:
     """Train the neuron by batch gradient descent, starting at zero.
 
@@ -53,6 +54,8 @@ def descend(
         Stop when the cost changes by less than this from one record to the next; see `stop_rule.find_stops`.
     on_progress : callable, optional
         on_progress(updates, cost) is called at each iteration with the last recorded cost.
+    on_record : callable, optional
+        on_record(updates, parameters) is called at each recorded iteration with its w and b.
 
     Returns
     -------
@@ -80,6 +83,8 @@ def descend(
         if iteration % record_every == 0 or iteration == num_iterations:
             iterations.append(iteration)
             costs.append(cost(z, Y))  # cost
+            if on_record is not None:
+                on_record(iteration, parameters)
             if find_stops(costs[-2:], tolerance)[-1]:
                 break
         if on_progress is not None:

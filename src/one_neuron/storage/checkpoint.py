@@ -62,6 +62,7 @@ class CheckpointFile:
             return
         try:
             newest = state()
+            kept = newest.snapshots
             with atomic_write(self.path) as temporary, temporary.open("wb") as stream:
                 np.savez(
                     stream,
@@ -70,6 +71,9 @@ class CheckpointFile:
                     b=newest.parameters.b,
                     iterations=np.array(newest.iterations, np.int64),
                     costs=np.array(newest.costs, np.float64),
+                    snapshot_iterations=np.array(list(kept), np.int64),
+                    snapshot_w=np.array([parameters.w for parameters in kept.values()]),
+                    snapshot_b=np.array([parameters.b for parameters in kept.values()]),
                 )
         except OSError as error:
             if not self._warned:
@@ -93,7 +97,12 @@ class CheckpointFile:
 def _read_state(arrays: Mapping[str, Any]) -> TrainingState:
     """Return the state that the arrays hold."""
     iterations, costs = arrays["iterations"].tolist(), arrays["costs"].tolist()
-    w = arrays["w"]
+    w, kept = arrays["w"], arrays["snapshot_iterations"].tolist()
+    weights, biases = arrays["snapshot_w"], arrays["snapshot_b"].tolist()
     if w.dtype != np.float64 or w.ndim != 1 or not iterations or len(iterations) != len(costs):
         raise ValueError("its arrays do not fit each other")
-    return TrainingState(int(arrays["iteration"]), Parameters(w=w, b=float(arrays["b"])), iterations, costs)
+    if weights.dtype != np.float64 or weights.shape != (len(kept), len(w)) or not set(kept) <= set(iterations):
+        raise ValueError("its snapshots do not fit the rest")
+    snapshots = {iteration: Parameters(w=row, b=b) for iteration, row, b in zip(kept, weights, biases, strict=True)}
+    parameters = Parameters(w=w, b=float(arrays["b"]))
+    return TrainingState(int(arrays["iteration"]), parameters, iterations, costs, snapshots)

@@ -421,3 +421,21 @@ def test_symmetric_product(n: int, largest: float) -> None:
             terms = (Fraction(a) * Fraction(x) for a, x in zip(row.tolist(), v.tolist(), strict=True))
             true = sum(terms, Fraction()) / 2
             assert abs(Fraction(got) - true) <= Fraction(largest) * Fraction(row.sum()) * Fraction(2) ** -39
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_several_vectors_give_the_bits_of_separate_products(k: int) -> None:
+    """Each has its own unit, however different their sizes are; one is zero."""
+    rng = np.random.default_rng(5)
+    X = rng.integers(0, 256, (700, 40), dtype=np.uint8)
+    for function, length in ((products.pixels_times, 40), (transposed, 700)):
+        several = rng.normal(size=(k, length)) * 10.0 ** np.array([[0], [-200], [150]])[:k]
+        several[-1] = 0
+        together = function(X, several)
+        assert together.shape == (k, 740 - length)
+        assert together.tobytes() == np.array([function(X, v) for v in several]).tobytes()
+
+
+def transposed(X: NDArray[np.uint8], v: Array) -> Array:
+    """Return (X / 255)^T v."""
+    return products.transposed_pixels_times(X, *products.to_fixed_point(v))

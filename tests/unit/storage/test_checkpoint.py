@@ -13,7 +13,13 @@ from one_neuron.storage import checkpoint
 from one_neuron.storage.checkpoint import CheckpointFile
 
 CONTENT: dict[str, str | int | float] = {"learning_rate": 0.005, "num_iterations": 2000, "train_sha256": "ab" * 32}
-STATE = TrainingState(7, Parameters(w=np.array([0.1, -1e-300, 3.0]), b=-0.25), [0, 5], [0.6931471805599453, 0.5])
+STATE = TrainingState(
+    7,
+    Parameters(w=np.array([0.1, -1e-300, 3.0]), b=-0.25),
+    [0, 5],
+    [0.6931471805599453, 0.5],
+    {0: Parameters(w=np.zeros(3), b=0.0), 5: Parameters(w=np.array([0.1, 5e-324, -0.0]), b=1 / 3)},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +40,9 @@ def test_a_state_comes_back_to_the_bit(capsys: pytest.CaptureFixture[str]) -> No
     assert (found.iteration, found.iterations, found.costs) == (7, [0, 5], STATE.costs)
     assert found.parameters.w.tobytes() == STATE.parameters.w.tobytes()
     assert found.parameters.b == -0.25
+    assert [(key, kept.w.tobytes(), kept.b) for key, kept in found.snapshots.items()] == [
+        (key, kept.w.tobytes(), kept.b) for key, kept in STATE.snapshots.items()
+    ]
     assert "resuming after iteration 7" in capsys.readouterr().err
 
 
