@@ -18,6 +18,9 @@ command -v "$PYTHON" >/dev/null 2>&1 ||
 reason=$(git rev-parse --git-dir 2>&1 >/dev/null) ||
     stop "'$PWD' is not a git checkout that git accepts; DVC needs one: use git clone, or run git init here ($reason)"
 
+[ ! -L .venv ] ||
+    stop "'$PWD/.venv' is a link; setting up would empty the folder it points to. Remove the link: rm .venv"
+
 # One set-up at a time: a second one waits and finds the work done.
 if command -v flock >/dev/null 2>&1; then
     exec 9>"$(git rev-parse --git-dir)/one-neuron-setup.lock" && flock 9
