@@ -66,6 +66,9 @@ if [ "$found" != "$project" ]; then
     *) make_environment ;;
     esac
     install_project
+    # So that the first result does not wait for MLflow's migrations.
+    .venv/bin/python -c 'from one_neuron.tracking.store import make_empty_store; make_empty_store()' ||
+        stop "MLflow cannot create its tables; remove .venv and try again"
     printf '%s\n' "$project" >"$stamp"
 fi
 

@@ -29,6 +29,7 @@ from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
 from one_neuron.system.files import read_costs, read_json, write_csv, write_json
+from one_neuron.tracking import store
 from one_neuron.tracking.connection import connect
 from one_neuron.tracking.find_run import find_run
 from one_neuron.tracking.parameters import run_parameters
@@ -689,10 +690,12 @@ KILL = """
 import os, signal, sys, time
 from pathlib import Path
 from one_neuron.tracking.sqlite_file import remove_database
+from one_neuron.tracking import store
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
 prepare_mlflow()
 import alembic.command, mlflow.store.tracking.sqlalchemy_store
 root, killed = Path(sys.argv[1]), 0
+store.EMPTY_STORES = root / "environment"
 for delay in map(float, sys.argv[2:]):
     child = os.fork()
     if child == 0:
@@ -701,10 +704,11 @@ for delay in map(float, sys.argv[2:]):
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    print(sorted(path.name for path in (root / ".one-neuron").iterdir()) if (root / ".one-neuron").exists() else [])
+    print(sorted(path.name for path in store.EMPTY_STORES.iterdir()) if store.EMPTY_STORES.exists() else [])
     if (root / "mlflow.db").exists():
         ensure_store(root)
         remove_database(root / "mlflow.db")
+    remove_database(store.EMPTY_STORES / f"mlflow-{mlflow.__version__}.db")
 assert killed >= 3, killed
 """
 
@@ -712,11 +716,34 @@ assert killed >= 3, killed
 def test_a_kill_while_the_store_is_made_leaves_nothing_that_breaks_the_next_start(tmp_path: Path) -> None:
     """Kill the first start at several moments; the next one works and cleans up."""
     printed = run_python(KILL, tmp_path, 0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-    assert "new-store.db" in printed  # some were killed in the middle
+    assert ".partial-" in printed  # some were killed in the middle
     write_result(tmp_path)
     assert record_result(tmp_path, tmp_path).created
     assert [path.name for path in (tmp_path / ".one-neuron").iterdir()] == ["store.lock"]
     assert len(runs_of(tmp_path)) == 1
+
+
+def test_a_new_store_has_the_tables_that_mlflow_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that is a copy of the empty tables equals one that MLflow made, also where no copy can be kept."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    prepare_mlflow()
+    SqlAlchemyStore(f"sqlite:///{tmp_path}/expected.db", "file:///nowhere").engine.dispose()  # type: ignore[no-untyped-call]
+    expected = schema_of(tmp_path / "expected.db")
+    assert expected
+    for name, folder in (("copied", tmp_path / "environment"), ("alone", Path("/proc/read-only"))):
+        monkeypatch.setattr(store, "EMPTY_STORES", folder)
+        ensure_store(tmp_path / name)
+        assert schema_of(tmp_path / name / "mlflow.db") == expected
+    assert len(list((tmp_path / "environment").iterdir())) == 1
+
+
+def schema_of(database: Path) -> list[str]:
+    """Return the words of the statements that made a SQLite file; the order of constraints differs between runs."""
+    with closing(sqlite3.connect(database)) as connection:
+        statements = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")
+        words = [word for (sql,) in statements for word in sql.replace(",", " ").split()]
+        return sorted([*words, *map(str, connection.execute("SELECT version_num FROM alembic_version"))])
 
 
 # --- servers ---------------------------------------------------------------------

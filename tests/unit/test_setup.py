@@ -12,7 +12,7 @@ def test_a_linked_environment_is_never_emptied(repository: Path, tmp_path: Path)
     project = tmp_path / "the project"
     subprocess.run(["git", "init", "--quiet", project], check=True)
     (project / ".venv").symlink_to(elsewhere)
-    command = ["sh", repository / "scripts" / "setup.sh"]
+    command = ["sh", str(repository / "scripts" / "setup.sh")]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 4
     assert done.stderr == (

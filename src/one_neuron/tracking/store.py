@@ -1,12 +1,15 @@
 """Where the MLflow runs are stored: a SQLite file of the repository, or the server that MLFLOW_TRACKING_URI names.
 
-MLflow is imported only to create a store or to check its schema. Creating a SQLite store takes a second of migrations.
-If several processes create it together, all but one fail; a kill during creation leaves an unusable file. So the
-migrations run on a temporary file, under a lock, and `mlflow.db` appears only when it is complete on the disk.
+MLflow is imported only to create a store or to check its schema. If several processes create a SQLite store together,
+all but one fail; a kill during creation leaves an unusable file. So it is created under a lock as a temporary file, and
+`mlflow.db` appears only when it is complete on the disk. MLflow creates the tables by a second of migrations; they run
+once for each environment, at set-up, and a new store begins as a copy of the empty tables.
 """
 
 import logging
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,10 +19,12 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
+from one_neuron.system.files import atomic_write
 from one_neuron.tracking import sqlite_file
 from one_neuron.tracking.sqlite_file import AGAIN, EXPERIMENT, SAFE_IN_FILES
 
 LOCK_FILE = WORK_FOLDER / "store.lock"
+EMPTY_STORES = Path(sys.prefix, "share", "one-neuron")  # removed with the environment
 LOCK_SECONDS = 300  # recording takes well under a second, so a process that holds the lock longer hangs
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -223,6 +228,10 @@ def _create_database(store: Store, path: Path) -> None:
     new = store.lock_file.with_name("new-store.db")
     try:
         sqlite_file.remove_database(new)  # left by a process that was killed while it held the lock
+        try:
+            shutil.copyfile(make_empty_store(), new)
+        except OSError:  # the environment is read-only, so MLflow creates the tables below
+            sqlite_file.remove_database(new)
         created = SqlAlchemyStore(sqlite_file.sqlite_uri(new), store.artifact_location)
         created.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
         created.engine.dispose()
@@ -235,3 +244,25 @@ def _create_database(store: Store, path: Path) -> None:
             f"the MLflow store '{path}' cannot be created ({short_reason(error)}); {SAFE_IN_FILES}, free disk space or "
             f"allow writing there, and {AGAIN}"
         ) from error
+
+
+def make_empty_store() -> Path:
+    """Return a SQLite file with MLflow's tables and nothing in them; create it if this environment has none.
+
+    Raises
+    ------
+    OSError
+        If the environment cannot be written.
+    """
+    prepare_mlflow()
+    import mlflow
+    from mlflow.store.db.utils import _initialize_tables
+    from sqlalchemy import create_engine
+
+    path = EMPTY_STORES / f"mlflow-{mlflow.__version__}.db"
+    if not path.is_file():
+        with atomic_write(path) as temporary:
+            engine = create_engine(sqlite_file.sqlite_uri(temporary))
+            _initialize_tables(engine)
+            engine.dispose()
+    return path
