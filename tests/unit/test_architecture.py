@@ -75,6 +75,7 @@ OTHER_TESTS = {
     "test_architecture.py",
     "test_docs.py",
     "test_doctests.py",
+    "test_setup.py",
     "drawn_pictures/test_drawing.py",
 }
 MATHS = [
