@@ -14,6 +14,7 @@ def main() -> None:
     from one_neuron import layout, neuron
     from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
     from one_neuron.plots.costs import plot_costs
+    from one_neuron.plots.evaluation import ScoredSet, plot_evaluation, plot_probabilities
     from one_neuron.plots.pictures import plot_classes, plot_examples, plot_mistakes
     from one_neuron.plots.weights import plot_weights
     from one_neuron.settings.params import load_settings
@@ -34,22 +35,26 @@ def main() -> None:
     }
     write_json(layout.EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
-    A = neuron.sigmoid(z_test)
+    of_train = ScoredSet("train", train.Y, z_train, neuron.sigmoid(z_train))
+    of_test = ScoredSet("test", test.Y, z_test, neuron.sigmoid(z_test))
     rows = zip(
         test.names,
         [test.classes[label] for label in test.Y],
-        [test.classes[label] for label in (A > model.threshold).astype(int)],
-        A.tolist(),
+        [test.classes[label] for label in (of_test.A > model.threshold).astype(int)],
+        of_test.A.tolist(),
         strict=True,
     )
     write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
+    folder, threshold = layout.PLOTS_FOLDER, model.threshold
     rate = float(model.trained_with["learning_rate"])
-    plot_costs(layout.PLOTS_FOLDER / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
-    plot_weights(layout.PLOTS_FOLDER / "weights.png", model)
-    plot_classes(layout.PLOTS_FOLDER / "classes.png", train, test)
-    plot_examples(layout.PLOTS_FOLDER / "examples.png", train)
-    mistakes = find_mistakes(A, test.Y, threshold=model.threshold)[:num_mistakes]
-    plot_mistakes(layout.PLOTS_FOLDER / "mistakes.png", test, A, mistakes)
+    plot_costs(folder / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
+    plot_weights(folder / "weights.png", model)
+    plot_evaluation(folder / "evaluation.png", [of_train, of_test], threshold=threshold)
+    plot_probabilities(folder / "probabilities.png", [of_train, of_test], test.classes, threshold=threshold)
+    plot_classes(folder / "classes.png", train, test)
+    plot_examples(folder / "examples.png", train, of_train.A, threshold=threshold)
+    mistakes = find_mistakes(of_test.A, test.Y, threshold=threshold)[:num_mistakes]
+    plot_mistakes(folder / "mistakes.png", test, of_test.A, mistakes, threshold=threshold)
 
 
 if __name__ == "__main__":

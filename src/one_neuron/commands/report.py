@@ -31,7 +31,7 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             *[(f"{split} accuracy", _show_accuracy(evaluated, split)) for split in ("train", "test")],
             ("baseline", f"{evaluated['baseline_accuracy']:8.3%}  {meaning}"),
             *_baseline_rows(evaluated),
-            ("pictures", "plots/costs.png, weights.png, mistakes.png, examples.png, classes.png"),
+            ("pictures", "plots/*.png: costs, evaluation, probabilities, weights, mistakes, examples, classes"),
             ("compare runs", "make ui"),
         ]
     except (KeyError, TypeError) as error:

@@ -10,7 +10,7 @@ from one_neuron.plots.drawing import drawing_to
 
 def plot_costs(path: Path, costs: Sequence[tuple[int, float]], *, learning_rate: float) -> None:
     """Plot the cost against the iterations, from pairs of an iteration and the cost after that many updates."""
-    with drawing_to(path, 6.4, 4.0) as figure:
+    with drawing_to(path, 10.0, 6.0, layout="constrained") as figure:
         axes = figure.subplots()
         iterations, values = zip(*costs, strict=True)
         axes.plot(iterations, values, marker="o", markersize=3)

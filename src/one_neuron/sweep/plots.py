@@ -35,11 +35,11 @@ _NOTHING_HELD_OUT = "nothing was held out"
 
 def save_plots(folder: Path, entries: Sequence[Entry], curves: Sequence[Curve]) -> None:
     """Write heat_map.png, accuracies.png and curves.png, of at least one entry; for the curves see `draw_curves`."""
-    with drawing_to(folder / "heat_map.png", _WIDTH, _HEIGHT) as figure:
+    with drawing_to(folder / "heat_map.png", _WIDTH, _HEIGHT, layout="constrained") as figure:
         draw_heat_map(figure, entries)
-    with drawing_to(folder / "accuracies.png", _WIDTH, _HEIGHT) as figure:
+    with drawing_to(folder / "accuracies.png", _WIDTH, _HEIGHT, layout="constrained") as figure:
         draw_accuracies(figure, entries)
-    with drawing_to(folder / "curves.png", _WIDTH, _HEIGHT) as figure:
+    with drawing_to(folder / "curves.png", _WIDTH, _HEIGHT, layout="constrained") as figure:
         draw_curves(figure, curves)
 
 

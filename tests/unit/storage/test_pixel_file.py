@@ -367,8 +367,8 @@ def test_the_neuron_and_the_plots_take_pixels_on_disk(on_disk: PreparedSet, tmp_
     assert neuron.gradient(on_disk.X, on_disk.Y, z)[0].tobytes() == dw.tobytes()
     assert neuron.gradient(on_disk.X, on_disk.Y, z)[1] == db
     for name, prepared in (("memory", in_memory), ("disk", on_disk)):
-        plot_examples(tmp_path / f"{name}-examples.png", prepared)
-        plot_mistakes(tmp_path / f"{name}-mistakes.png", prepared, neuron.sigmoid(z), np.array([299, 7]))
+        plot_examples(tmp_path / f"{name}-examples.png", prepared, neuron.sigmoid(z), threshold=0.5)
+        plot_mistakes(tmp_path / f"{name}-mistakes.png", prepared, neuron.sigmoid(z), np.array([299, 7]), threshold=0.5)
     for plot in ("examples", "mistakes"):
         found = [(tmp_path / f"{name}-{plot}.png").read_bytes() for name in ("memory", "disk")]
         assert found[0] == found[1]

@@ -206,7 +206,7 @@ def test_a_failed_drawing_leaves_the_old_file(draw: Draw, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.savefig", fail)
+        patch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", fail)
         with pytest.raises(OSError, match="No space left"):
             draw(path, FEW)
     assert path.read_bytes() == b"old"
