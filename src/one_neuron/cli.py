@@ -46,7 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     promote.add_argument("--force", action="store_true", help=what)
     promote.set_defaults(run=run_promote)
 
-    report = commands.add_parser("report", help="print the result of the last `dvc repro`")
+    what = "print the result of the last `dvc repro`, or write a page about it"
+    report = commands.add_parser("report", help=what, allow_abbrev=False)
+    what = "write one self-contained HTML page (default: %(const)s), and store it with the MLflow run of the result"
+    report.add_argument("--html", nargs="?", type=Path, const=Path("report.html"), metavar="FILE", help=what)
     report.set_defaults(run=run_report)
 
     settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")

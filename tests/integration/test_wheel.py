@@ -107,11 +107,17 @@ def test_predict(run: Run, tmp_path: Path) -> None:
     assert done.stdout == "bright.png\tcat\tP(cat) = 1.0000\ndark.jpg\tnon-cat\tP(cat) = 0.0000\n"
 
 
-@pytest.mark.parametrize("command", ["promote", "settings", "ui"])
+def test_the_template_of_the_report_is_in_the_wheel(run: Run) -> None:
+    """It is not a module, so nothing imports it."""
+    program = "from importlib.resources import files; print((files('one_neuron') / 'commands/report.html').is_file())"
+    assert run("python", "-c", program).stdout == "True\n"
+
+
+@pytest.mark.parametrize("command", ["promote", "report --html", "settings", "ui"])
 def test_a_command_of_the_pipeline_names_the_remedy(run: Run, environment: Path, tmp_path: Path, command: str) -> None:
     """One line and exit code 4; the wheel has the extra that the line names (.ci/run installs it that way)."""
     (tmp_path / "dvc.yaml").touch()  # what makes a folder the root of a project
-    done = run("one-neuron", command)
+    done = run("one-neuron", *command.split())
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
     assert f"is not installed for {environment / 'python'}" in done.stderr
     assert "`pip install '.[pipeline]'`" in done.stderr

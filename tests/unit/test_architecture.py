@@ -45,7 +45,9 @@ LONG: dict[str, str] = {}
 USERS = {
     "hydra": ["sweep/command.py", "sweep/compose.py", "sweep/plan.py"],
     "omegaconf": ["settings/params.py", "sweep/command.py", "sweep/compose.py"],
-    "yaml": ["settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
+    "jinja2": ["commands/report_page.py"],
+    "sklearn": ["commands/comparison.py"],
+    "yaml": ["commands/lineage.py", "settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
     "ruamel": ["tracking/promote.py"],
     "PIL": ["pictures/reader.py", "pictures/convert.py", "../drawn_pictures/*.py"],
     "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py", "storage/snapshots.py"],

@@ -1,21 +1,66 @@
 """The command `one-neuron report`: a table of the last result."""
 
 import argparse
+import sys
+from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError
-from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
+from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, quote_path
+from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS, find_repository
 from one_neuron.metrics import baseline_warning
-from one_neuron.system.files import read_json
+from one_neuron.system.files import atomic_write, read_json
 
+NO_RUN = "no MLflow run shows this result; `make track` makes it, and the same command again adds the page to it"
 _SHOWN_CLASSES = 6
 
 
-def run_report(_: argparse.Namespace) -> None:
-    """Print the table."""
+def run_report(options: argparse.Namespace) -> None:
+    """Print the table, or write the HTML page."""
+    if options.html is not None:
+        write_html(options.html)
+        return
     metrics = map(read_json, (PREPARE_METRICS, TRAIN_METRICS, EVALUATE_METRICS))
     for name, value in _report_rows(*metrics):
         print(f"  {name:<18}{value}")
+
+
+def write_html(path: Path) -> None:
+    """Write a page about the result in the current folder, and store it with the MLflow run of the result.
+
+    The page is written without the run as well if there is none, or if the store cannot be used.
+
+    Raises
+    ------
+    SettingsError
+        If the name of the file does not end in .html, so another file could be overwritten, or if it is a folder.
+    DataError
+        If a file of the result is missing, is damaged or does not fit the others.
+    """
+    from one_neuron.commands.report_page import write_page
+    from one_neuron.tracking.result import read_result
+    from one_neuron.tracking.result_run import REPORT_FILE, find_result_run
+
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SettingsError(f"{quote_path(path)} does not end in .html; choose another name: --html report.html")
+    if path.is_dir():
+        raise SettingsError(f"{quote_path(path)} is a folder; choose another name: --html page.html")
+    result = read_result(Path.cwd())
+    try:
+        recorded, problem = find_result_run(find_repository(), result.content_key), NO_RUN
+    except EnvironmentProblem as error:
+        recorded, problem = None, str(error)
+    try:
+        page = write_page(result, recorded)
+    except (KeyError, TypeError) as error:
+        raise _lacks(error) from error
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    print(f"wrote {quote_path(path)} ({len(page.encode()) / 1e6:.1f} MB); open it in a browser")
+    if recorded is None:
+        print(f"one-neuron: warning: {one_line(problem)}", file=sys.stderr)
+        return
+    recorded.log_report(page)
+    print(f"also stored with the MLflow run {recorded.run.info.run_id}, as {REPORT_FILE}")
 
 
 def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dict[str, Any]) -> list[tuple[str, str]]:
@@ -35,7 +80,12 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             ("compare runs", "make ui"),
         ]
     except (KeyError, TypeError) as error:
-        raise DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again") from error
+        raise _lacks(error) from error
+
+
+def _lacks(error: Exception) -> DataError:
+    """Return the error for metrics that another version of the stages wrote."""
+    return DataError(f"'metrics' lacks {error}; run `dvc repro` to make it again")
 
 
 def _show_accuracy(evaluated: dict[str, Any], split: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from one_neuron.cli import main
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
 from one_neuron.system.files import read_json, write_json
+from tests.results import write_result as write_complete_result
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +89,41 @@ def test_report_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
     TRAIN_METRICS.unlink()
     assert main(["report"]) == 3
     assert "'metrics/train.json' is missing; run `dvc repro`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "report", "report.html.txt"])
+def test_another_file_is_not_overwritten(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A page has a name that ends in .html; the remedy names one."""
+    Path(name).write_text("mine")
+    assert main(["report", "--html", name]) == 2
+    message = f"one-neuron: '{name}' does not end in .html; choose another name: --html report.html\n"
+    assert capsys.readouterr().err == message
+    assert Path(name).read_text() == "mine"
+
+
+def test_the_page_needs_a_whole_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or a number that is missing is one line, and no page is written."""
+    complete = write_complete_result(tmp_path)
+    assert main(["report", "--html"]) == 0
+    Path("report.html").unlink()
+    capsys.readouterr()
+    for path, key in ((TRAIN_METRICS, "stability_bound"), (EVALUATE_METRICS, "test")):
+        before = read_json(path)
+        write_json(path, {name: value for name, value in before.items() if name != key})
+        assert main(["report", "--html"]) == 3
+        assert capsys.readouterr().err == f"one-neuron: 'metrics' lacks '{key}'; run `dvc repro` to make it again\n"
+        write_json(path, before)
+    (complete / "models/model.h5").unlink()
+    assert main(["report", "--html"]) == 3
+    assert "models/model.h5' is missing" in capsys.readouterr().err
+    assert not Path("report.html").exists()
+
+
+def test_the_page_cannot_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy names another file."""
+    write_complete_result(tmp_path)
+    Path("report.html").mkdir()
+    assert main(["report", "--html"]) == 2
+    message = "one-neuron: 'report.html' is a folder; choose another name: --html page.html\n"
+    assert capsys.readouterr().err == message
+    assert main(["report", "--html", "page.html"]) == 0
