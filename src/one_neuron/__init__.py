@@ -12,6 +12,7 @@ A name is imported when it is first used, so `import one_neuron` loads no librar
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from one_neuron.estimator import OneNeuronClassifier, PictureRows
     from one_neuron.gradient_descent.many import BatchResult, optimize_many
     from one_neuron.gradient_descent.optimize import TrainingResult, optimize
     from one_neuron.neuron import Parameters, cost, gradient, predict, predict_probability, sigmoid
@@ -38,7 +39,9 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchResult",
     "Model",
+    "OneNeuronClassifier",
     "Parameters",
+    "PictureRows",
     "PreparedSet",
     "Preprocessing",
     "TrainingResult",
@@ -56,6 +59,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "estimator": ("OneNeuronClassifier", "PictureRows"),
     "gradient_descent.many": ("BatchResult", "optimize_many"),
     "gradient_descent.optimize": ("TrainingResult", "optimize"),
     "neuron": ("Parameters", "cost", "gradient", "predict", "predict_probability", "sigmoid"),
