@@ -89,7 +89,7 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> X = (X * (255 / 16)).astype("uint8")
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y == 8, random_state=0, stratify=y)
     >>> model = OneNeuronClassifier(learning_rate=0.3).fit(X_train, y_train)
-    >>> round(model.score(X_test, y_test), 3), (~y_test).mean().round(3).item()  # the second is the accuracy of "never an 8"
+    >>> round(model.score(X_test, y_test), 3), (~y_test).mean().round(3).item()  # the baseline: never an 8
     (0.962, 0.904)
     """
 
