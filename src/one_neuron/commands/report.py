@@ -78,6 +78,7 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             *_baseline_rows(evaluated),
             ("pictures", "plots/*.png: costs, evaluation, probabilities, weights, mistakes, examples, classes"),
             ("compare runs", "make ui"),
+            ("one page", "one-neuron report --html"),
         ]
     except (KeyError, TypeError) as error:
         raise _lacks(error) from error

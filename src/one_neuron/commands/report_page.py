@@ -25,12 +25,13 @@ MOST_PLOT_BYTES = 1_300_000  # of all plots together; a page is then below 2 MB
 # The plots in the order of the page, with their titles; others follow under the names of their files.
 PLOTS = {
     "costs": "Cost over the iterations",
-    "curves": "Cost and accuracy over the iterations; the test set is for information",
+    "curves": "Cost and accuracy over the iterations",
+    "evaluation": "Ranking, calibration and threshold",
+    "probabilities": "Predictions and probabilities by class",
     "weights": "The weights w as a picture",
     "classes": "Mean picture and examples of each class",
 }
-# The mistakes are shown as pictures with text, and the examples are those of the classes.
-LEFT_OUT = ("mistakes", "examples")
+LEFT_OUT = {"mistakes", "examples"}  # the mistakes are shown with text, and the examples are those of the classes
 
 
 def write_page(result: Result, recorded: ResultRun | None) -> str:
@@ -146,6 +147,8 @@ def _list_warnings(result: Result) -> list[str]:
 def _read_plots(folder: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Return the plots in a folder as data URIs with their titles, and the names of those that are too large."""
     paths = {path.stem: path for path in sorted(folder.glob("*.png")) if path.stem not in LEFT_OUT}
+    if "curves" in paths:  # it shows the cost as well
+        paths.pop("costs", None)
     plots, left_out, total = [], [], 0
     for stem in [*(name for name in PLOTS if name in paths), *(name for name in paths if name not in PLOTS)]:
         content = paths[stem].read_bytes()
