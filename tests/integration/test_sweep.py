@@ -57,7 +57,7 @@ VALUES: dict[str, dict[str, Any]] = {
     "evaluate": {"num_mistakes": 12},
 }
 SETTINGS = check_settings(VALUES, origin="the test")
-SWEEP = SweepSettings(folds=3, seed=1, keep_models=1)
+SWEEP = SweepSettings(folds=3, seed=1, keep_models=1, search="grid", trials=60)
 OTHER = "the schema of another MLflow"  # with which the client reads and writes
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
 MakePrepared = Callable[..., PreparedSet]

@@ -43,8 +43,9 @@ LAYERS = [
 LONG: dict[str, str] = {}
 # The modules that import each outside library, relative to src/one_neuron; a pattern where any of a package may.
 USERS = {
-    "hydra": ["sweep/command.py", "sweep/compose.py", "sweep/plan.py"],
-    "omegaconf": ["settings/params.py", "sweep/command.py", "sweep/compose.py"],
+    "hydra": ["sweep/compose.py", "sweep/hydra_app.py", "sweep/overrides.py"],
+    "omegaconf": ["settings/params.py", "sweep/compose.py", "sweep/hydra_app.py"],
+    "optuna": ["sweep/search.py"],
     "jinja2": ["commands/report_page.py"],
     "sklearn": ["commands/comparison.py", "estimator.py"],
     "yaml": ["commands/lineage.py", "settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],

@@ -1,35 +1,39 @@
 """A sweep from its command line to its summary.
 
-The grid is expanded once, before anything is trained. What is missing is packed into batches, Hydra hands each batch to
-a launcher as a job, and the jobs record one MLflow run for each configuration.
+What to try comes in rounds: a grid is one round, a search has one for each batch of suggestions. What is missing of a
+round is packed into batches, Hydra hands each batch to a launcher as a job, and the jobs record one MLflow run for each
+configuration.
 """
 
-import argparse
-import itertools
-import os
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
-from one_neuron.errors import EnvironmentProblem, SettingsError, one_line
-from one_neuron.sweep.compose import CONF_FOLDER
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.layout import WORK_FOLDER
+from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
-from one_neuron.sweep.jobs import SweepJobs, find_folds, pack_batches
-from one_neuron.sweep.plan import Plan, read_plan
-from one_neuron.sweep.prepared_data import name_data, prepare_data
+from one_neuron.sweep.hydra_app import print_instead, read_command_line, start_jobs
+from one_neuron.sweep.jobs import SweepJobs, count_trainings, find_folds, pack_batches, read_times
+from one_neuron.sweep.plan import Plan, read_plan, set_values
+from one_neuron.sweep.prepared_data import DataFiles, name_data, prepare_data
 from one_neuron.sweep.ranking import FAILED
-from one_neuron.sweep.summary import name_configuration, summary_lines
-from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.sweep.search import BATCH, TpeSearch
+from one_neuron.sweep.summary import name_configuration, run_lines, summary_lines
+from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, follow_moves, keep_models, open_sweep
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar
 from one_neuron.tracking.connection import connect
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
-    """Run a sweep: `python pipeline/sweep.py -m train.learning_rate=0.001,0.01`.
+    """Run a sweep: `python pipeline/sweep.py -m train.learning_rate=0.001,0.01`; without -m, one configuration.
 
     Raises
     ------
@@ -37,82 +41,155 @@ def run_sweep(arguments: Sequence[str]) -> None:
         Before anything is trained, if a value, the pictures or the store do not fit; at the end, if a configuration
         failed.
     """
-    options = _parser().parse_intermixed_args(arguments)
+    clock = _Clock()
+    options = read_command_line(arguments)
     root = find_root()
-    clock = {"": time.monotonic()}  # the end of each part of the sweep
+    if print_instead(options, arguments, root):
+        return
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # importing MLflow takes as long as DVC's check of the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
         connection = connect(root, REMEDY)
         data = preparing.result()
-    clock["start"] = time.monotonic()
-    by_key: dict[str, Configuration] = {}  # draw.seed changes nothing for pictures that are not drawn: the same key
-    for settings in plan.configurations:
-        files = data[name_data(settings)]
-        key, context = find_keys(settings, files, plan.sweep)
-        by_key[key] = Configuration(settings, files, key, context)
+    clock.count("start")
     for files in data.values():
         find_folds(files, plan.sweep)  # fails before anything is trained if a class has too few pictures
-    runs = ConfigurationRuns(connection, by_key.values())
-    parent_id = open_sweep(runs, plan)
-    clock["looking up"] = time.monotonic()
-    total, reused = len(runs.requested), len(runs.finished)
-    held_out = f"{plan.sweep.folds} folds" if plan.sweep.folds else "nothing held out"
-    print(f"{total:,} configurations, {held_out}; {reused:,} are there already", flush=True)
+    runs = ConfigurationRuns(connection, [])
+    rounds = _Rounds(plan, data, runs)
+    runs.refresh_under_lock()
+    missing = rounds.find_missing()
+    if plan.single:
+        parent_id = ""
+        follow_moves(runs)
+    else:
+        parent_id = open_sweep(runs, plan)
+    clock.count("looking up")
+    reused = len(runs.finished)
+    print(_first_line(plan, rounds.total, reused, missing), flush=True)
     try:
-        clock["training"] = clock["looking up"] + _run_jobs(plan, runs, parent_id)
-        clock["recording"] = time.monotonic()
+        while missing:
+            _run_jobs(plan, runs, parent_id, missing, clock)
+            missing = rounds.find_missing()
         keep_models(runs, plan.sweep.keep_models)
-        clock["models kept"] = time.monotonic()
-        close_sweep(runs, parent_id, plan)
-        clock["summary"] = time.monotonic()
+        clock.count("models kept")
+        if parent_id:
+            close_sweep(runs, parent_id, plan)
+            clock.count("summary")
     except BaseException:
         print(
-            f"one-neuron: {len(runs.finished):,} of {total:,} configurations are recorded; the same command again "
-            "goes on from there",
+            f"one-neuron: {len(runs.finished):,} of {rounds.total:,} configurations are recorded; the same command "
+            "again goes on from there",
             file=sys.stderr,
         )
         with suppress(Exception):  # the first error is the one to show
-            abandon_sweep(connection, parent_id)
+            if parent_id:
+                abandon_sweep(connection, parent_id)
         raise
-    entries = list(runs.entries.values())
-    place = connection.store.place
-    for line in summary_lines(entries, reused=reused, swept=plan.swept, place=place, sweep_id=parent_id):
-        print(line)
-    parts = [f"{end} {clock[end] - clock[begin]:.1f}" for begin, end in itertools.pairwise(clock)]
-    print(f"took {clock['summary'] - clock['']:.1f} s: {', '.join(parts)}")
+    entries, place = list(runs.entries.values()), connection.store.place
+    if plan.single:
+        lines = run_lines(entries[0], named=plan.swept, place=place)
+    else:
+        lines = summary_lines(entries, reused=reused, swept=plan.swept, place=place, sweep_id=parent_id)
+    print("\n".join([*lines, str(clock)]))
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:
         words = name_configuration(failed.settings, plan.swept)
         raise EnvironmentProblem(f"{words} failed ({failed.reason}); the same command again tries it again")
 
 
-def _parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        prog="pipeline/sweep.py",
-        description="Try many configurations, compare them by cross-validation, record each as an MLflow run.",
-        epilog="Sweep syntax: 0.001,0.01 or range(500,2001,500) or geomspace(0.0001,0.01,20) or choice(...).",
-        allow_abbrev=False,
-    )
-    parser.add_argument("-m", "--multirun", action="store_true", help="try all combinations of the values")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="KEY=VALUES",
-        help="for instance train.learning_rate=0.001,0.01; or sweep=NAME for conf/sweep/NAME.yaml",
-    )
-    return parser
+class _Clock:
+    """How long the parts of a sweep took, in seconds."""
+
+    def __init__(self) -> None:
+        self._begin = self._last = time.monotonic()
+        self._parts: dict[str, float] = {}
+
+    def count(self, part: str, **within: float) -> None:
+        """Count the time since the last call as a part, except for the seconds in it that belong to other parts."""
+        now = time.monotonic()
+        for name, seconds in {**within, part: now - self._last - sum(within.values())}.items():
+            self._parts[name] = self._parts.get(name, 0.0) + max(seconds, 0.0)
+        self._last = now
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self._parts.items())
+        return f"took {self._last - self._begin:.1f} s: {parts}"
 
 
-def _run_jobs(plan: Plan, runs: ConfigurationRuns, parent_id: str) -> float:
-    """Train and record what is missing; return the seconds that training took in this process."""
-    finished = runs.finished
-    missing = [configuration for key, configuration in runs.requested.items() if key not in finished]
+class _Rounds:
+    """What to try: a grid at once, or the batches of a search, each after the scores of the one before."""
+
+    def __init__(self, plan: Plan, data: Mapping[str, DataFiles], runs: ConfigurationRuns) -> None:
+        self._plan, self._data, self._runs = plan, data, runs
+        self._search: TpeSearch | None = None
+        self._tried: set[str] = set()
+        if plan.space:
+            trials, seed = plan.sweep.trials, plan.sweep.seed
+            self._search = TpeSearch(plan.space, trials=trials, seed=seed, configure=self._configure_point)
+            self._batch = self._search.ask()
+        else:
+            self._batch = [self._configure(settings) for settings in plan.configurations]
+        runs.request(self._batch)
+
+    @property
+    def total(self) -> int:
+        """The number of configurations in all."""
+        return self._plan.sweep.trials if self._search else len(self._runs.requested)
+
+    def find_missing(self) -> list[Configuration]:
+        """Return what is missing of the batch, or else of the next batch of the search in which something is.
+
+        Nothing is returned a second time: a configuration that failed ends the search.
+        """
+        while True:
+            finished = self._runs.finished
+            missing = {each.key: each for each in self._batch if each.key not in finished}
+            if missing or self._search is None:
+                new = [] if missing.keys() & self._tried else list(missing.values())
+                self._tried |= missing.keys()
+                return new
+            self._search.tell(self._runs.entries)
+            self._batch = self._search.ask()
+            if not self._batch:
+                return []
+            self._runs.request(self._batch)
+
+    def _configure(self, settings: Settings) -> Configuration:
+        """Return a configuration with its keys."""
+        files = self._data[name_data(settings)]
+        return Configuration(settings, files, *find_keys(settings, files, self._plan.sweep))
+
+    def _configure_point(self, point: Mapping[str, Any]) -> Configuration:
+        """Return the configuration of a suggestion."""
+        return self._configure(set_values(self._plan.configurations[0], point))
+
+
+def _first_line(plan: Plan, total: int, reused: int, missing: Sequence[Configuration]) -> str:
+    """Return what a sweep says before it begins to train."""
+    held_out = f"{plan.sweep.folds} folds" if plan.sweep.folds else "nothing held out"
+    if plan.single:
+        return f"1 configuration, {held_out}" + ("; it is there already" if reused else "")
+    known = f"{held_out}; {reused:,} {'is' if reused == 1 else 'are'} there already"
+    if plan.space:
+        return f"search for {total:,} configurations, {BATCH} at a time, {known}"
+    line = f"{total:,} configurations, {known}"
+    if not missing:
+        return line
+    number = len(missing) if plan.one_by_one else count_trainings(missing)
+    shared = "" if number == len(missing) else ", each to its largest num_iterations"
+    return f"{line}, {number:,} {'training is' if number == 1 else 'trainings are'} needed{shared}"
+
+
+def _run_jobs(
+    plan: Plan, runs: ConfigurationRuns, parent_id: str, missing: Sequence[Configuration], clock: _Clock
+) -> None:
+    """Train and record what is missing."""
     batches = pack_batches(missing, folds=plan.sweep.folds, one_by_one=plan.one_by_one)
-    if not batches:
-        return 0.0
-    with sweep_bar(len(runs.requested), "configurations recorded", already=len(finished)) as show:
+    already = len(runs.finished)
+    with (
+        tempfile.TemporaryDirectory(dir=runs.connection.root / WORK_FOLDER, prefix="jobs-") as times,
+        sweep_bar(already + len(missing), "configurations recorded", already=already) as show,
+    ):
         jobs = SweepJobs(
             root=runs.connection.root,
             parent_id=parent_id,
@@ -121,32 +198,12 @@ def _run_jobs(plan: Plan, runs: ConfigurationRuns, parent_id: str) -> float:
             batches=batches,
             runs=runs,
             on_progress=lambda: show(len(runs.finished), _best_note(runs)),
+            times=Path(times),
         )
-        _start_hydra(jobs, plan.hydra)
+        start_jobs(jobs, plan.hydra)
+        training, recording = read_times(Path(times))
     runs.refresh_under_lock()  # the jobs may have run in other processes
-    return jobs.seconds
-
-
-def _start_hydra(jobs: SweepJobs, overrides: Sequence[str]) -> None:
-    """Have Hydra's sweeper and launcher call `jobs` once for each batch."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    arguments, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [arguments[0], "--multirun", *overrides, f"+batch=range({len(jobs.batches)})"]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
-    folder = str(jobs.root / CONF_FOLDER)
-    try:
-        hydra.main(config_path=folder, config_name="config", version_base="1.3")(jobs)()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError(f"Hydra cannot run this: {one_line(error)}") from error
-    finally:
-        sys.argv = arguments
-        if full_error is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = full_error
+    clock.count("starting jobs", training=training, recording=recording)
 
 
 def _best_note(runs: ConfigurationRuns) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, one_line
-from one_neuron.settings.fields import format_value, number_field
+from one_neuron.settings.fields import choice_field, format_value, number_field
 from one_neuron.settings.params import (
     KEYS,
     SECTIONS,
@@ -32,6 +32,8 @@ class SweepSettings:
     folds: int = number_field(0, 1000)
     seed: int = number_field(0, 2**63 - 1)
     keep_models: int = number_field(0, 1000)
+    search: str = choice_field("grid", "tpe")
+    trials: int = number_field(1, 10_000)
 
 
 def compose_settings(overrides: Sequence[str]) -> Settings:

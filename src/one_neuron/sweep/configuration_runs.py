@@ -56,7 +56,7 @@ class ConfigurationRuns:
 
     def __init__(self, connection: Connection, configurations: Iterable[Configuration]) -> None:
         self.connection = connection
-        self.requested = {configuration.key: configuration for configuration in configurations}
+        self.requested: dict[str, Configuration] = {}
         self.entries: dict[str, Entry] = {}
         self.best: Entry | None = None
         self.curves: dict[str, list[tuple[int, float]]] = {}
@@ -64,7 +64,16 @@ class ConfigurationRuns:
         self.moved: dict[str, dict[str, str]] = {}
         self.duplicates: set[str] = set()
         self._unfinished: dict[str, Run] = {}
+        self._others: dict[str, list[Run]] = {}  # of configurations that are not requested yet, by content key
         self._refreshed: dict[str, int] = {}  # when a context was read last, in milliseconds since 1970
+        self.request(configurations)
+
+    def request(self, configurations: Iterable[Configuration]) -> None:
+        """Request more configurations; what was read of them before counts, but the store is not read again."""
+        for configuration in configurations:
+            self.requested[configuration.key] = configuration
+            for run in self._others.pop(configuration.key, []):
+                self._add_run(run)
 
     @property
     def finished(self) -> set[str]:
@@ -99,6 +108,7 @@ class ConfigurationRuns:
         key = tags.get(tag_names.CONTENT_KEY, "")
         self.keys_by_sweep.setdefault(tags.get(tag_names.PARENT, ""), set()).add(key)
         if key not in self.requested:
+            self._others.setdefault(key, []).append(run)
             return
         if run.info.status != "FINISHED":
             if self.connection.is_interrupted(run):
@@ -139,6 +149,7 @@ class ConfigurationRuns:
         Parameters
         ----------
         parent_id : str
+            "" for a run that is not part of a sweep.
         outcomes : sequence of (str, Outcome or str)
             Content keys, each with the outcome or with the reason why the training failed.
         sweep, swept
@@ -179,7 +190,7 @@ class ConfigurationRuns:
         settings = self.requested[key].settings
         tags = {
             tag_names.CONTENT_KEY: key,
-            tag_names.PARENT: parent_id,
+            **({tag_names.PARENT: parent_id} if parent_id else {}),
             tag_names.KIND: "configuration",
             tag_names.CONTEXT: self.requested[key].context,
             **origin_tags(self.connection.origin, SCRIPT),

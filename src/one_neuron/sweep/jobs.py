@@ -1,7 +1,9 @@
 """The jobs of a sweep: each trains and records one batch, in the process in which a Hydra launcher runs it."""
 
+import json
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,8 +46,9 @@ class SweepJobs:
         Of the process that started the sweep.
     on_progress : callable or None
         Called after each chunk of recorded runs.
-    seconds : float
-        Spent on training in this process.
+    times : Path
+        A folder in which each job leaves a file with three moments, in seconds since 1970: when it began to train, to
+        record, and to end. See `read_times`.
     """
 
     root: Path
@@ -55,7 +58,7 @@ class SweepJobs:
     batches: Sequence[Sequence[Configuration]]
     runs: ConfigurationRuns | None
     on_progress: Callable[[], None] | None
-    seconds: float = 0.0
+    times: Path
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: open connections and progress bars cannot be."""
@@ -76,9 +79,9 @@ class SweepJobs:
         """
         batch = self.batches[config["batch"]]
         runs = self.runs or ConfigurationRuns(connect(self.root, REMEDY), batch)
-        started = time.monotonic()
+        moments = [time.time()]
         outcomes = _screen_batch(batch, self.sweep)
-        self.seconds += time.monotonic() - started
+        moments.append(time.time())
         keys = [configuration.key for configuration in batch]
         runs.record(
             self.parent_id,
@@ -87,8 +90,38 @@ class SweepJobs:
             swept=self.swept,
             on_progress=self.on_progress,
         )
+        moments.append(time.time())
+        (self.times / f"{config['batch']}.json").write_text(json.dumps(moments), encoding="ascii")
         best = find_best(runs.entries[key] for key in keys)
         return best.metrics.get("validation_accuracy") if best else None
+
+
+def read_times(folder: Path) -> tuple[float, float]:
+    """Return the seconds in which at least one job trained, and those in which jobs only recorded.
+
+    Jobs that ran at the same moment in other processes count once, so the sum is never longer than the jobs took.
+    """
+    moments = [json.loads(path.read_text(encoding="ascii")) for path in folder.glob("*.json")]
+    training = _length((begin, middle) for begin, middle, _ in moments)
+    return training, _length((begin, end) for begin, _, end in moments) - training
+
+
+def _length(spans: Iterable[tuple[float, float]]) -> float:
+    """Return the length of the union of spans of time."""
+    length, reached = 0.0, -math.inf
+    for begin, end in sorted(spans):
+        length += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return length
+
+
+def count_trainings(configurations: Iterable[Configuration]) -> int:
+    """Return how many trainings on all rows give these configurations, if they are trained together.
+
+    Configurations that differ only in num_iterations, record_every or tolerance share one, the longest.
+    """
+    trains = ((each.files, each.settings.train) for each in configurations)
+    return len({(files, train.learning_rate, train.threshold) for files, train in trains})
 
 
 def pack_batches(configurations: Sequence[Configuration], *, folds: int, one_by_one: bool) -> list[list[Configuration]]:

@@ -93,6 +93,29 @@ def summary_lines(
     return [*lines, "compare: make ui"]
 
 
+def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
+    """Return the lines that end a single run: its scores, and the next steps.
+
+    Parameters
+    ----------
+    entry : Entry
+    named : sequence of str
+        The parameters that the command line names.
+    place : str
+        The MLflow store, as a file or an address.
+    """
+    if entry.status == FINISHED:
+        train, test = (_percent(entry.get_metric(f"{name}_accuracy")) for name in ("train", "test"))
+        said = f"train accuracy {train}, test accuracy {test} (for information)"
+        lines = [_best_line([entry], named).removeprefix("best: "), said]
+    else:
+        lines = [f"{name_configuration(entry.settings, named)} {entry.status}: {one_line(entry.reason)}"]
+    lines.append(f"tracked: run {entry.run_id} in {place}")
+    if entry.status == FINISHED:
+        lines.append(f"promote it: one-neuron promote --run {entry.run_id}")
+    return lines
+
+
 def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
     """Return the printed table as lines, header first, each column as wide as its widest cell."""
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}

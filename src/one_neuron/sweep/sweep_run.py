@@ -54,21 +54,27 @@ def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
     It is the run of the same grid, or one that this grid extends, or a new one. A grid extends a finished sweep that
     reused nothing if it requests all of its configurations.
     """
-    client, store = runs.connection.client, runs.connection.store
+    store = runs.connection.store
     with mlflow_errors(store, REMEDY), store_lock(store):
         runs.refresh()
         parent_id = _find_parent(runs, plan)
         _adopt_orphans(runs, parent_id)
+    follow_moves(runs)
+    return parent_id
+
+
+def follow_moves(runs: ConfigurationRuns) -> None:
+    """Record where the pictures of finished runs lie now."""
+    with mlflow_errors(runs.connection.store, REMEDY):
         for run_id, tags in runs.moved.items():
             for name, value in tags.items():
-                client.set_tag(run_id, name, value)
-    return parent_id
+                runs.connection.client.set_tag(run_id, name, value)
 
 
 def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
     """Return the id of the sweep's run; make it if there is none."""
     connection, client = runs.connection, runs.connection.client
-    sweep_key = sha256("\n".join(sorted(runs.requested)).encode("ascii")).hexdigest()
+    sweep_key = _find_key(runs, plan)
     same = client.search_runs(
         [connection.experiment_id],
         filter_string=f"tags.`{SWEEP_KEY}` = '{sweep_key}'",
@@ -77,9 +83,9 @@ def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
     run, name = same[0] if same else _find_extended(runs, plan), _name(runs, plan)
     tags = {
         SWEEP_KEY: sweep_key,
-        TOTAL: str(len(runs.requested)),
+        TOTAL: str(plan.sweep.trials if plan.space else len(runs.requested)),
         COMMAND: plan.command[:MAX_TAG],
-        COMMITTED: plan.committed,
+        COMMITTED: _tag_committed(plan),
         NOTE: _write_note(runs, plan),
     }
     if run is None:
@@ -92,12 +98,31 @@ def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
     return str(run.info.run_id)
 
 
+def _find_key(runs: ConfigurationRuns, plan: Plan) -> str:
+    """Return a SHA-256 over the configurations of a grid, or over what the suggestions of a search follow from.
+
+    The number of trials is left out, so that more of them continue a search. The first suggestion stands for the
+    settings, the pictures and the code.
+    """
+    names = sorted(runs.requested)
+    if plan.space:
+        names = [next(iter(runs.requested)), str(plan.sweep.seed), repr(plan.space)]
+    return sha256("\n".join(names).encode()).hexdigest()
+
+
+def _tag_committed(plan: Plan) -> str:
+    """Return the file that the values come from; a grid and a search never extend each other."""
+    return f"{plan.committed} search".strip() if plan.space else plan.committed
+
+
 def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     """Return the largest sweep whose configurations are all requested, from the same file if they come from one."""
+    if plan.space:  # another search
+        return None
     for parent_id, keys in sorted(runs.keys_by_sweep.items(), key=lambda item: (-len(item[1]), item[0])):
         run = _get_active(runs.connection, parent_id) if keys <= runs.requested.keys() else None
         # A sweep that ran all the configurations it requested reused nothing and was not interrupted.
-        expected = {TOTAL: str(len(keys)), COMMITTED: plan.committed}
+        expected = {TOTAL: str(len(keys)), COMMITTED: _tag_committed(plan)}
         if run is not None and run.info.status == "FINISHED" and expected.items() <= run.data.tags.items():
             return run
     return None
@@ -248,7 +273,8 @@ def _name(runs: ConfigurationRuns, plan: Plan) -> str:
     """Return a name that shows what is tried."""
     words = " x ".join(key.partition(".")[2] for key in plan.swept)
     source = next(iter(runs.requested.values())).settings.data.source
-    return " ".join(filter(None, [plan.committed, source, words or "one configuration"]))
+    search = "search" if plan.space else ""
+    return " ".join(filter(None, [plan.committed, search, source, words or "one configuration"]))
 
 
 def _write_note(runs: ConfigurationRuns, plan: Plan) -> str:
@@ -261,8 +287,9 @@ def _write_note(runs: ConfigurationRuns, plan: Plan) -> str:
     # Shared values are not parameters of the run: MLflow cannot remove one that a larger grid sweeps.
     shared = run_parameters(next(iter(runs.requested.values())).settings).items()
     words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
+    number = plan.sweep.trials if plan.space else len(runs.requested)
     return (
-        f"{len(runs.requested)} configurations, all with {words}. {chosen} Test accuracy is for information and plays "
+        f"{number} configurations, all with {words}. {chosen} Test accuracy is for information and plays "
         f"no part.\n\n```\n{plan.command}\n```\n\nPromote the best: `one-neuron promote --sweep <this run's id>`, "
         "then `dvc repro`. What is finished is not run again.\n"
     )

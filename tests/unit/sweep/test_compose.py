@@ -15,7 +15,7 @@ from tests.values import VALUES, alias_bomb
 
 RATE = "train.learning_rate is {}; expected a number from 1e-12 to 1,000"
 ITERATIONS = "train.num_iterations is {}; expected a whole number from 1 to 10,000,000"
-SWEEP = {"folds": 5, "seed": 1, "keep_models": 1}
+SWEEP = {"folds": 5, "seed": 1, "keep_models": 1, "search": "grid", "trials": 60}
 
 
 @pytest.fixture
@@ -146,21 +146,25 @@ def test_an_alias_bomb_in_a_sweep_is_refused_at_once(project: Path) -> None:
 
 def test_settings_of_a_sweep() -> None:
     """Values are whole numbers, however they are written."""
-    found = check_sweep_settings({"folds": 1e1, "seed": 2**63 - 1, "keep_models": 0}, origin="here")
-    assert found == SweepSettings(folds=10, seed=2**63 - 1, keep_models=0)
-    assert {type(value) for value in asdict(found).values()} == {int}
+    values = {"folds": 1e1, "seed": 2**63 - 1, "keep_models": 0, "search": "tpe", "trials": 6e1}
+    found = check_sweep_settings(values, origin="here")
+    assert found == SweepSettings(folds=10, seed=2**63 - 1, keep_models=0, search="tpe", trials=60)
+    assert [type(value) for value in asdict(found).values()] == [int, int, int, str, int]
 
 
-@pytest.mark.parametrize(("key", "most"), [("folds", 1000), ("seed", 2**63 - 1), ("keep_models", 1000)])
-def test_the_ends_of_a_range_of_a_sweep(key: str, most: int) -> None:
+@pytest.mark.parametrize(
+    ("key", "least", "most"),
+    [("folds", 0, 1000), ("seed", 0, 2**63 - 1), ("keep_models", 0, 1000), ("trials", 1, 10_000)],
+)
+def test_the_ends_of_a_range_of_a_sweep(key: str, least: int, most: int) -> None:
     """Both ends are allowed; one step beyond, half a step, text and null are not."""
-    for value in (0, most):
+    for value in (least, most):
         assert asdict(check_sweep_settings({**SWEEP, key: value}, origin="here"))[key] == value
-    for wrong in (-1, most + 1, 2.5, "5", None, True, math.nan, [5]):
+    for wrong in (least - 1, most + 1, 2.5, "5", None, True, math.nan, [5]):
         with pytest.raises(SettingsError) as caught:
             check_sweep_settings({**SWEEP, key: wrong}, origin="here")
         assert str(caught.value).startswith(f"here: sweep.{key} is {wrong!r}")
-        assert str(caught.value).endswith(f"expected a whole number from 0 to {most:,}")
+        assert str(caught.value).endswith(f"expected a whole number from {least} to {most:,}")
 
 
 def test_one_fold_is_none() -> None:
@@ -175,9 +179,10 @@ def test_one_fold_is_none() -> None:
     ("values", "message"),
     [
         ({**SWEEP, "fold": 3}, "here: unknown key 'sweep.fold' with the value 3; did you mean 'sweep.folds'?"),
+        ({**SWEEP, "search": "random"}, "here: sweep.search is 'random'; expected grid or tpe"),
         ({"folds": 5, "seed": 1}, "here: the key 'sweep.keep_models' is missing; add it"),
-        (5, "here: 'sweep' is 5; expected the keys folds, seed, keep_models"),
-        (None, "here: 'sweep' is None; expected the keys folds, seed, keep_models"),
+        (5, "here: 'sweep' is 5; expected the keys folds, seed, keep_models, search, trials"),
+        (None, "here: 'sweep' is None; expected the keys folds, seed, keep_models, search, trials"),
     ],
 )
 def test_a_wrong_section_of_a_sweep_is_named(values: object, message: str) -> None:

@@ -13,13 +13,14 @@ from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep import configuration
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import find_keys
-from one_neuron.sweep.plan import _expand, _parse
+from one_neuron.sweep.overrides import parse_overrides
+from one_neuron.sweep.plan import _expand
 from one_neuron.sweep.prepared_data import DataFiles
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
 FILES = DataFiles(Path("a/train.h5"), Path("a/test.h5"), "1" * 64, "2" * 64)
-SWEEP = SweepSettings(folds=5, seed=1, keep_models=1)
+SWEEP = SweepSettings(folds=5, seed=1, keep_models=1, search="grid", trials=60)
 
 
 def change(settings: Settings = SETTINGS, **sections: dict[str, Any]) -> Settings:
@@ -140,7 +141,8 @@ def test_the_order_of_the_grid_changes_no_key() -> None:
     """Neither the order of the keys nor the way numbers are written."""
     rates, numbers = "train.learning_rate=0.1,1", "train.num_iterations=10,2000"
     grids = [[rates, numbers], [numbers, rates], ["train.learning_rate=1.0,1e-1", "train.num_iterations=2e3,10.0"]]
-    found = [{find_keys(settings, FILES, SWEEP) for settings in _expand(_parse(grid), VALUES)} for grid in grids]
+    expanded = [_expand(parse_overrides(grid), VALUES, multirun=True) for grid in grids]
+    found = [{find_keys(settings, FILES, SWEEP) for settings in grid} for grid in expanded]
     assert len(found[0]) == 4
     assert found[0] == found[1] == found[2]
 

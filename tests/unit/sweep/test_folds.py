@@ -167,8 +167,8 @@ def test_a_sweep_holds_copies_out_together(make_prepared: Callable[..., Prepared
     files = DataFiles(tmp_path / "train.h5", tmp_path / "test.h5", train.sha256, plain.sha256)
     save_prepared(files.train, train)
     save_prepared(files.test, plain)
-    folds = find_folds(files, SweepSettings(folds=5, seed=3, keep_models=0))
+    folds = find_folds(files, SweepSettings(folds=5, seed=3, keep_models=0, search="grid", trials=60))
     assert folds is not None
     assert folds[:20].tolist() == folds[39:19:-1].tolist() == folds[40:].tolist()
     assert np.bincount(folds).tolist() == [12] * 5
-    assert find_folds(files, SweepSettings(folds=0, seed=3, keep_models=0)) is None
+    assert find_folds(files, SweepSettings(folds=0, seed=3, keep_models=0, search="grid", trials=60)) is None

@@ -1,5 +1,6 @@
 """Jobs can be sent to other processes, and each configuration is in one batch."""
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,14 @@ from one_neuron.storage.prepared_set import save_prepared
 from one_neuron.sweep import jobs
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
-from one_neuron.sweep.jobs import SweepJobs, pack_batches
+from one_neuron.sweep.jobs import SweepJobs, count_trainings, pack_batches, read_times
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.ranking import FAILED, FINISHED, Entry
 from one_neuron.sweep.screening import Outcome
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
-SWEEP = SweepSettings(folds=2, seed=1, keep_models=1)
+SWEEP = SweepSettings(folds=2, seed=1, keep_models=1, search="grid", trials=60)
 
 
 class Runs:
@@ -62,7 +63,7 @@ def make_configurations(files: DataFiles, number: int) -> list[Configuration]:
 
 def make_jobs(batches: list[list[Configuration]], **options: Any) -> SweepJobs:
     """Return the jobs of a sweep in this folder."""
-    values: dict[str, Any] = {"runs": None, "on_progress": None, **options}
+    values: dict[str, Any] = {"runs": None, "on_progress": None, "times": Path.cwd(), **options}
     return SweepJobs(Path.cwd(), "a" * 32, SWEEP, ("train.learning_rate",), batches, **values)
 
 
@@ -86,10 +87,53 @@ def test_a_job_trains_and_records_its_batch(files: DataFiles) -> None:
     assert [key for key, _ in runs.recorded] == ["3", "4", "5"]
     assert {type(outcome) for _, outcome in runs.recorded} == {Outcome}
     assert told == [1]
-    seconds = shared.seconds
-    assert seconds > 0
     assert shared({"batch": 0}) == 0.2
-    assert shared.seconds > seconds
+
+
+def test_a_job_leaves_its_moments(files: DataFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in the folder that the jobs share, whichever process runs them."""
+    times = tmp_path / "times"
+    times.mkdir()
+    clock = iter([100.0, 107.0, 109.0])
+    monkeypatch.setattr("one_neuron.sweep.jobs.time.time", lambda: next(clock))
+    shared = make_jobs([make_configurations(files, 2)], runs=Runs(), on_progress=lambda: None, times=times)
+    pickle.loads(pickle.dumps(shared.times))
+    shared({"batch": 0})
+    assert json.loads((times / "0.json").read_text()) == [100.0, 107.0, 109.0]
+    assert read_times(times) == (7.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("moments", "training", "recording"),
+    [
+        ([], 0.0, 0.0),
+        ([(0, 5, 6), (6, 8, 9)], 7.0, 2.0),  # one after the other
+        ([(0, 5, 6), (0, 5, 6)], 5.0, 1.0),  # at the same moment
+        ([(0, 5, 9), (4, 8, 9)], 8.0, 1.0),  # the second trains while the first records
+        ([(10, 12, 13), (0, 2, 3)], 4.0, 2.0),  # with a pause between
+        ([(0, 10, 11), (2, 3, 4)], 10.0, 1.0),  # one within the other
+    ],
+)
+def test_jobs_that_run_together_count_once(
+    moments: list[tuple[float, ...]], training: float, recording: float, tmp_path: Path
+) -> None:
+    """The parts of a sweep are no longer than the sweep."""
+    for index, each in enumerate(moments):
+        (tmp_path / f"{index}.json").write_text(json.dumps(each))
+    assert read_times(tmp_path) == (training, recording)
+
+
+def test_trainings_are_counted_once_for_all_iterations(files: DataFiles) -> None:
+    """Learning rate, threshold and pictures make another training; iterations, records and tolerance do not."""
+    (one,) = make_configurations(files, 1)
+
+    def change(**values: Any) -> Configuration:
+        return replace(one, settings=replace(SETTINGS, train=replace(one.settings.train, **values)))
+
+    free = [change(num_iterations=7), change(record_every=3), change(tolerance=0.1)]
+    assert count_trainings([one, *free]) == 1
+    assert count_trainings([one, change(learning_rate=0.5), change(threshold=0.4), *free]) == 3
+    assert count_trainings([one, replace(one, files=replace(files, train_sha256="0" * 64))]) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from one_neuron.errors import SettingsError
 from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sweep.compose import SweepSettings
-from one_neuron.sweep.plan import Plan, _write_out, read_plan
+from one_neuron.sweep.overrides import Interval, write_out
+from one_neuron.sweep.plan import Plan, read_plan
 
 RATE, ITERATIONS = "train.learning_rate", "train.num_iterations"
 KINDS: dict[str, Callable[[str], object]] = {
@@ -88,7 +89,7 @@ def test_a_grid_by_hand() -> None:
         (load_settings().draw, load_settings().data)
     }
     assert list(plan.swept) == [RATE, ITERATIONS]
-    assert plan.sweep == SweepSettings(folds=5, seed=1, keep_models=1)
+    assert plan.sweep == SweepSettings(folds=5, seed=1, keep_models=1, search="grid", trials=60)
 
 
 def test_quoted_values_are_plain_text() -> None:
@@ -111,10 +112,24 @@ def test_the_last_override_of_a_key_counts() -> None:
 
 
 def test_a_single_configuration_needs_no_list() -> None:
-    """Nothing is swept, with -m and without."""
-    for multirun in (False, True):
-        plan = read_plan([f"{RATE}=0.1"], multirun=multirun)
-        assert (values_of(plan, RATE), list(plan.swept)) == ([(0.1,)], [])
+    """With -m it is a sweep in which nothing is swept; without, one run, named by the keys that were typed."""
+    sweep, run = (read_plan([f"{RATE}=0.1", "sweep.folds=0"], multirun=multirun) for multirun in (True, False))
+    assert values_of(sweep, RATE) == values_of(run, RATE) == [(0.1,)]
+    assert (list(sweep.swept), sweep.single) == ([], False)
+    assert (list(run.swept), run.single) == ([RATE], True)
+
+
+def test_a_single_run_needs_no_value() -> None:
+    """It is the configuration of params.yaml."""
+    plan = read_plan([], multirun=False)
+    assert (list(plan.configurations), plan.single) == ([load_settings()], True)
+
+
+def test_hydra_mode_means_the_same_as_the_option() -> None:
+    """As in any Hydra application; it does not go on to Hydra, which always runs the jobs as a sweep."""
+    plan = read_plan(["hydra.mode=MULTIRUN", f"{RATE}=0.1,0.2"], multirun=False)
+    assert (len(plan.configurations), plan.single, list(plan.hydra)) == (2, False, [])
+    assert read_plan(["hydra.mode=RUN", f"{RATE}=0.1"], multirun=False).single
 
 
 # --- geomspace -----------------------------------------------------------------------
@@ -132,7 +147,7 @@ def test_geomspace_is_that_of_numpy_with_four_digits(least: str, most: str, coun
     assert len(found) == count
     assert found == pytest.approx(expected.tolist(), rel=5e-4)
     assert found[1:-1] == [float(f"{number:.3e}") for number in expected[1:-1]]
-    texts = _write_out(f"{RATE}=geomspace({least},{most},{count})").removeprefix(f"{RATE}=").split(",")
+    texts = write_out(f"{RATE}=geomspace({least},{most},{count})").removeprefix(f"{RATE}=").split(",")
     assert (texts[0], texts[-1]) == (least, most)
 
 
@@ -180,7 +195,7 @@ def test_a_wrong_geomspace_is_refused(inner: str) -> None:
 # --- committed sweeps ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "size"), [("course", 3), ("grid", 60), ("fine", 275)])
+@pytest.mark.parametrize(("name", "size"), [("course", 3), ("grid", 60), ("fine", 275), ("tpe", 1)])
 def test_a_committed_sweep_begins_with_its_command(name: str, size: int) -> None:
     """The first line of the file is its command, and the plan has the documented size."""
     first = Path(f"conf/sweep/{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
@@ -191,7 +206,8 @@ def test_a_committed_sweep_begins_with_its_command(name: str, size: int) -> None
 
 def test_these_are_all_committed_sweeps(repository: Path) -> None:
     """A new file needs a line in the test above."""
-    assert {path.name for path in (repository / "conf/sweep").iterdir()} == {"course.yaml", "fine.yaml", "grid.yaml"}
+    names = {"course.yaml", "fine.yaml", "grid.yaml", "tpe.yaml"}
+    assert {path.name for path in (repository / "conf/sweep").iterdir()} == names
 
 
 def test_the_course_is_as_the_course_had_it() -> None:
@@ -236,6 +252,101 @@ def test_a_file_without_lines_of_values_is_refused(text: str, message: str) -> N
     assert message in str(caught.value)
 
 
+# --- searches ------------------------------------------------------------------------
+
+TPE = "sweep.search=tpe"
+
+
+def test_a_committed_search() -> None:
+    """The space of conf/sweep/tpe.yaml, and one choice of pictures."""
+    plan = plan_of("sweep=tpe")
+    assert plan.space == {
+        RATE: Interval(0.0001, 0.03, log=True, whole=False),
+        ITERATIONS: Interval(250, 4000, log=True, whole=True),
+    }
+    assert (plan.sweep.search, plan.sweep.trials, plan.committed) == ("tpe", 60, "sweep=tpe")
+    assert list(plan.swept) == [RATE, ITERATIONS]
+    assert list(plan.configurations) == [load_settings()]
+    assert plan_of("sweep=tpe", "sweep.trials=9").sweep.trials == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("interval(1,3)", Interval(1, 3, log=False, whole=True)),
+        ("int(interval(1,3))", Interval(1, 3, log=False, whole=True)),
+        ("tag(int, log, interval(1,3))", Interval(1, 3, log=True, whole=True)),
+        ("tag(log, int(interval(1,3)))", Interval(1, 3, log=True, whole=True)),
+        ("int(tag(log, interval(1,3)))", Interval(1, 3, log=True, whole=True)),
+        ("3,1,2,1", (1, 2, 3)),
+        ("range(1,7,2)", (1, 3, 5)),
+        ("choice(2e3,10)", (10, 2000)),
+        ("geomspace(1,100,3)", (1, 10, 100)),
+    ],
+)
+def test_the_dimension_of_a_whole_number(values: str, expected: object) -> None:
+    """Each way to write a range, as in Hydra's sweeper for Optuna; lists are sorted, each value once."""
+    assert plan_of(TPE, "sweep.trials=1", f"{ITERATIONS}={values}").space == {ITERATIONS: expected}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("interval(0.1,0.3)", Interval(0.1, 0.3, log=False, whole=False)),
+        ("tag(log, interval(0.1,0.3))", Interval(0.1, 0.3, log=True, whole=False)),
+        ("int(interval(1,3))", Interval(1, 3, log=False, whole=True)),
+        ("tag(int, interval(1,3))", Interval(1, 3, log=False, whole=True)),
+    ],
+)
+def test_the_dimension_of_a_number(values: str, expected: object) -> None:
+    """Real numbers, unless whole ones are asked for."""
+    assert plan_of(TPE, f"{RATE}={values}").space == {RATE: expected}
+
+
+def test_a_search_over_pictures_lists_each_choice_once() -> None:
+    """They are prepared before the search begins; a range varies the training only."""
+    plan = plan_of(TPE, "data.num_px=8,16", "data.resize=crop,pad", f"{RATE}=interval(1,2)", f"{ITERATIONS}=7")
+    assert values_of(plan, "data.num_px", "data.resize") == [(8, "crop"), (8, "pad"), (16, "crop"), (16, "pad")]
+    assert set(values_of(plan, ITERATIONS)) == {(7,)}
+    assert plan.space["data.resize"] == ("crop", "pad")
+
+
+def test_a_search_in_a_small_space_tries_all_of_it() -> None:
+    """With no more combinations than trials it is the grid."""
+    plan = plan_of(TPE, "sweep.trials=4", f"{RATE}=0.1,0.2", f"{ITERATIONS}=5,7")
+    assert plan.space == {}
+    assert list(plan.configurations) == list(plan_of(f"{RATE}=0.1,0.2", f"{ITERATIONS}=5,7").configurations)
+    assert plan_of(TPE, "sweep.trials=3", f"{RATE}=0.1,0.2", f"{ITERATIONS}=5,7").space
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([f"{RATE}=interval(1,2)", "sweep.folds=0"], "chooses by cross-validation; set sweep.folds to 2 or more"),
+        ([f"{RATE}=0.1"], "sweep.search=tpe has nothing to choose from; give a parameter a range or several values"),
+        ([f"{RATE}=interval(0,2)"], f"the sweep: {RATE} is 0.0; expected a number from 1e-12 to 1,000"),
+        ([f"{RATE}=interval(1,2000)"], f"the sweep: {RATE} is 2000.0; expected a number from 1e-12 to 1,000"),
+        ([f"{RATE}=interval(2,1)"], "does not fit; expected interval(LEAST, MOST) with LEAST below MOST"),
+        ([f"{RATE}=interval(1,1)"], "does not fit; expected interval(LEAST, MOST) with LEAST below MOST"),
+        ([f"{RATE}=interval(nan,1)"], "does not fit; expected interval(LEAST, MOST) with LEAST below MOST"),
+        ([f"{RATE}=tag(log, interval(-1,1))"], "does not fit; a log scale needs ends above 0"),
+        ([f"{RATE}=tag(logarithm, interval(1,2))"], "has the tag 'logarithm'; known are log and int"),
+        ([f"{ITERATIONS}=interval(1.5,3)"], f"does not fit; {ITERATIONS} needs whole numbers as ends"),
+        ([f"{RATE}=interval(1,2),3"], f"'{RATE}=interval(1,2),3' mixes values and a range; write either"),
+        (["data.num_px=interval(8,16)"], "only numbers of the section train can have a range; list values of data.num"),
+        (["data.source=interval(8,16)"], "only numbers of the section train can have a range"),
+        (["sweep.trials=0", f"{RATE}=interval(1,2)"], "sweep.trials is 0; expected a whole number from 1 to 10,000"),
+        (["sweep.trials=1,2", f"{RATE}=interval(1,2)"], "'sweep.trials=1,2' cannot be swept: it sets how "),
+    ],
+)
+def test_a_wrong_search_is_refused(arguments: list[str], message: str) -> None:
+    """The message is one line with the override and what is allowed."""
+    with pytest.raises(SettingsError) as caught:
+        plan_of(TPE, *arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 # --- what goes on to Hydra -----------------------------------------------------------
 
 
@@ -268,7 +379,7 @@ def test_the_command_can_be_pasted() -> None:
 def test_how_configurations_are_compared() -> None:
     """The section `sweep` takes single values."""
     plan = plan_of(f"{RATE}=0.1", "sweep.folds=3", "sweep.seed=9", "sweep.keep_models=0")
-    assert plan.sweep == SweepSettings(folds=3, seed=9, keep_models=0)
+    assert plan.sweep == SweepSettings(folds=3, seed=9, keep_models=0, search="grid", trials=60)
 
 
 # --- what is refused -----------------------------------------------------------------
@@ -298,17 +409,20 @@ RANGE = "expected a number from 1e-12 to 1,000"
         (["data.source=drawn,other"], "the sweep: data.source is 'other'; expected drawn or catvnoncat"),
         (
             [f"{RATE}=interval(0.1,0.2)"],
-            f"'{RATE}=interval(0.1,0.2)' is not a list of values; use geomspace(LEAST,MOST,COUNT), range or choice",
+            f"'{RATE}=interval(0.1,0.2)' is a range, and a grid needs values: use geomspace(LEAST,MOST,COUNT), ",
         ),
         ([f"+{RATE}=0.1,0.2"], f"'+{RATE}=0.1,0.2' adds or removes a key; expected KEY=VALUE"),
         ([f"++{RATE}=0.1,0.2"], f"'++{RATE}=0.1,0.2' adds or removes a key; expected KEY=VALUE"),
         ([f"~{RATE}"], f"'~{RATE}' adds or removes a key; expected KEY=VALUE"),
         (["train.learning_rat=1,2"], f"{UNKNOWN} 'train.learning_rat'; did you mean '{RATE}'?"),
         (["sweep.fold=3"], f"{UNKNOWN} 'sweep.fold'; did you mean 'sweep.folds'?"),
-        (["train=1,2"], f"{UNKNOWN} 'train'; known are draw.seed, draw.num_train"),
-        (["evaluate.num_mistakes=1"], f"{UNKNOWN} 'evaluate.num_mistakes'; known are "),
-        (["evaluate.num_mistakes=1,2"], f"{UNKNOWN} 'evaluate.num_mistakes'; known are "),
-        (["sweep.params={}"], f"{UNKNOWN} 'sweep.params'"),
+        (["train=1,2"], f"'train=1,2' cannot be swept: train is a section; its keys are {RATE}, {ITERATIONS}, "),
+        (
+            ["evaluate.num_mistakes=1"],
+            "'evaluate.num_mistakes=1' cannot be swept: it changes plots, not the training; ",
+        ),
+        (["evaluate.num_mistakes=1,2"], "'evaluate.num_mistakes=1,2' cannot be swept: it changes plots, not "),
+        (["sweep.params={}"], "'sweep.params={}' belongs in a file of conf/sweep; here write the lines themselves"),
         (["=1"], f"{UNKNOWN} ''"),
         (["foo"], "'foo' is not a valid override (missing EQUAL"),
         ([""], "'' is not a valid override ("),
@@ -316,11 +430,18 @@ RANGE = "expected a number from 1e-12 to 1,000"
         (["\0=1"], r"'\x00=1' is not a valid override ("),
         ([f"{RATE}=geomspace(1,2)"], f"'{RATE}=geomspace(1,2)' does not fit; expected {RATE}=geomspace("),
         ([f"{RATE}=sort(geomspace(1,2,3))"], f"does not fit; expected {RATE}=geomspace("),
+        (["hydra.job.name=a,b", f"{RATE}=1"], "'hydra.job.name=a,b' cannot be swept: it sets how Hydra runs; give "),
         (["hydra/launcher=nowhere", f"{RATE}=1,2"], "does not fit: In 'hydra/config': Could not find"),
         ([f"{RATE}=[0.1,0.2]"], f"'{RATE}=[0.1,0.2]' is a list; write the values without brackets: {RATE}=1,2"),
         (["sweep=[course,grid]"], "'sweep=[course,grid]' names several files; run one after the other"),
-        (["sweep.folds=0,5", f"{RATE}=1"], "'sweep.folds=0,5' cannot be swept; give sweep.folds one value"),
-        (["sweep.seed=range(3)", f"{RATE}=1"], "'sweep.seed=range(3)' cannot be swept; give sweep.seed one value"),
+        (
+            ["sweep.folds=0,5", f"{RATE}=1"],
+            "'sweep.folds=0,5' cannot be swept: it sets how configurations are compared; give sweep.folds one value",
+        ),
+        (
+            ["sweep.seed=range(3)", f"{RATE}=1"],
+            "'sweep.seed=range(3)' cannot be swept: it sets how configurations are compared",
+        ),
         (["sweep.folds=1", f"{RATE}=1"], "sweep.folds is 1; expected 0, or a whole number from 2 to 1,000"),
         (["sweep.folds=-1", f"{RATE}=1"], "sweep.folds is -1; expected a whole number from 0 to 1,000"),
         (["sweep.keep_models=1001", f"{RATE}=1"], "sweep.keep_models is 1001; expected a whole number from 0 to 1,000"),
@@ -378,6 +499,7 @@ def test_a_value_that_depends_on_a_swept_one_is_refused() -> None:
         ([f"{RATE}=0.1,0.2"], f"'{RATE}=0.1,0.2'"),
         (["sweep=course"], f"'{RATE}=0.01,0.001,0.0001'"),
         ([f"{RATE}=geomspace(1,9,2)", "sweep.folds=0"], f"'{RATE}=1,9'"),
+        ([TPE, f"{RATE}=interval(1,9)"], f"'{RATE}=interval(1,9)'"),
     ],
 )
 def test_a_list_needs_multirun(arguments: list[str], shown: str) -> None:

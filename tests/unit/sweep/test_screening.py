@@ -568,3 +568,62 @@ def test_the_table_of_the_course(course: dict[str, NDArray[Any]]) -> None:
         measured = [outcome.measures[f"{name}_accuracy"] for name in ("train", "test")]
         assert measured == pytest.approx(by_hand)
         assert measured == pytest.approx(accuracies)
+
+
+# --- one training for all numbers of iterations ---------------------------------------
+
+
+@pytest.mark.parametrize("with_folds", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="plain"),
+        pytest.param({"record_every": 7}, id="a record that does not divide the iterations"),
+        pytest.param({"record_every": 1000}, id="the ends only"),
+        pytest.param({"tolerance": 0.004}, id="stops early"),
+        pytest.param({"learning_rate": 4.0}, id="diverges"),
+    ],
+)
+def test_one_training_gives_what_a_training_for_each_number_gives(
+    changes: dict[str, Any], with_folds: bool, form: str, calls: list[dict[str, Any]]
+) -> None:
+    """To the last bit: the same columns in the same matrix, whatever else is recorded on the way."""
+    (X, Y), (X_test, Y_test) = make_problem(40, 30), make_problem(7, 30, seed=1)
+    folds = np.arange(40) * 7 % 40 % 3 if with_folds else None
+    configurations = [configure(num_iterations=number, **changes) for number in (60, 1, 20, 59, 33)]
+    together = screen(X, Y, X_test, Y_test, configurations, folds=folds)
+    assert [len(call["learning_rates"]) for call in calls] == [4 if with_folds else 1]
+    assert [call["num_iterations"] for call in calls] == [60]
+    alone = [screen(X, Y, X_test, Y_test, [each], folds=folds)[0] for each in configurations]
+    assert together == alone
+    assert len({outcome.train_costs for outcome in together}) > 1
+    assert any(outcome.diverged_at is not None for outcome in together) == (changes.get("learning_rate") == 4.0)
+    stopped = [
+        outcome.iterations[-1] < each.num_iterations for outcome, each in zip(together, configurations, strict=True)
+    ]
+    assert any(stopped) == ("tolerance" in changes)
+
+
+def test_what_is_missing_of_a_rate_gives_the_same_numbers() -> None:
+    """A sweep that finds some numbers of iterations recorded trains to the largest missing one only."""
+    (X, Y), (X_test, Y_test) = make_problem(40, 30), make_problem(7, 30, seed=1)
+    folds = np.arange(40) * 7 % 40 % 3
+    configurations = [configure(num_iterations=number, record_every=7) for number in (60, 33, 20)]
+    whole = screen(X, Y, X_test, Y_test, configurations, folds=folds)
+    assert screen(X, Y, X_test, Y_test, configurations[1:], folds=folds) == whole[1:]
+
+
+def test_all_iterations_of_a_rate_are_in_one_batch() -> None:
+    """However many batches there are: a hundred rates with ten numbers of iterations are a hundred trainings."""
+    rates = np.geomspace(0.001, 0.1, 100)
+    configurations = [
+        configure(learning_rate=float(rate), num_iterations=number)
+        for number in range(1000, 11000, 1000)
+        for rate in rates
+    ]
+    batches = plan_batches(configurations, m=5000, n_x=12288, folds=5)
+    assert len(batches) > 2
+    assert sorted(index for batch in batches for index in batch) == list(range(1000))
+    of_batch = [{configurations[index].learning_rate for index in batch} for batch in batches]
+    assert sum(map(len, of_batch)) == 100
+    assert all(len(batch) == 10 * len(found) for batch, found in zip(batches, of_batch, strict=True))
