@@ -13,28 +13,40 @@ def main() -> None:
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
     from one_neuron import layout, neuron
     from one_neuron.metrics import baseline_accuracy, evaluate, find_mistakes
-    from one_neuron.plots.costs import plot_costs
+    from one_neuron.plots.curves import plot_curves
     from one_neuron.plots.evaluation import ScoredSet, plot_evaluation, plot_probabilities
     from one_neuron.plots.pictures import plot_classes, plot_examples, plot_mistakes
+    from one_neuron.plots.snapshots import draw_snapshots
     from one_neuron.plots.weights import plot_weights
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.model import load_model
+    from one_neuron.storage.pixel_file import row_blocks
     from one_neuron.storage.prepared_set import load_prepared
+    from one_neuron.storage.snapshots import load_snapshots
     from one_neuron.system.files import read_costs, write_csv, write_json
+    from one_neuron.training_curves import measure_curve
 
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(layout.MODEL_FILE)
     train, test = load_prepared(layout.TRAIN_FILE), load_prepared(layout.TEST_FILE)
-    z_train, z_test = (neuron.compute_z(prepared.X, model.parameters) for prepared in (train, test))
-    train_metrics = evaluate(z_train, train.Y, threshold=model.threshold)
-    test_metrics = evaluate(z_test, test.Y, threshold=model.threshold)
+    snapshots = load_snapshots(layout.SNAPSHOTS_FILE, model)
+    train_curve, test_curve = (
+        measure_curve(row_blocks(prepared.X), prepared.Y, list(snapshots.values()), threshold=model.threshold)
+        for prepared in (train, test)
+    )
+    train_metrics = evaluate(train_curve.z, train.Y, threshold=model.threshold)
+    test_metrics = evaluate(test_curve.z, test.Y, threshold=model.threshold)
     accuracies = {
         "train_accuracy": train_metrics.pop("accuracy"),
         "test_accuracy": test_metrics.pop("accuracy"),
         "baseline_accuracy": baseline_accuracy(test.Y),
     }
+    columns = train_curve.costs, test_curve.costs, train_curve.accuracies, test_curve.accuracies
+    header = ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"]
+    write_csv(layout.CURVES_FILE, header, zip(snapshots, *columns, strict=True))
     write_json(layout.EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
+    z_train, z_test = train_curve.z, test_curve.z
     of_train = ScoredSet("train", train.Y, z_train, neuron.sigmoid(z_train))
     of_test = ScoredSet("test", test.Y, z_test, neuron.sigmoid(z_test))
     rows = zip(
@@ -46,8 +58,16 @@ def main() -> None:
     )
     write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     folder, threshold = layout.PLOTS_FOLDER, model.threshold
-    rate = float(model.trained_with["learning_rate"])
-    plot_costs(folder / "costs.png", read_costs(layout.COSTS_FILE), learning_rate=rate)
+    plot_curves(
+        folder / "curves.png",
+        read_costs(layout.COSTS_FILE),
+        list(snapshots),
+        train_curve,
+        test_curve,
+        baseline=accuracies["baseline_accuracy"],
+        learning_rate=float(model.trained_with["learning_rate"]),
+    )
+    draw_snapshots(layout.WEIGHTS_FOLDER, folder / "weights_over_time.png", snapshots, model)
     plot_weights(folder / "weights.png", model)
     plot_evaluation(folder / "evaluation.png", [of_train, of_test], threshold=threshold)
     plot_probabilities(folder / "probabilities.png", [of_train, of_test], test.classes, threshold=threshold)

@@ -92,7 +92,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     costs = [(100 * i, float(np.log(2) * np.exp(-i / 10))) for i in range(points)]
     write_csv(folder / "plots/costs.csv", ["iteration", "cost"], costs)
     write_csv(folder / "plots/predictions.csv", ["name", "actual", "predicted", "probability"], [("0.png", 0, 1, 0.5)])
-    (folder / "plots/costs.png").write_bytes(b"a picture of the costs")
+    (folder / "plots/curves.png").write_bytes(b"a picture of the costs")
     split = {"m": 12, "cost": 0.5, "accuracy": 0.8, "precision": 0.7, "recall": 0.6, "f1": 0.65, "roc_auc": 0.9}
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
@@ -254,10 +254,10 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
         "metrics/train.json",
         "params.yaml",
         "plots/costs.csv",
-        "plots/costs.png",
+        "plots/curves.png",
         "plots/predictions.csv",
     ]
-    assert Path(client.download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+    assert Path(client.download_artifacts(run_id, "plots/curves.png")).read_bytes() == b"a picture of the costs"
 
 
 @pytest.mark.parametrize(("accuracy", "warns"), [(0.49, True), (0.5, True), (0.51, False)])
@@ -622,7 +622,7 @@ def test_artifacts_are_found_after_the_folder_was_renamed(tmp_path: Path, fresh_
     before.rename(after)
     assert not record_result(after, after).created
     assert (
-        Path(client_of(after).download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+        Path(client_of(after).download_artifacts(run_id, "plots/curves.png")).read_bytes() == b"a picture of the costs"
     )
     write_result(after, seed=5)
     assert record_result(after, after).created
@@ -634,7 +634,9 @@ def test_any_folder_name_will_do(tmp_path: Path, name: str) -> None:
     """Special characters of URIs are plain characters there."""
     root = write_result(tmp_path / name)
     run_id = record_result(root, root).run_id
-    assert Path(client_of(root).download_artifacts(run_id, "plots/costs.png")).read_bytes() == b"a picture of the costs"
+    assert (
+        Path(client_of(root).download_artifacts(run_id, "plots/curves.png")).read_bytes() == b"a picture of the costs"
+    )
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -829,7 +831,7 @@ def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run
     assert f"(already there) in {server}\n" in outputs[1].stdout
     assert {path.name for path in {*folder.rglob("*")} - before} == {".one-neuron", "store.lock", "tracked.json"}
     kept = {path.name for path in (tmp_path / "server" / "kept").rglob("*")}
-    assert {"costs.png", "evaluate.json", "params.yaml", "MLmodel", "model.h5"} <= kept
+    assert {"curves.png", "evaluate.json", "params.yaml", "MLmodel", "model.h5"} <= kept
 
 
 # --- what is refused -----------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The stage `train` as a process: kills, files larger than memory, trainings that diverge."""
 
+import csv
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import pytest
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.model import load_model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+from one_neuron.storage.snapshots import load_snapshots
+from one_neuron.system.files import read_costs
 from tests.values import DATA, HDF5
 
 pytestmark = pytest.mark.integration
@@ -153,3 +156,39 @@ def test_stopping_early(start: Start, make_prepared: Callable[..., PreparedSet])
     assert load_model(Path(OUTPUTS[0])).parameters.w.tobytes() == stopped.parameters.w.tobytes()
     costs = [float(line.split(",")[1]) for line in Path(OUTPUTS[1]).read_text(encoding="utf-8").splitlines()[1:]]
     assert abs(costs[-1] - costs[-2]) < 1e-3 <= abs(costs[-2] - costs[-3])
+
+
+@pytest.mark.parametrize("changes", [{"record_every": 1, "num_iterations": 3000}, {"tolerance": 0.05}])
+def test_the_curves_end_with_the_metrics(
+    changes: dict[str, object], start: Start, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """Stages `train` and `evaluate`: the last snapshot is the model, and the last row has the final numbers, exactly."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(30, 4))
+    save_prepared(Path("data/prepared/test.h5"), make_prepared(20, 4, seed=1))
+    finish(start(**changes))
+    finish(start("pipeline/evaluate.py", **changes))
+    model = load_model(Path("models/model.h5"))
+    snapshots = load_snapshots(Path("models/snapshots.h5"), model)
+    first, *_, last = snapshots.values()
+    assert (first.w.any(), first.b) == (False, 0.0)
+    assert last.w.tobytes() == model.parameters.w.tobytes()
+    assert last.b == model.parameters.b
+
+    with Path("plots/curves.csv").open(encoding="utf-8") as stream:
+        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    assert [row["iteration"] for row in rows] == list(snapshots)
+    metrics = json.loads(Path("metrics/evaluate.json").read_text(encoding="utf-8"))
+    assert rows[-1] == {
+        "iteration": json.loads(Path("metrics/train.json").read_text(encoding="utf-8"))["iterations"],
+        "train_cost": metrics["train"]["cost"],
+        "test_cost": metrics["test"]["cost"],
+        "train_accuracy": metrics["train_accuracy"],
+        "test_accuracy": metrics["test_accuracy"],
+    }
+    costs = dict(read_costs(Path("plots/costs.csv")))
+    assert len(rows) == min(20, len(costs))
+    # Recorded costs follow from the rows' scalar products, those of the curve from w: both are within 1e-9 of the truth.
+    assert [row["train_cost"] for row in rows] == pytest.approx([costs[row["iteration"]] for row in rows], abs=1e-9)
+    drawn = sorted(int(path.stem) for path in Path("plots/weights").glob("*.png"))
+    assert set(drawn) <= set(snapshots)
+    assert (drawn[0], drawn[-1], len(drawn)) == (0, max(snapshots), min(8, len(rows)))

@@ -36,7 +36,7 @@ LAYERS = [
     "plots sources training estimator",
     "storage",
     "gradient_descent dvc_guard",
-    "settings pictures system metric_curves metrics neuron",
+    "settings pictures system training_curves metric_curves metrics neuron",
     "drawn_pictures layout rows exact errors",
 ]
 # Files above 300 lines (paths as in dvc.yaml), each with the reason in one sentence.
@@ -50,7 +50,7 @@ USERS = {
     "sklearn": ["commands/comparison.py", "estimator.py"],
     "yaml": ["commands/lineage.py", "settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
     "ruamel": ["tracking/promote.py"],
-    "PIL": ["pictures/reader.py", "pictures/convert.py", "../drawn_pictures/*.py"],
+    "PIL": ["pictures/reader.py", "pictures/convert.py", "plots/snapshots.py", "../drawn_pictures/*.py"],
     "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py", "storage/snapshots.py"],
     "matplotlib": ["plots/*.py", "sweep/plots.py"],
     "mlflow": [
@@ -88,6 +88,7 @@ MATHS = [
     PACKAGE / "rows.py",
     PACKAGE / "metrics.py",
     PACKAGE / "metric_curves.py",
+    PACKAGE / "training_curves.py",
     PACKAGE / "system/machine.py",
 ]
 # Libraries that a stage does not need and must not load: importing MLflow takes a second.

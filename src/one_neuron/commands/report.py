@@ -76,7 +76,7 @@ def _report_rows(prepared: dict[str, Any], train: dict[str, Any], evaluated: dic
             *[(f"{split} accuracy", _show_accuracy(evaluated, split)) for split in ("train", "test")],
             ("baseline", f"{evaluated['baseline_accuracy']:8.3%}  {meaning}"),
             *_baseline_rows(evaluated),
-            ("pictures", "plots/*.png: costs, evaluation, probabilities, weights, mistakes, examples, classes"),
+            ("pictures", "plots/*.png: curves, evaluation, probabilities, weights, mistakes, examples, classes"),
             ("compare runs", "make ui"),
             ("one page", "one-neuron report --html"),
         ]

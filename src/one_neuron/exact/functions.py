@@ -1,9 +1,10 @@
-"""Functions that give the same bits on every machine: exp, log1p, the sigmoid and the mean.
+"""Functions that give the same bits on every machine: exp, log1p, the sigmoid, sums and the mean.
 
 `numpy.exp` and `numpy.log1p` differ in the last bit between CPUs. `docs/exact-arithmetic.md` derives these.
 """
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
 
@@ -120,3 +121,21 @@ def log1p(t: Array) -> Array:
 def mean(values: Array) -> float:
     """Return the mean of the values: their exact sum, rounded once, divided by their number."""
     return math.fsum(values.ravel().tolist()) / values.size
+
+
+def exact_terms(values: Sequence[float]) -> list[float]:
+    """Return a few numbers with exactly the same sum: the sum rounded, then what rounding left out, and so on.
+
+    So a sum over blocks is exact, and `math.fsum` of the terms is what it would be of all values at once.
+
+    Examples
+    --------
+    >>> exact_terms([1e16, 1.0, 1.0, 1.0])
+    [1.0000000000000004e+16, -1.0]
+    """
+    terms: list[float] = []
+    while rest := math.fsum([*values, *(-term for term in terms)]):
+        terms.append(rest)
+        if not math.isfinite(rest):
+            return [rest]
+    return terms

@@ -423,6 +423,23 @@ def test_symmetric_product(n: int, largest: float) -> None:
             assert abs(Fraction(got) - true) <= Fraction(largest) * Fraction(row.sum()) * Fraction(2) ** -39
 
 
+@given(st.lists(st.lists(st.floats(-1e300, 1e300), max_size=9), max_size=9))
+def test_exact_terms_lose_nothing(blocks: list[list[float]]) -> None:
+    """Block by block, the terms have the exact sum of all values."""
+    terms: list[float] = []
+    for block in blocks:
+        terms = functions.exact_terms([*terms, *block])
+    assert sum(map(Fraction, terms)) == sum((Fraction(value) for block in blocks for value in block), Fraction(0))
+    assert math.fsum(terms) == math.fsum(value for block in blocks for value in block)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_exact_terms_of_what_is_not_finite(value: float) -> None:
+    """The sum alone; it ends."""
+    terms = functions.exact_terms([1.0, value, 1e-30])
+    assert terms == pytest.approx([value], nan_ok=True)
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_several_vectors_give_the_bits_of_separate_products(k: int) -> None:
     """Each has its own unit, however different their sizes are; one is zero."""

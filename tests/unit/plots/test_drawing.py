@@ -15,10 +15,11 @@ from PIL import Image
 
 from one_neuron import neuron
 from one_neuron.plots import drawing
-from one_neuron.plots.costs import plot_costs
+from one_neuron.plots.curves import plot_curves
 from one_neuron.plots.evaluation import ScoredSet, plot_evaluation, plot_probabilities
 from one_neuron.plots.pictures import plot_classes, plot_examples, plot_mistakes
 from one_neuron.plots.weights import plot_weights
+from one_neuron.training_curves import TrainingCurve
 from tests.unit.plots.files import MakeModel, MakePrepared, digest, pixels
 
 Draw = Callable[[Path], None]
@@ -58,6 +59,13 @@ def draw(request: pytest.FixtureRequest, make_prepared: MakePrepared, make_model
     return drawing[request.param]
 
 
+def plot_costs(path: Path, costs: list[tuple[int, float]], *, learning_rate: float) -> None:
+    """Plot costs that are the same on both sets."""
+    iterations, values = zip(*costs, strict=True)
+    curve = TrainingCurve(list(values), [0.5] * len(costs), np.zeros(1))
+    plot_curves(path, costs, iterations, curve, curve, baseline=0.6, learning_rate=learning_rate)
+
+
 def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
     """It has a sensible size and content, no time, version or other text; its folder is created."""
     path = tmp_path / "new folder" / "plot.png"
@@ -94,8 +102,8 @@ def test_the_user_s_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     """Including a settings file named by MATPLOTLIBRC, another backend and a style."""
     (tmp_path / "matplotlibrc").write_text("font.size: 25\nfont.family: monospace\nbackend: svg\nsavefig.bbox: tight\n")
     program = (
-        "import sys; from pathlib import Path; from one_neuron.plots.costs import plot_costs\n"
-        f"plot_costs(Path(sys.argv[1]), {COSTS!r}, learning_rate=0.005)\n"
+        "import sys; from pathlib import Path; from tests.unit.plots.test_drawing import COSTS, plot_costs\n"
+        "plot_costs(Path(sys.argv[1]), COSTS, learning_rate=0.005)\n"
     )
     subprocess.run(
         [sys.executable, "-c", program, str(tmp_path / "changed.png")],

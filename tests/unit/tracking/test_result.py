@@ -188,7 +188,7 @@ def test_where_and_how_pictures_are_read_is_not_a_parameter(result: Result, sour
 
 def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
     """Existing files, without half-written ones."""
-    for name in ("params.yaml", "plots/costs.csv", "plots/costs.png", "plots/.partial-x.png", "metrics/train.json"):
+    for name in ("params.yaml", "plots/costs.csv", "plots/curves.png", "plots/.partial-x.png", "metrics/train.json"):
         path = result.folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
@@ -197,5 +197,5 @@ def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
         ("params.yaml", ""),
         ("metrics/train.json", "metrics"),
         ("plots/costs.csv", "plots"),
-        ("plots/costs.png", "plots"),
+        ("plots/curves.png", "plots"),
     ]
