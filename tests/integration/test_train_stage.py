@@ -162,7 +162,7 @@ def test_stopping_early(start: Start, make_prepared: Callable[..., PreparedSet])
 def test_the_curves_end_with_the_metrics(
     changes: dict[str, object], start: Start, make_prepared: Callable[..., PreparedSet]
 ) -> None:
-    """Stages `train` and `evaluate`: the last snapshot is the model, and the last row has the final numbers, exactly."""
+    """The last snapshot is the model, and the last row has exactly the numbers of the metrics."""
     save_prepared(Path("data/prepared/train.h5"), make_prepared(30, 4))
     save_prepared(Path("data/prepared/test.h5"), make_prepared(20, 4, seed=1))
     finish(start(**changes))
@@ -170,7 +170,8 @@ def test_the_curves_end_with_the_metrics(
     model = load_model(Path("models/model.h5"))
     snapshots = load_snapshots(Path("models/snapshots.h5"), model)
     first, *_, last = snapshots.values()
-    assert (first.w.any(), first.b) == (False, 0.0)
+    assert not first.w.any()
+    assert first.b == 0.0
     assert last.w.tobytes() == model.parameters.w.tobytes()
     assert last.b == model.parameters.b
 
@@ -187,8 +188,10 @@ def test_the_curves_end_with_the_metrics(
     }
     costs = dict(read_costs(Path("plots/costs.csv")))
     assert len(rows) == min(20, len(costs))
-    # Recorded costs follow from the rows' scalar products, those of the curve from w: both are within 1e-9 of the truth.
-    assert [row["train_cost"] for row in rows] == pytest.approx([costs[row["iteration"]] for row in rows], abs=1e-9)
+    # Recorded costs follow from scalar products of the rows, those of the curve from w.
+    assert [row["train_cost"] for row in rows] == pytest.approx(
+        [costs[int(row["iteration"])] for row in rows], abs=1e-9
+    )
     drawn = sorted(int(path.stem) for path in Path("plots/weights").glob("*.png"))
     assert set(drawn) <= set(snapshots)
     assert (drawn[0], drawn[-1], len(drawn)) == (0, max(snapshots), min(8, len(rows)))
