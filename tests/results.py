@@ -55,7 +55,7 @@ def write_result(
     save_model(folder / layout.MODEL_FILE, model)
     costs = [(100 * i, 0.7 / (1 + i)) for i in range(21)]
     write_csv(folder / layout.COSTS_FILE, ["iteration", "cost"], costs)
-    for number, stem in enumerate(("costs", "weights", "roc_curve")):
+    for number, stem in enumerate(("curves", "weights", "roc_curve")):
         picture = np.full((30, 40, 3), 80 * number, np.uint8)
         (folder / layout.PLOTS_FOLDER / f"{stem}.png").write_bytes(encode_picture(picture))
     scores = {

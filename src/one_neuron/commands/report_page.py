@@ -24,11 +24,11 @@ MOST_PLOT_BYTES = 1_300_000  # of all plots together; a page is then below 2 MB
 
 # The plots in the order of the page, with their titles; others follow under the names of their files.
 PLOTS = {
-    "costs": "Cost over the iterations",
     "curves": "Cost and accuracy over the iterations",
     "evaluation": "Ranking, calibration and threshold",
     "probabilities": "Predictions and probabilities by class",
     "weights": "The weights w as a picture",
+    "weights_over_time": "The weights w while training",
     "classes": "Mean picture and examples of each class",
 }
 LEFT_OUT = {"mistakes", "examples"}  # the mistakes are shown with text, and the examples are those of the classes

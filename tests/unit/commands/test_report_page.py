@@ -88,7 +88,7 @@ def test_the_page_holds_the_result(tmp_path: Path) -> None:
     assert "none in the store" in page.text
     pictures = page.attributes("src")
     assert len(pictures) == 3 + 3  # plots and mistakes
-    assert page.attributes("alt")[:3] == ["Cost over the iterations", "The weights w as a picture", "Roc curve"]
+    assert page.attributes("alt")[:3] == [report_page.PLOTS["curves"], "The weights w as a picture", "Roc curve"]
 
 
 def test_the_page_loads_nothing(tmp_path: Path) -> None:
@@ -161,11 +161,11 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
 def test_plots_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The page stays below 2 MB; smaller plots after a large one are still shown."""
     folder = write_result(tmp_path)
-    large = (folder / "plots" / "costs.png").stat().st_size
+    large = (folder / "plots" / "curves.png").stat().st_size
     (folder / "plots" / "weights.png").write_bytes(b"x" * 10 * large)
     monkeypatch.setattr(report_page, "MOST_PLOT_BYTES", 3 * large)
     page = page_of(folder)
-    assert page.attributes("alt")[:2] == ["Cost over the iterations", "Roc curve"]
+    assert page.attributes("alt")[:2] == [report_page.PLOTS["curves"], "Roc curve"]
     assert "Too large for this page, and with the MLflow run: weights.png." in page.text
 
 
