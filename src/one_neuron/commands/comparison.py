@@ -1,4 +1,4 @@
-"""scikit-learn's LogisticRegression on the rows of the neuron, for the HTML report alone. Only here is it imported.
+"""scikit-learn's LogisticRegression on the rows of the neuron, for the HTML report alone.
 
 Its solver, lbfgs, calls BLAS, so the last bits differ between CPUs. Nothing that DVC or MLflow keys depend on uses it.
 """
