@@ -122,6 +122,14 @@ def swept(swept_once: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "one neuron")
 
 
+def read_promotions(project: Project) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Return the first result with the run it was promoted from, and all promoted runs with their results."""
+    with closing(sqlite3.connect(project.folder / "mlflow.db")) as database:
+        tags = "SELECT run_uuid, value FROM tags WHERE key = ?"
+        results = database.execute(tags, ["one_neuron.promoted_from"]).fetchall()
+        return results[0], database.execute(tags, ["one_neuron.promoted_to"]).fetchall()
+
+
 def find_sweep_id(printed: str) -> str:
     """Return the id that a sweep prints at its end."""
     return next(line for line in printed.splitlines() if line.startswith("tracked: sweep ")).split()[2]
@@ -275,18 +283,22 @@ def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -
     assert changed == ["learning_rate", "num_iterations"]
     assert "tracked: run" in swept.run("dvc", "repro")
     assert load_model(swept.folder / "models" / "model.h5").sha256 == best.tags["one_neuron.model_sha256"]
-    with closing(sqlite3.connect(swept.folder / "mlflow.db")) as database:
-        tags = database.execute("SELECT run_uuid, key, value FROM tags WHERE key LIKE 'one_neuron.promoted_%'")
-        (source, to, result), (found, origin, value) = sorted(tags, key=lambda row: row[1], reverse=True)
-    assert (to, origin) == ("one_neuron.promoted_to", "one_neuron.promoted_from")
-    assert (source, found) == (best.id, result)
-    assert value == f"{best.id} of sweep {best.tags['mlflow.parentRunId']}"
-    lock = (swept.folder / "dvc.lock").read_text(encoding="utf-8")
+    sweep_id = best.tags["mlflow.parentRunId"]
+    (result_id, found), links = read_promotions(swept)
+    assert (found, links) == (f"{best.id} of sweep {sweep_id}", [(best.id, result_id)])
+    # A value that was typed is promoted afterwards: the remedy that is printed links it.
     swept.run("git", "checkout", "--quiet", "params.yaml")
-    swept.edit("params.yaml", "learning_rate: 0.005", f"learning_rate: {best.point[0]}")
-    swept.edit("params.yaml", "num_iterations: 2000", f"num_iterations: {best.point[1]}")
+    other = next(run for run in read_runs(swept, "configuration") if run.point not in (best.point, (0.005, 2000)))
+    swept.edit("params.yaml", "learning_rate: 0.005", f"learning_rate: {other.point[0]}")
+    swept.edit("params.yaml", "num_iterations: 2000", f"num_iterations: {other.point[1]}")
     swept.run("dvc", "repro")
-    assert (swept.folder / "dvc.lock").read_text(encoding="utf-8") == lock, "a promotion is not a parameter"
+    lock = (swept.folder / "dvc.lock").read_bytes()
+    printed = swept.run("one-neuron", "promote", "--run", other.id, PYTHONPATH="src")
+    assert printed.endswith(f"of sweep {sweep_id}; `make track` links the result to that run.\n")
+    assert len(read_promotions(swept)[1]) == 1
+    swept.run("dvc", "repro", "--single-item", "--force", "track")  # the last line of `make track`
+    assert other.id in {source for source, _ in read_promotions(swept)[1]}
+    assert (swept.folder / "dvc.lock").read_bytes() == lock, "a promotion is not a parameter"
 
 
 @pytest.mark.slow

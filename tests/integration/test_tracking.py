@@ -320,11 +320,12 @@ def test_a_promotion_links_the_result_and_its_configuration(root: Path, configur
 
 
 def test_the_last_promotion_counts(root: Path, configurations: list[str]) -> None:
-    """The same values from another sweep; the result was there before."""
+    """The same values from another sweep; the result was there before. A queued experiment runs in another folder."""
     promote_run(root, configurations[1])
     result_id = record_result(root, root).run_id
     promote_run(root, configurations[0])
-    assert record_result(root, root).run_id == result_id
+    (root / "queued").mkdir()
+    assert record_result(write_result(root / "queued"), root).run_id == result_id
     tags = client_of(root).get_run(result_id).data.tags
     assert tags["one_neuron.promoted_from"] == configurations[0]
     assert tags["mlflow.note.content"].count("promoted from") == 1

@@ -46,10 +46,10 @@ def find_lineage(result: Result, recorded: ResultRun | None) -> dict[str, Any]:
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
         ("Packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)),
     ]
-    address = recorded.address if recorded else ""
+    is_public = recorded is not None and recorded.connection.store.place.startswith("http")
     return {
         "rows": [(name, text) for name, text in rows if text],
-        "address": address if address.startswith("http") else "",
+        "address": recorded.address if recorded and is_public else "",
         "outputs": _read_lock(result),
         "commands": _write_commands(commit, edited=edited),
         "edited": edited,
@@ -65,8 +65,8 @@ def _recorded_rows(recorded: ResultRun | None) -> list[tuple[str, str]]:
     info, store = recorded.run.info, recorded.connection.store
     where = store.database.name if store.database else store.place
     rows = [("MLflow run", f"{info.run_name} ({info.run_id}) in {where}")]
-    if not recorded.address.startswith("http"):
-        rows.append(("Its page, after make ui", f"http://127.0.0.1:5000{recorded.address}"))
+    if not store.place.startswith("http"):
+        rows.append(("Its page, after make ui", recorded.address))
     return [*rows, ("Parameters promoted from", recorded.run.data.tags.get(tag.PROMOTED_FROM, ""))]
 
 

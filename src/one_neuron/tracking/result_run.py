@@ -24,9 +24,9 @@ class ResultRun:
 
     @property
     def address(self) -> str:
-        """The address of the run's page: on a server whole, otherwise what follows the address of `make ui`."""
+        """The address of the run's page: on the tracking server, or after `make ui` on this machine."""
         place, info = self.connection.store.place, self.run.info
-        server = place.rstrip("/") if place.startswith("http") else ""
+        server = place.rstrip("/") if place.startswith("http") else "http://127.0.0.1:5000"
         return f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}?workflowType=machine_learning"
 
     def log_report(self, page: str) -> None:
