@@ -20,10 +20,10 @@ DVC := $(BIN)/dvc
 COMPILE := $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make lock' --quiet
 
-.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz deps sweep track ui bench lock clean
+.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz deps sweep track experiments ui bench lock clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: setup ## Do the main job: draw or load the pictures, train, evaluate, track; print the result
 	@$(ONE_NEURON) settings >/dev/null # DVC removes the old outputs before a stage can refuse a wrong value
@@ -74,6 +74,9 @@ track: setup ## Record the newest result in MLflow again (after its store was de
 	@$(ONE_NEURON) settings >/dev/null
 	@$(DVC) repro evaluate
 	@$(DVC) repro --single-item --force track
+
+experiments: setup ## List DVC's experiments of this commit: accuracies, and what they changed
+	@$(PY) scripts/show_experiments.py
 
 ui: setup ## Open the MLflow UI on 127.0.0.1 (PORT=5000)
 	@exec $(ONE_NEURON) ui --port "$(or $(PORT),5000)"

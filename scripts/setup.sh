@@ -72,6 +72,15 @@ if [ "$found" != "$project" ]; then
     printf '%s\n' "$project" >"$stamp"
 fi
 
+# DVC's page of plots, with Vega in it: without it, `dvc plots show` needs a network. The setting is in .dvc/config.local,
+# because DVC shows no plots at all if the page is missing. Its path starts at .dvc.
+if [ ! -f .venv/dvc-plots.html ]; then
+    .venv/bin/python scripts/offline_plots.py .venv/dvc-plots.html ||
+        stop "the page for 'dvc plots show' could not be written; is the disk full?"
+    .venv/bin/dvc config --local plots.html_template ../.venv/dvc-plots.html ||
+        stop "'.dvc/config.local' could not be changed; remove it and try again"
+fi
+
 [ "${1:-}" = dev ] || exit 0
 tools=$(git hash-object requirements-dev.txt)
 stamp=.venv/one-neuron-dev-stamp

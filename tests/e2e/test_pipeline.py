@@ -1,6 +1,5 @@
 """The pipeline as users run it: real DVC and MLflow, with a few small pictures."""
 
-import json
 import resource
 import shutil
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -82,37 +80,6 @@ def test_changed_parameters_run_only_what_they_reach(project: Project) -> None:
     assert "Running stage 'evaluate'" in printed
     assert "Running stage 'train'" not in printed
     assert "Running stage 'prepare'" not in printed
-
-
-@pytest.mark.slow
-def test_queued_experiments_keep_their_runs_and_run_their_own_code(project: Project) -> None:
-    """Four queued experiments on a new store: four runs, artifacts that open, each with the code as queued."""
-    project.run("dvc", "repro")
-    project.run("git", "add", "dvc.lock")
-    project.run("git", "commit", "--quiet", "--message", "first result")
-    (project.folder / "mlflow.db").unlink()
-    shutil.rmtree(project.folder / "mlartifacts")
-    right = "return max(positives, len(Y) - positives) / len(Y)"
-    project.edit("src/one_neuron/metrics.py", right, "return 0.125")
-    project.run("dvc", "exp", "run", "--queue", "-S", "train.learning_rate=0.001,0.002,0.003,1e-4")
-    project.run("git", "checkout", "src/one_neuron/metrics.py")
-    project.run("dvc", "queue", "start", "-j", "2")
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        status = project.run("dvc", "queue", "status")
-        if "Queued" not in status and "Running" not in status:
-            break
-        time.sleep(2)
-    assert status.count("Success") == 4, status
-    runs = project.runs()
-    assert sorted(run["learning_rate"] for run in runs) == ["0.0001", "0.001", "0.002", "0.003"]
-    for run in runs:
-        artifacts = Path(unquote(urlsplit(run["artifacts"]).path))
-        assert (artifacts / "plots" / "curves.png").read_bytes().startswith(b"\x89PNG")
-        evaluated = json.loads((artifacts / "metrics" / "evaluate.json").read_text(encoding="utf-8"))
-        assert evaluated["baseline_accuracy"] == 0.125
-    table = project.run("dvc", "exp", "show", "--csv")
-    assert "0.125" in table
 
 
 @pytest.mark.parametrize(
