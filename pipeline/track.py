@@ -18,6 +18,7 @@ def main() -> None:
     # an output, a fresh clone would never get its run.
     write_json(TRACKED_FILE, {"content_key": run.content_key})
     print(f"tracked: run {run.run_id[:8]} ({'new' if run.created else 'already there'}) in {run.place}")
+    print("\n".join(run.links))
 
 
 if __name__ == "__main__":

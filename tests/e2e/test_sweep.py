@@ -260,7 +260,7 @@ def test_the_promoted_best_gives_the_model_that_the_sweep_kept(swept: Project) -
     """
     best = min(
         read_runs(swept, "configuration"),
-        key=lambda run: (-run.last("validation_accuracy"), run.last("final_validation_cost"), run.point[1]),
+        key=lambda run: (-run.last("validation_accuracy"), run.last("validation_cost"), run.point[1]),
     )
     committed = (swept.folder / "params.yaml").read_text(encoding="utf-8")
     swept.edit("params.yaml", "num_mistakes: 12", "num_mistakes: 3")

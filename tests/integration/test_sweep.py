@@ -134,11 +134,11 @@ def outcome_of(settings: Settings, *, accuracy: float = 0.75, records: int = 3, 
         "validation_accuracies": (accuracy,) * records,
         "measures": {
             "iterations": float(last),
-            "final_cost": costs[-1],
+            "cost": costs[-1],
             "train_accuracy": 0.9,
             "test_accuracy": 0.6,
             "validation_accuracy": accuracy,
-            "final_validation_cost": costs[-1] + 0.1,
+            "validation_cost": costs[-1] + 0.1,
             "log10_learning_rate": math.log10(settings.train.learning_rate),
             "diverged": 0.0,
         },
@@ -463,7 +463,7 @@ def test_both_ways_write_the_same_rows_of_all_tables(
     After an update of MLflow, this test proves that `bulk.SCHEMA` may name the schema of the new one.
     """
     configurations = [configure(rate, 2000) for rate in (0.001, 0.002, 0.003, 0.004, 0.005)]
-    odd = {"test_accuracy": math.nan, "final_cost": math.inf, "final_validation_cost": -math.inf}
+    odd = {"test_accuracy": math.nan, "cost": math.inf, "validation_cost": -math.inf}
     outcomes: list[Outcome | str] = [
         outcome_of(configurations[0], records=101),
         outcome_of(configurations[1], measures={**outcome_of(configurations[1]).measures, **odd}),
@@ -731,9 +731,9 @@ def test_what_a_sweep_shows_in_the_end(start: Start, connection: Connection) -> 
             "num_diverged": 1,
             "num_failed": 1,
             "chosen_validation_accuracy": 0.9,
-            "chosen_final_validation_cost": best.metrics["final_validation_cost"],
+            "chosen_validation_cost": best.metrics["validation_cost"],
             "chosen_train_accuracy": 0.9,
-            "chosen_final_cost": best.metrics["final_cost"],
+            "chosen_cost": best.metrics["cost"],
             "chosen_test_accuracy": 0.6,
             "chosen_learning_rate": 0.2,
             "chosen_num_iterations": 100,

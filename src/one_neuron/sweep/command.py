@@ -18,7 +18,7 @@ from one_neuron.errors import EnvironmentProblem
 from one_neuron.layout import WORK_FOLDER
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
+from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
 from one_neuron.sweep.hydra_app import print_instead, read_command_line, start_jobs
 from one_neuron.sweep.jobs import SweepJobs, count_trainings, find_folds, pack_batches, read_times
 from one_neuron.sweep.plan import Plan, read_plan, set_values
@@ -30,6 +30,8 @@ from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, follow_moves,
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar
 from one_neuron.tracking.connection import connect
+from one_neuron.tracking.links import compare_lines, link_run
+from one_neuron.tracking.sqlite_file import SWEEPS
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
@@ -49,7 +51,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # importing MLflow takes as long as DVC's check of the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
-        connection = connect(root, REMEDY)
+        connection = connect(root, REMEDY, experiment=SWEEPS)
         data = preparing.result()
     clock.count("start")
     for files in data.values():
@@ -73,7 +75,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         keep_models(runs, plan.sweep.keep_models)
         clock.count("models kept")
         if parent_id:
-            close_sweep(runs, parent_id, plan)
+            links = close_sweep(runs, parent_id, plan)
             clock.count("summary")
     except BaseException:
         print(
@@ -88,9 +90,10 @@ def run_sweep(arguments: Sequence[str]) -> None:
     entries, place = list(runs.entries.values()), connection.store.place
     if plan.single:
         lines = run_lines(entries[0], named=plan.swept, place=place)
+        links = {"the run": link_run(connection.experiment_id, entries[0].run_id)}
     else:
         lines = summary_lines(entries, reused=reused, swept=plan.swept, place=place, sweep_id=parent_id)
-    print("\n".join([*lines, str(clock)]))
+    print("\n".join([*lines, *compare_lines(connection.store, links), str(clock)]))
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:
         words = name_configuration(failed.settings, plan.swept)
@@ -194,7 +197,7 @@ def _run_jobs(
             root=runs.connection.root,
             parent_id=parent_id,
             sweep=plan.sweep,
-            swept=plan.swept,
+            names=name_configurations(runs.requested.values(), plan.swept),
             batches=batches,
             runs=runs,
             on_progress=lambda: show(len(runs.finished), _best_note(runs)),
@@ -212,4 +215,4 @@ def _best_note(runs: ConfigurationRuns) -> str:
     if best is None:
         return ""
     accuracy = best.metrics.get("validation_accuracy")
-    return f"best so far {accuracy:.1%}" if accuracy is not None else f"best cost {best.get_metric('final_cost'):.4f}"
+    return f"best so far {accuracy:.1%}" if accuracy is not None else f"best cost {best.get_metric('cost'):.4f}"

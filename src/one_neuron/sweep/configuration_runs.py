@@ -6,18 +6,20 @@ first, so sweeps that run at the same moment never write a configuration twice.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
+from one_neuron.settings.params import flatten_settings
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.screening import Outcome
 from one_neuron.tracking import tags as tag_names
 from one_neuron.tracking.bulk import NewRun, find_database, read_runs, write_runs
 from one_neuron.tracking.connection import Connection, mlflow_errors
-from one_neuron.tracking.parameters import data_location, data_location_tags, origin_tags, run_parameters
+from one_neuron.tracking.names import name_runs
+from one_neuron.tracking.parameters import data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 REMEDY = "what is recorded stays; run the same command again when the store is back"
 SCRIPT = "pipeline/sweep.py"
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
+_NAMED = ("train.num_iterations", "train.learning_rate")  # in the name of a configuration where nothing is swept
 _CHUNK, _CLIENT_CHUNK = 500, 50  # runs that are written under one lock, at once or one by one: about a second
 _PAUSE_SECONDS = 0.06  # lets other processes take the lock: they ask for it 20 times a second
 _LOCAL_CLOCK_MS = 1_000  # how far the times of runs in a file of this machine may be off
@@ -105,7 +108,7 @@ class ConfigurationRuns:
     def _add_run(self, run: "Run") -> None:
         """Add a run of the store."""
         tags, run_id = run.data.tags, run.info.run_id
-        key = tags.get(tag_names.CONTENT_KEY, "")
+        key = tags[tag_names.KEYS].split()[-1]
         self.keys_by_sweep.setdefault(tags.get(tag_names.PARENT, ""), set()).add(key)
         if key not in self.requested:
             self._others.setdefault(key, []).append(run)
@@ -141,7 +144,7 @@ class ConfigurationRuns:
         outcomes: Sequence[tuple[str, Outcome | str]],
         *,
         sweep: SweepSettings,
-        swept: Sequence[str],
+        names: Mapping[str, str],
         on_progress: Callable[[], None] | None = None,
     ) -> None:
         """Write a run for each configuration that has none yet, as part of the sweep whose run is `parent_id`.
@@ -152,8 +155,9 @@ class ConfigurationRuns:
             "" for a run that is not part of a sweep.
         outcomes : sequence of (str, Outcome or str)
             Content keys, each with the outcome or with the reason why the training failed.
-        sweep, swept
-            As in `Plan`.
+        sweep : SweepSettings
+        names : mapping of str to str
+            The names of the runs by content key; see `name_configurations`.
         on_progress : callable, optional
             Called after each chunk of runs.
 
@@ -165,6 +169,7 @@ class ConfigurationRuns:
         with mlflow_errors(self.connection.store, REMEDY):
             is_slow = find_database(self.connection) is None or self._unfinished
         size = _CLIENT_CHUNK if is_slow else _CHUNK
+        outcomes = self._sort(outcomes)
         for start in range(0, len(outcomes), size):
             if start:
                 time.sleep(_PAUSE_SECONDS)
@@ -172,29 +177,36 @@ class ConfigurationRuns:
                 self.refresh()
                 finished = self.finished
                 missing = {key: outcome for key, outcome in outcomes[start : start + size] if key not in finished}
-                runs = [self._describe(key, outcome, parent_id, sweep, swept) for key, outcome in missing.items()]
-                for (key, outcome), run, run_id in zip(
-                    missing.items(), runs, write_runs(self.connection, runs), strict=True
-                ):
+                runs = [self._describe(key, result, parent_id, sweep, names[key]) for key, result in missing.items()]
+                for key, run, run_id in zip(missing, runs, write_runs(self.connection, runs), strict=True):
                     self._unfinished.pop(key, None)
-                    measures = outcome.measures if isinstance(outcome, Outcome) else {}
-                    status, reason = run.tags[tag_names.STATUS], run.tags[tag_names.REASON]
-                    self._add_entry(key, Entry(run_id, self.requested[key].settings, status, reason, measures))
+                    last = {name: value for name, value, _ in run.points}
+                    status, reason = run.tags[tag_names.STATUS], run.tags.get(tag_names.REASON, "")
+                    self._add_entry(key, Entry(run_id, self.requested[key].settings, status, reason, last))
             if on_progress is not None:
                 on_progress()
 
-    def _describe(
-        self, key: str, outcome: Outcome | str, parent_id: str, sweep: SweepSettings, swept: Sequence[str]
-    ) -> NewRun:
+    def _sort(self, outcomes: Sequence[tuple[str, Outcome | str]]) -> list[tuple[str, Outcome | str]]:
+        """Return the outcomes with the best last: of runs with equal scores, MLflow shows the newest first."""
+        found = dict(outcomes)
+        entries = []
+        for key, outcome in found.items():
+            status = _outcome_tags(outcome)[tag_names.STATUS]
+            metrics = outcome.measures if isinstance(outcome, Outcome) else {}
+            entries.append(Entry(key, self.requested[key].settings, status, metrics=metrics))
+        return [(entry.run_id, found[entry.run_id]) for entry in reversed(rank(entries))]
+
+    def _describe(self, key: str, outcome: Outcome | str, parent_id: str, sweep: SweepSettings, name: str) -> NewRun:
         """Return the run of a configuration as it is to be written."""
-        settings = self.requested[key].settings
+        settings, unfinished = self.requested[key].settings, self._unfinished.get(key)
         tags = {
-            tag_names.CONTENT_KEY: key,
+            tag_names.KEYS: f"{self.requested[key].context} {key}",
             **({tag_names.PARENT: parent_id} if parent_id else {}),
             tag_names.KIND: "configuration",
-            tag_names.CONTEXT: self.requested[key].context,
             **origin_tags(self.connection.origin, SCRIPT),
             **data_location_tags(settings),
+            # A run that failed before has a reason, which must not stay.
+            **({tag_names.REASON: ""} if unfinished else {}),
             **_outcome_tags(outcome),
         }
         params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
@@ -202,29 +214,35 @@ class ConfigurationRuns:
         if isinstance(outcome, Outcome):
             self.curves[key] = downsample_curve(outcome.iterations, outcome.train_costs)
             validation = downsample_curve(outcome.iterations, outcome.validation_costs)
-            for name, curve in (("cost", self.curves[key]), ("validation_cost", validation)):
-                points += [(name, cost, iteration) for iteration, cost in curve]
-            points += [(name, value, outcome.iterations[-1]) for name, value in outcome.measures.items()]
-        shown = params | data_location(settings)
-        name = " ".join(f"{name.partition('.')[2]}={shown[name]}" for name in swept if name in shown)
+            for measure, curve in (("cost", self.curves[key]), ("validation_cost", validation)):
+                points += [(measure, cost, iteration) for iteration, cost in curve]
+            last = outcome.iterations[-1]
+            curves = {name for name, _, _ in points}  # their last points are measures already
+            points += [(measure, value, last) for measure, value in outcome.measures.items() if measure not in curves]
         return NewRun(
-            name=name or "configuration",
+            name=name,
             tags=tags,
             params=params | fold_parameters(sweep),
             points=points,
             status="FAILED" if tags[tag_names.STATUS] == FAILED else "FINISHED",
-            unfinished=self._unfinished.get(key),
+            unfinished=unfinished,
         )
 
 
 def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:
-    """Return the tags with the status of a configuration and its reason."""
+    """Return the tags with the status of a configuration and, if it did not finish, the reason."""
     if isinstance(outcome, str):
         return {tag_names.STATUS: FAILED, tag_names.REASON: outcome}
     if outcome.diverged_at is None:
-        return {tag_names.STATUS: FINISHED, tag_names.REASON: ""}
-    diverged = {tag_names.HAS_DIVERGED: "true", tag_names.DIVERGED_AT: str(outcome.diverged_at)}
-    return {tag_names.STATUS: DIVERGED, tag_names.REASON: outcome.reason} | diverged
+        return {tag_names.STATUS: FINISHED}
+    return {tag_names.STATUS: DIVERGED, tag_names.REASON: outcome.reason}
+
+
+def name_configurations(configurations: Iterable[Configuration], swept: Sequence[str]) -> dict[str, str]:
+    """Return a short name for the run of each configuration, by content key; `swept` are the keys that vary."""
+    values = {each.key: flatten_settings(each.settings) for each in configurations}
+    names = name_runs([{key: flat[key] for key in swept or _NAMED} for flat in values.values()])
+    return dict(zip(values, names, strict=True))
 
 
 def fold_parameters(sweep: SweepSettings) -> dict[str, str]:

@@ -23,6 +23,7 @@ from one_neuron.sweep.ranking import find_best
 from one_neuron.sweep.screening import Outcome, plan_batches, screen
 from one_neuron.system.progress import sweep_bar
 from one_neuron.tracking.connection import connect
+from one_neuron.tracking.sqlite_file import SWEEPS
 
 
 @dataclass
@@ -38,8 +39,9 @@ class SweepJobs:
         The repository.
     parent_id : str
         The MLflow run of the sweep.
-    sweep, swept
-        As in `Plan`.
+    sweep : SweepSettings
+    names : mapping of str to str
+        The names of the runs by content key.
     batches : sequence of sequences of Configuration
         What each job trains; see `pack_batches`.
     runs : ConfigurationRuns or None
@@ -54,7 +56,7 @@ class SweepJobs:
     root: Path
     parent_id: str
     sweep: SweepSettings
-    swept: Sequence[str]
+    names: Mapping[str, str]
     batches: Sequence[Sequence[Configuration]]
     runs: ConfigurationRuns | None
     on_progress: Callable[[], None] | None
@@ -78,7 +80,7 @@ class SweepJobs:
             The best validation accuracy in the batch, for Hydra sweepers that maximize it.
         """
         batch = self.batches[config["batch"]]
-        runs = self.runs or ConfigurationRuns(connect(self.root, REMEDY), batch)
+        runs = self.runs or ConfigurationRuns(connect(self.root, REMEDY, experiment=SWEEPS), batch)
         moments = [time.time()]
         outcomes = _screen_batch(batch, self.sweep)
         moments.append(time.time())
@@ -87,7 +89,7 @@ class SweepJobs:
             self.parent_id,
             list(zip(keys, outcomes, strict=True)),
             sweep=self.sweep,
-            swept=self.swept,
+            names=self.names,
             on_progress=self.on_progress,
         )
         moments.append(time.time())

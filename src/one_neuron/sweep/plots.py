@@ -59,7 +59,7 @@ def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
     values = np.full(statuses.shape, np.nan)
     for row, column, entry in zip(rows, columns, ranked, strict=True):
         statuses[row, column] = entry.status
-        score = 100 * entry.get_metric("validation_accuracy") if held_out else entry.get_metric("final_cost")
+        score = 100 * entry.get_metric("validation_accuracy") if held_out else entry.get_metric("cost")
         values[row, column] = score if entry.status == FINISHED else np.nan
     _colour_cells(axes, values, held_out=held_out)
     legend: list[Artist] = _hatch_cells(axes, statuses == DIVERGED)
@@ -106,7 +106,7 @@ def _hatch_cells(axes: Axes, diverged: NDArray[np.bool_]) -> list[Artist]:
 
 def _name_best(best: Entry, *, held_out: bool) -> str:
     """Return the best configuration for the legend."""
-    accuracy, cost, train = best.get_metric("validation_accuracy"), best.get_metric("final_cost"), best.settings.train
+    accuracy, cost, train = best.get_metric("validation_accuracy"), best.get_metric("cost"), best.settings.train
     value = f"{100 * accuracy:.1f} %" if held_out else f"cost {cost:.3g}"
     return f"best: {value} (learning_rate {train.learning_rate:g}, num_iterations {train.num_iterations})"
 

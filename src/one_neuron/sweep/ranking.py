@@ -23,8 +23,8 @@ class Entry:
     reason : str
         Why it diverged or failed, or "".
     metrics : mapping
-        The last value of each metric: `final_cost`, `train_accuracy`, `test_accuracy`, with folds `validation_accuracy`
-        and `final_validation_cost`; empty if it failed.
+        The last value of each metric: `cost`, `train_accuracy`, `test_accuracy`, with folds `validation_accuracy`
+        and `validation_cost`; empty if it failed.
     model_sha256 : str
         Of the model that was kept, or "".
     """
@@ -63,9 +63,9 @@ def is_held_out(entries: Iterable[Entry]) -> bool:
 def _key(entry: Entry) -> tuple[float | str, ...]:
     """Return the sort key used for ranking."""
     train = entry.settings.train
-    objective = (0.0, entry.get_metric("final_cost"))
+    objective = (0.0, entry.get_metric("cost"))
     if "validation_accuracy" in entry.metrics:
-        objective = (-entry.get_metric("validation_accuracy"), entry.get_metric("final_validation_cost"))
+        objective = (-entry.get_metric("validation_accuracy"), entry.get_metric("validation_cost"))
     place = (FINISHED, DIVERGED, FAILED).index(entry.status)
     numbers = [math.inf if math.isnan(value) else value for value in objective]
     return (place, *numbers, train.num_iterations, train.learning_rate, str(entry.settings))

@@ -43,18 +43,16 @@ class Outcome:
         Finite numbers only.
 
         - `iterations`: number of updates of the training on all rows; the next four are its scores there
-        - `final_cost`, `train_accuracy`
-        - `final_test_cost`, `test_accuracy`
-        - `best_cost`: the lowest recorded cost of that training
+        - `cost`, `train_accuracy`
+        - `test_cost`, `test_accuracy`
         - `log10_learning_rate`
-        - `diverged`: 0 or 1
         - `diverged_at`: as below, if it diverged
 
         With folds also:
 
-        - `final_validation_cost`, `validation_accuracy`: the last ones above
+        - `validation_cost`, `validation_accuracy`: the last ones above
         - `validation_accuracy_std`: the standard deviation of the folds' accuracies (ddof = 0)
-        - `best_validation_cost`, `best_validation_accuracy`: over all records
+        - `best_validation_accuracy`: the highest of all records
         - `best_iteration`: the record with that accuracy; of several the one with the lowest cost, then the first
         - `validation_baseline_accuracy`: the accuracy of always predicting the more frequent class
     diverged_at : int or None
@@ -198,11 +196,10 @@ def _outcome_of(
     iterations, train_costs = records[: end + 1].tolist(), costs[: end + 1, 0].tolist()
     measures = {
         "iterations": iterations[-1],
-        "final_cost": train_costs[-1],
-        "best_cost": min(train_costs),
+        "cost": train_costs[-1],
         "train_accuracy": result.train_accuracies[last, first],
         "test_accuracy": result.test_accuracies[last, first],
-        "final_test_cost": result.test_costs[last, first],
+        "test_cost": result.test_costs[last, first],
         "log10_learning_rate": math.log10(configuration.learning_rate),
     }
     validation_costs, validation_accuracies = np.empty((2, 0))
@@ -213,15 +210,15 @@ def _outcome_of(
         validation_costs, validation_accuracies = _pool_folds(fold_costs, fold_accuracies, sizes)
         best = int(np.lexsort((validation_costs, -validation_accuracies))[0])  # the first of equal ones
         measures |= {
-            "final_validation_cost": validation_costs[-1],
+            "validation_cost": validation_costs[-1],
             "validation_accuracy": validation_accuracies[-1],
             "validation_accuracy_std": fold_accuracies[-1].std(),
-            "best_validation_cost": validation_costs.min(),
             "best_validation_accuracy": validation_accuracies[best],
             "best_iteration": iterations[best],
         }
     diverged_at, reason = _find_divergence([costs[: end + 1, j] for j, end in enumerate(ends)], records, left_out)
-    measures |= {"diverged": 0} if diverged_at is None else {"diverged": 1, "diverged_at": diverged_at}
+    if diverged_at is not None:
+        measures["diverged_at"] = diverged_at
     return Outcome(
         iterations=tuple(iterations),
         train_costs=tuple(train_costs),

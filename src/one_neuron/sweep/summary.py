@@ -10,13 +10,13 @@ from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_bes
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.parameters import data_location, run_parameters
 
-_LINES = 10  # of the printed table
+TABLE_ROWS = 10
 _METRICS = {
     "validation_accuracy": "validation_accuracy",
     "validation_accuracy_std": "validation_accuracy_std",
-    "validation_cost": "final_validation_cost",
+    "validation_cost": "validation_cost",
     "train_accuracy": "train_accuracy",
-    "train_cost": "final_cost",
+    "train_cost": "cost",
     "test_accuracy_for_information": "test_accuracy",
 }
 _COUNTS = ("iterations", "diverged_at")
@@ -71,7 +71,7 @@ def _cell(value: float, *, whole: bool = False) -> float | str:
 def summary_lines(
     entries: Sequence[Entry], *, reused: int, swept: Sequence[str], place: str, sweep_id: str
 ) -> list[str]:
-    """Return the lines that end a sweep: the best configurations, the counts, the best one and the next steps.
+    """Return the lines that end a sweep: the best configurations, the counts, the best one and how to promote it.
 
     Parameters
     ----------
@@ -86,11 +86,12 @@ def summary_lines(
     sweep_id : str
         The run of the sweep, for `one-neuron promote`.
     """
-    lines = _tabulate(rank(entries)[:_LINES], swept)
-    lines += [_count(entries, reused), _best_line(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
-    if find_best(entries):
-        lines.append(f"promote it: one-neuron promote --sweep {sweep_id}")
-    return [*lines, "compare: make ui"]
+    columns = tabulate(rank(entries)[:TABLE_ROWS], swept)
+    widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
+    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
+    lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+    lines += [count_line(entries, reused), best_line(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    return [*lines, *([f"promote it: one-neuron promote --sweep {sweep_id}"] if find_best(entries) else [])]
 
 
 def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
@@ -107,7 +108,7 @@ def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
     if entry.status == FINISHED:
         train, test = (_percent(entry.get_metric(f"{name}_accuracy")) for name in ("train", "test"))
         said = f"train accuracy {train}, test accuracy {test} (for information)"
-        lines = [_best_line([entry], named).removeprefix("best: "), said]
+        lines = [best_line([entry], named).removeprefix("best: "), said]
     else:
         lines = [f"{name_configuration(entry.settings, named)} {entry.status}: {one_line(entry.reason)}"]
     lines.append(f"tracked: run {entry.run_id} in {place}")
@@ -116,32 +117,30 @@ def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
     return lines
 
 
-def _tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> list[str]:
-    """Return the printed table as lines, header first, each column as wide as its widest cell."""
+def tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> dict[str, list[str]]:
+    """Return the cells of the table for people, by the heads of its columns; a row for each entry."""
     columns = {"rank": [str(place) for place in range(1, len(shown) + 1)]}
     columns |= {name: [short_value(flatten_settings(entry.settings)[name]) for entry in shown] for name in swept}
     accuracies = {"train": "train_accuracy", "test (information)": "test_accuracy"}
-    costs = {"train cost": "final_cost"}
+    costs = {"train cost": "cost"}
     if is_held_out(shown):
         accuracies = {"validation": "validation_accuracy"} | accuracies
-        costs = {"validation cost": "final_validation_cost"}
+        costs = {"validation cost": "validation_cost"}
     columns |= {head: [_percent(entry.get_metric(name)) for entry in shown] for head, name in accuracies.items()}
     columns |= {head: [_cost(entry.get_metric(name)) for entry in shown] for head, name in costs.items()}
     if any(entry.status != FINISHED for entry in shown):
         columns["status"] = ["" if entry.status == FINISHED else entry.status for entry in shown]
-    widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
-    rows = [tuple(columns), *zip(*columns.values(), strict=True)]
-    return ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
+    return columns
 
 
-def _count(entries: Sequence[Entry], reused: int) -> str:
+def count_line(entries: Sequence[Entry], reused: int) -> str:
     """Return the line with the number of configurations that ran, were reused, diverged or failed."""
     diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
     noun = "configuration" if len(entries) == 1 else "configurations"
     return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
 
 
-def _best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
+def best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     """Return the line about the best configuration or, if none finished, about what to try."""
     best = find_best(entries)
     if best is None:
@@ -150,9 +149,9 @@ def _best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
         return f"no configuration finished: {smaller or one_line(rank(entries)[0].reason)}"
     line = f"best: {name_configuration(best.settings, swept)}"
     if not is_held_out([best]):
-        return f"{line}, training cost {_cost(best.get_metric('final_cost'))} (nothing was held out)"
+        return f"{line}, training cost {_cost(best.get_metric('cost'))} (nothing was held out)"
     accuracy, baseline = (best.get_metric(f"validation_{name}") for name in ("accuracy", "baseline_accuracy"))
-    line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('final_validation_cost'))}, "
+    line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('validation_cost'))}, "
     line += f"baseline {_percent(baseline)})"
     return f"{line}: NO BETTER than one class for all" if accuracy <= baseline else line
 

@@ -1,5 +1,6 @@
 """The MLflow run of a sweep as a whole: found again when the same command runs again, and naming the best."""
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, downsample, fold_parameters
+from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import save_plots
 from one_neuron.sweep.prepared_data import load_data
@@ -23,23 +25,12 @@ from one_neuron.sweep.summary import write_table
 from one_neuron.system.progress import training_bar
 from one_neuron.tracking.bulk import read_curves
 from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
+from one_neuron.tracking.links import link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
-from one_neuron.tracking.tags import (
-    BEST,
-    COMMAND,
-    COMMITTED,
-    DATA_CONTEXT,
-    IS_DIRTY,
-    KIND,
-    MAX_TAG,
-    MODEL_SHA256,
-    NOTE,
-    PARENT,
-    SWEEP_KEY,
-    TOTAL,
-)
+from one_neuron.tracking.tags import BEST, DATA_CONTEXT, KEYS, KIND, MODEL_SHA256, NOTE, PARENT
+from one_neuron.tracking.views import write_views
 from one_neuron.training import train_model, training_inputs
 
 if TYPE_CHECKING:
@@ -73,29 +64,35 @@ def follow_moves(runs: ConfigurationRuns) -> None:
 
 def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
     """Return the id of the sweep's run; make it if there is none."""
+    from mlflow.entities import RunTag
+
     connection, client = runs.connection, runs.connection.client
     sweep_key = _find_key(runs, plan)
     same = client.search_runs(
         [connection.experiment_id],
-        filter_string=f"tags.`{SWEEP_KEY}` = '{sweep_key}'",
+        filter_string=f"tags.`{KEYS}` LIKE '{sweep_key} %'",
         order_by=["attributes.start_time ASC"],
     )
-    run, name = same[0] if same else _find_extended(runs, plan), _name(runs, plan)
-    tags = {
-        SWEEP_KEY: sweep_key,
-        TOTAL: str(plan.sweep.trials if plan.space else len(runs.requested)),
-        COMMAND: plan.command[:MAX_TAG],
-        COMMITTED: _tag_committed(plan),
-        NOTE: _write_note(runs, plan),
-    }
+    run, name = same[0] if same else _find_extended(runs, plan), name_sweep(runs, plan)
+    number = plan.sweep.trials if plan.space else len(runs.requested)
+    tags = {KIND: "sweep", KEYS: f"{sweep_key} {_summarize(number, plan)}"}
+    tags |= origin_tags(connection.origin, SCRIPT)  # of the command that ran last
     if run is None:
-        tags |= {KIND: "sweep"} | origin_tags(connection.origin, SCRIPT)
-        tags.pop(IS_DIRTY, None)  # the same command may continue the sweep in another state of the files
-        return str(client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
-    for key, value in tags.items():
-        client.set_tag(run.info.run_id, key, value)
-    client.update_run(run.info.run_id, status="RUNNING", name=name)
-    return str(run.info.run_id)
+        run_id = str(client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
+        client.set_tag(run_id, NOTE, describe_sweep(runs, run_id, plan))
+        return run_id
+    run_id = str(run.info.run_id)
+    client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()], synchronous=True)
+    client.update_run(run_id, status="RUNNING", name=name)
+    return run_id
+
+
+def _summarize(number: int, plan: Plan) -> str:
+    """Return the rest of the tag KEYS of a sweep: its number of configurations, and the file that its values come from.
+
+    A grid and a search never extend each other.
+    """
+    return " ".join(filter(None, [str(number), plan.committed, "search" if plan.space else ""]))
 
 
 def _find_key(runs: ConfigurationRuns, plan: Plan) -> str:
@@ -110,11 +107,6 @@ def _find_key(runs: ConfigurationRuns, plan: Plan) -> str:
     return sha256("\n".join(names).encode()).hexdigest()
 
 
-def _tag_committed(plan: Plan) -> str:
-    """Return the file that the values come from; a grid and a search never extend each other."""
-    return f"{plan.committed} search".strip() if plan.space else plan.committed
-
-
 def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     """Return the largest sweep whose configurations are all requested, from the same file if they come from one."""
     if plan.space:  # another search
@@ -122,8 +114,8 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     for parent_id, keys in sorted(runs.keys_by_sweep.items(), key=lambda item: (-len(item[1]), item[0])):
         run = _get_active(runs.connection, parent_id) if keys <= runs.requested.keys() else None
         # A sweep that ran all the configurations it requested reused nothing and was not interrupted.
-        expected = {TOTAL: str(len(keys)), COMMITTED: _tag_committed(plan)}
-        if run is not None and run.info.status == "FINISHED" and expected.items() <= run.data.tags.items():
+        expected = _summarize(len(keys), plan)
+        if run is not None and run.info.status == "FINISHED" and run.data.tags[KEYS].partition(" ")[2] == expected:
             return run
     return None
 
@@ -168,28 +160,41 @@ def _train_exactly(train: PreparedSet, settings: TrainSettings) -> Model:
 
 
 def _log_model(connection: Connection, entry: Entry, model: Model, train: PreparedSet, test: PreparedSet) -> None:
-    """Keep a model with the run of its configuration, and the scores of the exact engine."""
+    """Keep a model with the run of its configuration, and its scores by the exact engine.
+
+    MLflow shows the scores of a model in its run as well. Where the run already shows the same to nine digits, its own
+    number is written again, which adds no point to it.
+    """
     from mlflow.entities import Metric, RunTag
 
     client, run = connection.client, connection.client.get_run(entry.run_id)
     start_time, step = run.info.start_time, int(entry.get_metric("iterations"))
-    points = []
-    for name, prepared in (("train", train), ("test", test)):
-        z = neuron.compute_z(prepared.X, model.parameters)
-        accuracy = evaluate(z, prepared.Y, threshold=model.threshold)["accuracy"]
-        points.append(Metric(f"exact_{name}_accuracy", accuracy, start_time, step))
-        points.append(Metric(f"exact_{name}_cost", neuron.cost(z, prepared.Y), start_time, step))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as folder:
         path = Path(folder, "model.h5")
         save_model(path, model)
         params = run_parameters(entry.settings)
-        log_model(client, run, model, path=path, params=params, example=test.X[:1], step=step)
+        model_id = log_model(client, run, model, path=path, params=params, example=test.X[:1], step=step)
+    points = []
+    for name, prepared in (("train", train), ("test", test)):
+        z = neuron.compute_z(prepared.X, model.parameters)
+        scores = {f"{name}_accuracy": evaluate(z, prepared.Y, threshold=model.threshold)["accuracy"]}
+        scores["cost" if name == "train" else "test_cost"] = neuron.cost(z, prepared.Y)
+        for key, exact in scores.items():
+            screened = entry.get_metric(key)
+            value = screened if math.isclose(exact, screened, rel_tol=1e-9) else exact
+            points.append(Metric(key, value, start_time, step, model_id))
     # Last: the tag marks the model as kept.
     client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 
 
-def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
-    """Write what the sweep as a whole shows, and finish its run, whose id is `parent_id`."""
+def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str, str]:
+    """Write what the sweep as a whole shows, and finish its run, whose id is `parent_id`.
+
+    Returns
+    -------
+    dict of str to str
+        Links to the best run, to the sweep and to saved views, by what they show, relative to the address of the UI.
+    """
     from mlflow.entities import Metric, Param, RunTag
 
     client, entries = runs.connection.client, list(runs.entries.values())
@@ -208,11 +213,15 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> None:
                 parent_id,
                 metrics=[Metric(key, value, now, 0) for key, value in _count(entries, best).items()],
                 params=[Param(key, value) for key, value in fold_parameters(plan.sweep).items()],
-                tags=[RunTag(BEST, best.run_id)] if best else [],
+                tags=[RunTag(NOTE, describe_sweep(runs, parent_id, plan)), RunTag(BEST, best.run_id if best else "")],
                 synchronous=True,
             )
             _log_data(runs, parent_id)
             client.set_terminated(parent_id, "FINISHED")
+            views = write_views(runs.connection, view_sweep(runs, parent_id, plan))
+    experiment_id = runs.connection.experiment_id
+    links = {"the best run": link_run(experiment_id, best.run_id)} if best else {}
+    return links | {"the sweep": link_run(experiment_id, parent_id)} | views
 
 
 def abandon_sweep(connection: Connection, parent_id: str) -> None:
@@ -239,16 +248,11 @@ def _find_curves(runs: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, f
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:
-    """Return the numbers of a sweep as a whole; `best_*` of a single run mean something else."""
+    """Return the numbers of a sweep as a whole, and those of the best configuration under their own names."""
     numbers = {"num_configurations": float(len(entries))}
-    for status in (FINISHED, DIVERGED, FAILED):
+    for status in (DIVERGED, FAILED):
         numbers[f"num_{status}"] = float(sum(entry.status == status for entry in entries))
-    if best is not None:
-        names = ("validation_accuracy", "final_validation_cost", "train_accuracy", "test_accuracy", "final_cost")
-        numbers |= {f"chosen_{name}": best.metrics[name] for name in names if name in best.metrics}
-        train = best.settings.train
-        numbers |= {"chosen_learning_rate": train.learning_rate, "chosen_num_iterations": float(train.num_iterations)}
-    return numbers
+    return numbers | {name: best.metrics[name] for name in MEASURES if best is not None and name in best.metrics}
 
 
 def _log_data(runs: ConfigurationRuns, parent_id: str) -> None:
@@ -267,29 +271,3 @@ def _log_data(runs: ConfigurationRuns, parent_id: str) -> None:
                 inputs.append(DatasetInput(dataset, [InputTag(DATA_CONTEXT, context)]))
     if inputs:
         runs.connection.client.log_inputs(parent_id, inputs)
-
-
-def _name(runs: ConfigurationRuns, plan: Plan) -> str:
-    """Return a name that shows what is tried."""
-    words = " x ".join(key.partition(".")[2] for key in plan.swept)
-    source = next(iter(runs.requested.values())).settings.data.source
-    search = "search" if plan.space else ""
-    return " ".join(filter(None, [plan.committed, search, source, words or "one configuration"]))
-
-
-def _write_note(runs: ConfigurationRuns, plan: Plan) -> str:
-    """Return the description of a sweep, in Markdown."""
-    chosen = (
-        f"The best is chosen by {plan.sweep.folds}-fold cross-validation on the training set (accuracy, ties by cost)."
-        if plan.sweep.folds
-        else "Nothing was held out (sweep.folds = 0): the best is the one with the lowest training cost."
-    )
-    # Shared values are not parameters of the run: MLflow cannot remove one that a larger grid sweeps.
-    shared = run_parameters(next(iter(runs.requested.values())).settings).items()
-    words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
-    number = plan.sweep.trials if plan.space else len(runs.requested)
-    return (
-        f"{number} configurations, all with {words}. {chosen} Test accuracy is for information and plays "
-        f"no part.\n\n```\n{plan.command}\n```\n\nPromote the best: `one-neuron promote --sweep <this run's id>`, "
-        "then `dvc repro`. What is finished is not run again.\n"
-    )

@@ -65,7 +65,7 @@ def read_runs(connection: Connection, context: str, since: int) -> "list[Run]":
         select(run.run_uuid)
         .join(SqlTag, SqlTag.run_uuid == run.run_uuid)
         .where(run.experiment_id == int(connection.experiment_id), run.lifecycle_stage == "active")
-        .where(run.start_time >= since, SqlTag.key == tag_names.CONTEXT, SqlTag.value == context)
+        .where(run.start_time >= since, SqlTag.key == tag_names.KEYS, SqlTag.value.like(f"{context} %"))
     )
     with database.ManagedSessionMaker() as session:
 
@@ -92,7 +92,7 @@ def _search_runs(connection: Connection, context: str, since: int) -> "list[Run]
     while page is None or page.token:
         page = connection.client.search_runs(
             [connection.experiment_id],
-            filter_string=f"tags.`{tag_names.CONTEXT}` = '{context}' AND attributes.start_time >= {since}",
+            filter_string=f"tags.`{tag_names.KEYS}` LIKE '{context} %' AND attributes.start_time >= {since}",
             max_results=1000,
             order_by=["attributes.start_time ASC"],
             page_token=None if page is None else page.token,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.git import Origin, find_origin
-from one_neuron.tracking.sqlite_file import EXPERIMENT, SAFE_IN_FILES
+from one_neuron.tracking.sqlite_file import RESULTS, SAFE_IN_FILES, SWEEPS
 from one_neuron.tracking.store import Store, check_schema, ensure_store, prepare_mlflow, short_reason
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than thi
 
 @dataclass(frozen=True)
 class Connection:
-    """The open store of the repository `root`."""
+    """The open store of the repository `root`, and the experiment in which runs are written."""
 
     root: Path
     store: Store
@@ -35,6 +35,12 @@ class Connection:
         """The commit and the user of the repository; Git is asked once."""
         return find_origin(self.root)
 
+    @cached_property
+    def experiment_ids(self) -> dict[str, str]:
+        """The ids of both experiments by their names, RESULTS and SWEEPS; a missing or deleted one is left out."""
+        found = filter(None, map(self.client.get_experiment_by_name, (RESULTS, SWEEPS)))
+        return {one.name: str(one.experiment_id) for one in found if one.lifecycle_stage == "active"}
+
     def is_interrupted(self, run: "Run") -> bool:
         """Return whether a run is unfinished and no process is writing it any more. The store's lock must be held."""
         if run.info.status == "FINISHED":
@@ -44,8 +50,10 @@ class Connection:
         return self.store.database is not None or run.info.status == "FAILED" or age > ABANDONED_SECONDS
 
 
-def connect(root: Path, remedy: str = REMEDY) -> Connection:
+def connect(root: Path, remedy: str = REMEDY, *, experiment: str = RESULTS) -> Connection:
     """Open the store of the repository `root`; create it if it does not exist. Errors end with `remedy`.
+
+    `experiment` is RESULTS or SWEEPS.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def connect(root: Path, remedy: str = REMEDY) -> Connection:
 
     with mlflow_errors(store, remedy):
         client = MlflowClient(store.uri, registry_uri=store.uri)
-        return Connection(root, store, client, _find_experiment(client, store))
+        return Connection(root, store, client, _find_experiment(client, store, experiment))
 
 
 @contextmanager
@@ -79,8 +87,8 @@ def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
         raise EnvironmentProblem(f"the {what} '{store.place}' cannot be used ({reason}); {remedy}") from error
 
 
-def _find_experiment(client: "MlflowClient", store: Store) -> str:
-    """Return the id of this project's experiment; create the experiment if it does not exist.
+def _find_experiment(client: "MlflowClient", store: Store, name: str) -> str:
+    """Return the id of an experiment of this project; create the experiment if it does not exist.
 
     Raises
     ------
@@ -89,18 +97,18 @@ def _find_experiment(client: "MlflowClient", store: Store) -> str:
     """
     from mlflow.exceptions import MlflowException
 
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return client.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
+            return client.create_experiment(name, artifact_location=store.artifact_location)
         except MlflowException as error:
-            experiment = client.get_experiment_by_name(EXPERIMENT)  # another machine may have created it meanwhile
+            experiment = client.get_experiment_by_name(name)  # another machine may have created it meanwhile
             if experiment is None:
                 raise error
     if experiment.lifecycle_stage != "active":
         where = f"MLFLOW_TRACKING_URI='{store.uri}' " if store.database else ""  # otherwise it is set already
         raise EnvironmentProblem(
-            f"the experiment '{EXPERIMENT}' in '{store.place}' is deleted; restore it with "
+            f"the experiment '{name}' in '{store.place}' is deleted; restore it with "
             f"`{where}mlflow experiments restore --experiment-id {experiment.experiment_id}`"
         )
     return str(experiment.experiment_id)

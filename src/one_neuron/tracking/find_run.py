@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from one_neuron.errors import SettingsError
 from one_neuron.metrics import baseline_warning
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
-from one_neuron.tracking.tags import BEST, DATA_LOCATION, HAS_DIVERGED, KIND, MODEL_SHA256, PARENT
+from one_neuron.tracking.tags import BEST, DATA_LOCATION, KIND, MODEL_SHA256, PARENT, STATUS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,7 +82,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     if found.info.status != "FINISHED":
         raise SettingsError(f"the run {found.info.run_id} is {found.info.status}, not FINISHED")
     sweep_id = parent.info.run_id if parent else tags.get(PARENT)
-    diverged = tags.get(HAS_DIVERGED) == "true"
+    diverged = tags.get(STATUS) == "diverged"
     params = dict(found.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
     return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id, _warning(found))
 
@@ -106,7 +106,7 @@ def _find_run(connection: Connection, run_id: str | None, kind: str) -> "Run":
     conditions = [f"tags.`{KIND}` = 'sweep'"] if kind == "sweep" else []
     conditions += [f"attributes.run_id LIKE '{run_id}%'"] if run_id else []
     found = connection.client.search_runs(
-        [connection.experiment_id],
+        list(connection.experiment_ids.values()),
         filter_string=" AND ".join(conditions),
         order_by=["attributes.end_time DESC"],
         max_results=2,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Dataset, LoggedModel, Run
 
+# MLflow allows none of these characters in the name of a model.
+_FORBIDDEN = str.maketrans({".": ",", **dict.fromkeys("/:%\"'", "_")})
 DIGEST = 32  # MLflow allows a data set's digest 36 characters
 
 # The distributions that loading a logged model needs, without this repository.
@@ -91,7 +93,8 @@ def log_model(
             return _link_model(client, run, str(earlier.model_id), step)
         client.delete_logged_model(earlier.model_id)  # left by an attempt that was killed
     tags = {MODEL_SHA256: model.sha256}
-    logged = client.create_logged_model(experiment_id, "model", source_run_id=run_id, tags=tags, params=dict(params))
+    name = f"{model.classes[1]} or {model.classes[0]}, {run.info.run_name}".translate(_FORBIDDEN)
+    logged = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=tags, params=dict(params))
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
         model_folder = Path(temporary, "model")
         num_px = model.preprocessing.num_px

@@ -47,7 +47,9 @@ def link_promotion(connection: Connection, result: "Run", settings: Settings) ->
     client, params = connection.client, run_parameters(settings)
     promoted = [
         run
-        for run in client.search_runs([connection.experiment_id], filter_string=f"tags.`{tag.PROMOTED}` LIKE '%'")
+        for run in client.search_runs(
+            list(connection.experiment_ids.values()), filter_string=f"tags.`{tag.PROMOTED}` LIKE '%'"
+        )
         # A parameter that the run lacks kept its value when the others were promoted.
         if all(run.data.params.get(name, value) == value for name, value in params.items())
         and run.info.run_id != result.info.run_id

@@ -4,20 +4,23 @@ MLflow is used through a client with explicit ids, never through its global stat
 current experiment), so the environment cannot lead a run astray.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.layout import MODEL_FILE, PARAMS_FILE, TEST_FILE, TRAIN_FILE
-from one_neuron.metrics import baseline_warning
+from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
+from one_neuron.tracking.description import describe_result, name_result, view_results
+from one_neuron.tracking.links import compare_lines, link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import data_location_tags, origin_tags
 from one_neuron.tracking.promotion import link_promotion
 from one_neuron.tracking.result import Result, read_result
 from one_neuron.tracking.store import store_lock
+from one_neuron.tracking.views import write_views
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,12 +31,13 @@ BATCH = 1000  # MLflow's limit for one call
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run that shows a result; `place` is the store, as a file or an address."""
+    """The run that shows a result; `place` is the store, `links` the lines that say where to compare it."""
 
     run_id: str
     content_key: str
     created: bool
     place: str
+    links: Sequence[str]
 
 
 def record_result(folder: Path, root: Path) -> TrackedRun:
@@ -73,14 +77,17 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
         link_promotion(connection, finished[0], result.settings)
         for other in [*finished[1:], *interrupted]:
             delete_run(client, other)
-        return TrackedRun(finished[0].info.run_id, result.content_key, created, connection.store.place)
+        run_id, store = finished[0].info.run_id, connection.store
+        links = {"this result": link_run(connection.experiment_id, run_id)}
+        links |= write_views(connection, view_results(result))
+        return TrackedRun(run_id, result.content_key, created, store.place, compare_lines(store, links))
 
 
 def _find_runs(connection: Connection, content_key: str) -> tuple[list["Run"], list["Run"]]:
     """Return the finished runs with the key, in the order in which they finished, and the interrupted ones."""
     runs = connection.client.search_runs(
         [connection.experiment_id],
-        filter_string=f"tags.`{tag.CONTENT_KEY}` = '{content_key}'",
+        filter_string=f"tags.`{tag.KEYS}` = '{content_key}'",
         order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
     )
     finished = [run for run in runs if run.info.status == "FINISHED"]
@@ -89,50 +96,27 @@ def _find_runs(connection: Connection, content_key: str) -> tuple[list["Run"], l
 
 
 def _create_run(connection: Connection, result: Result, origin: Origin) -> "Run":
-    """Create the run of a result, with its name and tags; its name is DVC's name of the experiment, if there is one."""
-    settings = result.settings
-    parameters = f"learning_rate={settings.train.learning_rate:g} num_iterations={settings.train.num_iterations}"
-    name = origin.exp_name or f"{settings.data.source} {parameters}"
-    return connection.client.create_run(connection.experiment_id, run_name=name, tags=_run_tags(result, origin))
+    """Create the run of a result, with its name and tags."""
+    name, tags = name_result(result, origin), _run_tags(result, origin)
+    return connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
 
 
 def _run_tags(result: Result, origin: Origin) -> dict[str, str]:
     """Return the tags of a new run: the key, the digests, and which code and user made it."""
     tags = {
-        tag.CONTENT_KEY: result.content_key,
+        tag.KIND: "result",
+        tag.KEYS: result.content_key,
+        tag.STATUS: "diverged" if result.train_metrics.get("diverged") else "finished",
         tag.MODEL_SHA256: result.model.sha256,
-        tag.TRAIN_SHA256: result.train.sha256,
-        tag.TEST_SHA256: result.test.sha256,
-        tag.NOTE: _write_note(result, origin),
+        tag.NOTE: describe_result(result, origin),
         **origin_tags(origin, "pipeline/track.py"),
         **data_location_tags(result.settings),
     }
-    if result.metrics.get("diverged"):
-        tags[tag.HAS_DIVERGED] = "true"
     if result.warning:
         tags[tag.WARNING] = result.warning[: tag.MAX_TAG]
     if origin.exp_name:
         tags[tag.EXP_NAME] = origin.exp_name
     return tags
-
-
-def _write_note(result: Result, origin: Origin) -> str:
-    """Return the description of a run, in Markdown: what it shows, and how to make the result again."""
-    percent = {key: f"{100 * result.metrics[key]:.1f} %" for key in result.metrics if key.endswith("accuracy")}
-    accuracies = ", ".join(f"{key} {value}" for key, value in percent.items())
-    if result.metrics.get("diverged"):
-        accuracies += ". **Training diverged**: the last costs lie above the first"
-    num_px = result.model.preprocessing.num_px
-    changed = " (other files had uncommitted changes)" if origin.dirty else ""
-    checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""
-    warning = baseline_warning(result.metrics["test_accuracy"], result.metrics["baseline_accuracy"])
-    accuracies += f". **{warning}**" if warning else ""
-    return (
-        f"One neuron, {num_px} x {num_px} pixels, trained on {result.train.m} pictures "
-        f"({result.settings.data.source}), tested on {result.test.m}: {accuracies}.\n\n"
-        f"To make it again:\n\n```\n{checkout}cp <{PARAMS_FILE} among this run's artifacts> {PARAMS_FILE}\n"
-        "dvc repro\n```\n"
-    )
 
 
 def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
@@ -174,11 +158,14 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
 
     # Every point has the start of the run as its time, so that a second attempt adds no rows.
     start_time = run.info.start_time
-    points = [Metric("cost", cost, start_time, iteration) for iteration, cost in result.costs]
-    for key, value in metrics.items():
-        dataset = sets.get(key.split("_")[0])
-        name, digest = (dataset.name, dataset.digest) if dataset else (None, None)
-        points.append(Metric(key, value, start_time, last_iteration, model_id, name, digest))
+    measured = {key: [(last_iteration, value)] for key, value in metrics.items()} | result.curves
+    points = []
+    for key, curve in measured.items():
+        dataset = sets.get("test" if key.startswith(("test", "baseline")) else "train", sets["train"])
+        for iteration, value in curve:
+            # The model has the last point of each.
+            model = model_id if iteration == last_iteration else None
+            points.append(Metric(key, value, start_time, iteration, model, dataset.name, dataset.digest))
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
     for path, kind in result.artifacts:

@@ -17,7 +17,24 @@ from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.files import read_costs, read_json
 from one_neuron.tracking.parameters import run_parameters, to_text
 
-SHAPES = ("m", "n_x")  # numbers that do not measure quality
+# What a run shows of metrics/train.json as parameters: which form of training ran, on which shape of data, and the
+# learning rate up to which the cost is sure to fall, which depends on the data alone.
+_TRAINED = ("form", "m", "n_x", "stability_bound")
+# What it shows as metrics, each of which is also the last point of its curve if there is one. The other measures are in
+# the files, which are artifacts of the run.
+_MEASURES = (
+    "train_accuracy",
+    "test_accuracy",
+    "baseline_accuracy",
+    "test_cost",
+    "train_roc_auc",
+    "test_roc_auc",
+    "train_average_precision",
+    "test_average_precision",
+    "test_precision",
+    "test_recall",
+    "test_f1",
+)
 
 
 @dataclass(frozen=True)
@@ -47,24 +64,30 @@ class Result:
     @property
     def params(self) -> dict[str, str]:
         """The parameters that made the result, by their keys in params.yaml, and the shapes of the data."""
-        shapes = {key: to_text(value) for key, value in self.train_metrics.items() if not _is_measure(key, value)}
-        return run_parameters(self.settings) | shapes
+        shapes = {key: to_text(self.train_metrics[key]) for key in _TRAINED if key in self.train_metrics}
+        return run_parameters(self.settings) | shapes | {"m_test": str(self.test.m)}
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The final measures and the counts of the data: `train_accuracy`, `data_num_copies` ...
+        """The final measures: `train_accuracy`, `test_roc_auc` ...
 
         Raises
         ------
         DataError
-            If one is not finite: MLflow would store infinity as 1.797e308 without a warning.
+            If a number of the metrics files is not finite: MLflow would store infinity as 1.797e308 without a warning.
         """
-        counts = _flatten(self.prepare_metrics, layout.PREPARE_METRICS)
-        measures = {key if key.startswith(("train_", "test_")) else f"data_{key}": n for key, n in counts.items()}
-        measures |= _flatten(self.train_metrics, layout.TRAIN_METRICS) | _flatten(
-            self.evaluate_metrics, layout.EVALUATE_METRICS
-        )
-        return dict(sorted(measures.items()))
+        for values, path in (
+            (self.prepare_metrics, layout.PREPARE_METRICS),
+            (self.train_metrics, layout.TRAIN_METRICS),
+        ):
+            _flatten(values, path)
+        found = _flatten(self.evaluate_metrics, layout.EVALUATE_METRICS)
+        return {name: found[name] for name in _MEASURES if name in found}
+
+    @property
+    def curves(self) -> dict[str, Sequence[tuple[int, float]]]:
+        """The measures over the iterations, by the names of the metrics: pairs of an iteration and a value."""
+        return {"cost": self.costs}
 
     @property
     def warning(self) -> str:
@@ -160,18 +183,13 @@ def _check_made_with(result: Result) -> None:
             )
 
 
-def _is_measure(key: str, value: object) -> bool:
-    """Return whether an entry of a metrics file is a measure of quality. True and False count as 1 and 0."""
-    return isinstance(value, int | float) and key not in SHAPES
-
-
 def _flatten(values: Mapping[str, Any], path: Path, prefix: str = "") -> dict[str, float]:
-    """Return the measures of nested sections, with their keys joined by `_`."""
+    """Return the numbers of nested sections, with their keys joined by `_`; True and False count as 1 and 0."""
     measures: dict[str, float] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             measures |= _flatten(value, path, f"{prefix}{key}_")
-        elif _is_measure(key, value):
+        elif isinstance(value, int | float):
             if not math.isfinite(value):
                 raise DataError(f"'{path}': {prefix}{key} is {value}; only finite numbers can be tracked")
             measures[f"{prefix}{key}"] = float(value)

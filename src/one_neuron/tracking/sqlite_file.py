@@ -7,7 +7,8 @@ from pathlib import Path
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS
 
-EXPERIMENT = "one-neuron"
+RESULTS = "one-neuron"  # the experiment with the results of the pipeline
+SWEEPS = "one-neuron-sweeps"  # the one with sweeps and their configurations
 # Parts of messages: what is not lost, and what to do when the store is back.
 SAFE_IN_FILES = "the results are safe in the files"
 AGAIN = "run `make track`, or the same sweep again"
@@ -70,9 +71,7 @@ def follow_move(path: Path, artifact_location: str) -> None:
     """
     try:
         with closing(_connect(path)) as connection, connection:
-            row = connection.execute(
-                "SELECT artifact_location FROM experiments WHERE name = ?", [EXPERIMENT]
-            ).fetchone()
+            row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", [RESULTS]).fetchone()
             old = str(row[0] if row else "")
             if old == artifact_location or not (old.startswith("file:///") and old.endswith(f"/{MLFLOW_ARTIFACTS}")):
                 return

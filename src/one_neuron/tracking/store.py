@@ -21,7 +21,7 @@ from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
 from one_neuron.system.files import atomic_write
 from one_neuron.tracking import sqlite_file
-from one_neuron.tracking.sqlite_file import AGAIN, EXPERIMENT, SAFE_IN_FILES
+from one_neuron.tracking.sqlite_file import AGAIN, RESULTS, SAFE_IN_FILES, SWEEPS
 
 LOCK_FILE = WORK_FOLDER / "store.lock"
 EMPTY_STORES = Path(sys.prefix, "share", "one-neuron")  # removed with the environment
@@ -219,7 +219,7 @@ def short_reason(error: Exception, *, hide: tuple[str, str] = ("", "")) -> str:
 
 
 def _create_database(store: Store, path: Path) -> None:
-    """Create a store with the experiment in it, and rename it to `path` when it is complete. The lock must be held."""
+    """Create a store with both experiments, and rename it to `path` when it is complete. The lock must be held."""
     prepare_mlflow()
     from mlflow.exceptions import MlflowException
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -233,7 +233,8 @@ def _create_database(store: Store, path: Path) -> None:
         except OSError:  # the environment is read-only, so MLflow creates the tables below
             sqlite_file.remove_database(new)
         created = SqlAlchemyStore(sqlite_file.sqlite_uri(new), store.artifact_location)
-        created.create_experiment(EXPERIMENT, artifact_location=store.artifact_location)
+        for name in (RESULTS, SWEEPS):
+            created.create_experiment(name, artifact_location=store.artifact_location)
         created.engine.dispose()
         with new.open("rb+") as stream:
             os.fsync(stream.fileno())

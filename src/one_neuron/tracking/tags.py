@@ -1,14 +1,20 @@
 """The names of the tags of MLflow runs. The project finds its runs by them: after a change, earlier ones are lost."""
 
-CONTENT_KEY = "one_neuron.content_key"  # SHA-256 over everything that a result depends on: one run for each
-DATA_LOCATION = "one_neuron.read_from"  # JSON: where the user's own pictures lie, and how they are read
+KIND = "one_neuron.kind"  # "result", "sweep" or "configuration"
+# What a run is found by, in one tag, because MLflow shows every tag. The first word is the one to search for:
+# of a result, its content key (SHA-256 over everything that it depends on: one run for each);
+# of a configuration, its context (SHA-256 over pictures, folds and code: those that share it can be compared), then
+# its content key;
+# of a sweep, the SHA-256 over the keys of its configurations, their number, and "sweep=NAME" for a file of conf/sweep.
+KEYS = "one_neuron.keys"
+STATUS = "one_neuron.status"  # "finished", "diverged" or "failed"
+REASON = "one_neuron.reason"  # why it diverged or failed
 MODEL_SHA256 = "one_neuron.model_sha256"
-TRAIN_SHA256 = "one_neuron.train_sha256"
-TEST_SHA256 = "one_neuron.test_sha256"
-HAS_DIVERGED = "one_neuron.diverged"  # "true" or missing
+DATA_LOCATION = "one_neuron.read_from"  # JSON: where the user's own pictures lie, and how they are read
 WARNING = "one_neuron.warning"
 ALSO_COMMITS = "one_neuron.also_commits"  # later ones that gave the same result
 ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
+BEST = "one_neuron.best_run"  # of a sweep
 
 # Promotion
 PROMOTED = (
@@ -16,18 +22,6 @@ PROMOTED = (
 )
 PROMOTED_TO = "one_neuron.promoted_to"  # the run of the result that these parameters gave
 PROMOTED_FROM = "one_neuron.promoted_from"  # of that result: the promoted run, and its sweep
-
-# Sweeps and their configurations
-KIND = "one_neuron.kind"  # "sweep" or "configuration"
-CONTEXT = "one_neuron.context"  # SHA-256 over pictures, folds and code: configurations that share it can be compared
-STATUS = "one_neuron.status"
-REASON = "one_neuron.reason"
-DIVERGED_AT = "one_neuron.diverged_at"  # the iteration
-SWEEP_KEY = "one_neuron.sweep_key"  # SHA-256 over the keys of the configurations
-TOTAL = "one_neuron.num_configurations"
-COMMAND = "one_neuron.command"
-COMMITTED = "one_neuron.committed_sweep"  # "sweep=NAME" if the grid is a file of conf/sweep
-BEST = "one_neuron.best_run"
 
 # Tags that MLflow and DVC define
 PARENT = "mlflow.parentRunId"

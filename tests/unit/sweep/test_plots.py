@@ -46,10 +46,10 @@ def score(
 ) -> Entry:
     """Return an entry with plausible metrics; large learning rates diverge."""
     learned = 1 - math.exp(-rate * count)
-    metrics = {"final_cost": 0.69 - 0.6 * learned, "train_accuracy": 0.5 + learned / 2, "test_accuracy": 0.5}
+    metrics = {"cost": 0.69 - 0.6 * learned, "train_accuracy": 0.5 + learned / 2, "test_accuracy": 0.5}
     if folds:
         metrics |= {"validation_accuracy": 0.5 + learned / 4, "validation_accuracy_std": 0.0321}
-        metrics["final_validation_cost"] = 0.7 - learned / 3
+        metrics["validation_cost"] = 0.7 - learned / 3
     status = status or (DIVERGED if rate > 0.3 else FINISHED)
     return make_entry(rate, count, status=status, threshold=threshold, **({} if status == FAILED else metrics))
 
@@ -295,7 +295,7 @@ def test_the_legend_explains_what_is_there(entries: list[Entry], words: list[str
 
 def test_without_folds_the_heat_map_shows_the_training_cost() -> None:
     """The title says so; lower costs are brighter."""
-    figure, axes = heat_map([make_entry(0.01, final_cost=0.5), make_entry(0.1, final_cost=0.25)])
+    figure, axes = heat_map([make_entry(0.01, cost=0.5), make_entry(0.1, cost=0.25)])
     (image,) = axes.get_images()
     assert image.get_array().tolist() == [[0.5, 0.25]]  # type: ignore[union-attr]
     bright, dark = (sum(image.to_rgba(value)[:3]) for value in np.array([0.25, 0.5]))
@@ -305,7 +305,7 @@ def test_without_folds_the_heat_map_shows_the_training_cost() -> None:
     assert legend(figure) == ["best: cost 0.25 (learning_rate 0.1, num_iterations 200)"]
 
 
-@pytest.mark.parametrize("metrics", [{"validation_accuracy": 0.75}, {"final_cost": 0.25}, {"validation_accuracy": 0.0}])
+@pytest.mark.parametrize("metrics", [{"validation_accuracy": 0.75}, {"cost": 0.25}, {"validation_accuracy": 0.0}])
 def test_a_single_value_lies_in_the_middle_of_the_colours(metrics: dict[str, Any]) -> None:
     """Although a single value spans no scale."""
     _, axes = heat_map([make_entry(0.01, **metrics), make_entry(0.1, **metrics)])
@@ -317,9 +317,9 @@ def test_a_single_value_lies_in_the_middle_of_the_colours(metrics: dict[str, Any
 def test_the_best_of_those_that_share_a_cell_counts() -> None:
     """The best by rank is shown, and the title says that there are more."""
     entries = [
-        make_entry(0.01, threshold=0.3, validation_accuracy=0.7, final_validation_cost=0.4),
-        make_entry(0.01, threshold=0.4, validation_accuracy=0.8, final_validation_cost=0.4),
-        make_entry(0.01, threshold=0.5, status=DIVERGED, validation_accuracy=0.9, final_validation_cost=0.1),
+        make_entry(0.01, threshold=0.3, validation_accuracy=0.7, validation_cost=0.4),
+        make_entry(0.01, threshold=0.4, validation_accuracy=0.8, validation_cost=0.4),
+        make_entry(0.01, threshold=0.5, status=DIVERGED, validation_accuracy=0.9, validation_cost=0.1),
     ]
     _, axes = heat_map(entries)
     assert axes.get_images()[0].get_array().tolist() == [[80.0]]  # type: ignore[union-attr]

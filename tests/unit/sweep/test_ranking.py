@@ -21,10 +21,16 @@ def make_settings(**train: Any) -> Settings:
 
 
 def make_entry(
-    name: str, accuracy: float = 0.75, cost: float = 0.5, *, status: str = FINISHED, train: Any = None, **metrics: float
+    name: str,
+    accuracy: float = 0.75,
+    validation_cost: float = 0.5,
+    *,
+    status: str = FINISHED,
+    train: Any = None,
+    **metrics: float,
 ) -> Entry:
     """Return an entry that was scored on held-out pictures."""
-    scores = {"validation_accuracy": accuracy, "final_validation_cost": cost, **metrics}
+    scores = {"validation_accuracy": accuracy, "validation_cost": validation_cost, **metrics}
     return Entry(name, make_settings(**(train or {})), status, metrics=scores)
 
 
@@ -41,16 +47,16 @@ def test_the_accuracy_counts_before_the_cost() -> None:
 
 def test_the_cost_breaks_ties() -> None:
     """The lower validation cost is better, whatever the training cost."""
-    entries = [make_entry("b", 0.75, 0.3, final_cost=0.1), make_entry("a", 0.75, 0.2, final_cost=0.4)]
+    entries = [make_entry("b", 0.75, 0.3, cost=0.1), make_entry("a", 0.75, 0.2, cost=0.4)]
     assert names(rank(entries)) == "a b"
 
 
 def test_without_folds_the_training_cost_counts() -> None:
     """The lower training cost is better, whatever the training accuracy."""
     entries = [
-        Entry("b", SETTINGS, FINISHED, metrics={"final_cost": 0.3, "train_accuracy": 1.0}),
-        Entry("c", SETTINGS, FINISHED, metrics={"final_cost": 0.4, "train_accuracy": 0.9}),
-        Entry("a", SETTINGS, FINISHED, metrics={"final_cost": 0.2, "train_accuracy": 0.5}),
+        Entry("b", SETTINGS, FINISHED, metrics={"cost": 0.3, "train_accuracy": 1.0}),
+        Entry("c", SETTINGS, FINISHED, metrics={"cost": 0.4, "train_accuracy": 0.9}),
+        Entry("a", SETTINGS, FINISHED, metrics={"cost": 0.2, "train_accuracy": 0.5}),
     ]
     assert names(rank(entries)) == "a b c"
 
@@ -76,12 +82,12 @@ def test_what_diverged_stands_behind_and_what_failed_last() -> None:
     assert names(rank(entries)) == "a b c d"
 
 
-@pytest.mark.parametrize("metrics", [{}, {"final_cost": math.nan}, {"validation_accuracy": math.nan}])
+@pytest.mark.parametrize("metrics", [{}, {"cost": math.nan}, {"validation_accuracy": math.nan}])
 def test_what_has_no_number_is_never_the_best(metrics: dict[str, float]) -> None:
     """Neither a missing metric nor nan, in either order."""
     nothing = Entry("b", SETTINGS, FINISHED, metrics=metrics)
     worst = make_entry("a", 0.0, 1e300)
-    trained = Entry("a", SETTINGS, FINISHED, metrics={"final_cost": 1e300})
+    trained = Entry("a", SETTINGS, FINISHED, metrics={"cost": 1e300})
     for other in (worst, trained):
         assert names(rank([nothing, other])) == "a b"
         assert find_best([nothing, other]) is other
@@ -97,7 +103,7 @@ ENTRIES = st.builds(
         "",
         make_settings(learning_rate=rate, num_iterations=count, threshold=threshold),
         status,
-        metrics={} if status == FAILED else {**accuracy, "final_validation_cost": cost, "final_cost": train_cost},
+        metrics={} if status == FAILED else {**accuracy, "validation_cost": cost, "cost": train_cost},
     ),
     st.sampled_from([FINISHED, DIVERGED, FAILED]),
     st.one_of(st.just({}), st.sampled_from([0.5, 0.75, math.nan]).map(lambda value: {"validation_accuracy": value})),
@@ -128,7 +134,7 @@ def test_the_order_does_not_depend_on_the_order_before(pair: tuple[list[Entry], 
 def test_the_test_set_has_no_say(entries: list[Entry], accuracies: list[float]) -> None:
     """The order is the same for any test accuracy and test cost."""
     scored = [
-        replace(entry, run_id=str(i), metrics={**entry.metrics, "test_accuracy": score, "final_test_cost": 1 - score})
+        replace(entry, run_id=str(i), metrics={**entry.metrics, "test_accuracy": score, "test_cost": 1 - score})
         for i, (entry, score) in enumerate(zip(entries, accuracies, strict=False))
     ]
     plain = [replace(entry, run_id=str(i)) for i, entry in enumerate(entries)]

@@ -20,11 +20,9 @@ from one_neuron.sweep import screening
 from one_neuron.sweep.folds import assign_folds
 from one_neuron.sweep.screening import Outcome, plan_batches, screen
 
-WITHOUT_FOLDS = set(
-    "iterations final_cost best_cost train_accuracy test_accuracy final_test_cost log10_learning_rate diverged".split()
-)
+WITHOUT_FOLDS = set("iterations cost train_accuracy test_accuracy test_cost log10_learning_rate".split())
 WITH_FOLDS = WITHOUT_FOLDS | set(
-    "final_validation_cost validation_accuracy validation_accuracy_std best_validation_cost best_validation_accuracy "
+    "validation_cost validation_accuracy validation_accuracy_std best_validation_accuracy "
     "best_iteration validation_baseline_accuracy".split()
 )
 
@@ -145,13 +143,11 @@ def test_every_configuration_follows_the_textbook(with_folds: bool, form: str) -
         costs = [scores[i][0][0] for i in records]
         measures = {
             "iterations": configuration.num_iterations,
-            "final_cost": costs[-1],
-            "best_cost": min(costs),
+            "cost": costs[-1],
             "train_accuracy": scores[-1][0][1] / 23,
             "test_accuracy": scores[-1][1][1] / 7,
-            "final_test_cost": scores[-1][1][0],
+            "test_cost": scores[-1][1][0],
             "log10_learning_rate": math.log10(configuration.learning_rate),
-            "diverged": 0,
         }
         pooled_costs, pooled = [], []
         if with_folds:
@@ -164,12 +160,11 @@ def test_every_configuration_follows_the_textbook(with_folds: bool, form: str) -
             pooled = [sum(one[i][1][1] for one in by_fold) / 23 for i in records]
             best = max(range(len(records)), key=lambda k: (pooled[k], -pooled_costs[k], -k))
             measures |= {
-                "final_validation_cost": pooled_costs[-1],
+                "validation_cost": pooled_costs[-1],
                 "validation_accuracy": pooled[-1],
                 "validation_accuracy_std": statistics.pstdev(
                     one[-1][1][1] / size for size, one in zip(sizes, by_fold, strict=True)
                 ),
-                "best_validation_cost": min(pooled_costs),
                 "best_validation_accuracy": max(pooled),
                 "best_iteration": records[best],
                 "validation_baseline_accuracy": max(Y.mean(), 1 - Y.mean()),
@@ -240,7 +235,7 @@ def test_a_thousand_configurations_are_a_hundred_columns(calls: list[dict[str, A
         longest = outcomes[first + 9].train_costs
         for outcome in outcomes[first : first + 10]:
             assert outcome.train_costs == longest[: len(outcome.train_costs)]
-            assert outcome.measures["final_cost"] == outcome.train_costs[-1]
+            assert outcome.measures["cost"] == outcome.train_costs[-1]
 
 
 def test_tolerance_stops_each_training_as_the_exact_engine_does(form: str) -> None:
@@ -264,16 +259,16 @@ def test_tolerance_stops_each_training_as_the_exact_engine_does(form: str) -> No
                 assert found.iterations == tuple(exact.iterations.tolist())
                 assert found.train_costs == pytest.approx(exact.costs.tolist(), abs=1e-9)
                 z = neuron.compute_z(X_test, exact.parameters)
-                assert found.measures["final_test_cost"] == pytest.approx(neuron.cost(z, Y_test), abs=1e-9)
+                assert found.measures["test_cost"] == pytest.approx(neuron.cost(z, Y_test), abs=1e-9)
                 assert found.measures["test_accuracy"] == np.mean((z > 0) == Y_test)
             else:
                 z = neuron.compute_z(X[~kept], exact.parameters)
                 costs, right = costs + neuron.cost(z, Y[~kept]) * len(z), right + int(np.sum((z > 0) == Y[~kept]))
     assert min(stops[1:]) < stops[0] < max(stops[1:]) < 900  # a fold before it, a fold after it
     assert found.measures["iterations"] == stops[0]
-    assert found.measures["final_validation_cost"] == pytest.approx(costs / 40, abs=1e-9)
+    assert found.measures["validation_cost"] == pytest.approx(costs / 40, abs=1e-9)
     assert found.measures["validation_accuracy"] == right / 40
-    assert found.validation_costs[-1] == found.measures["final_validation_cost"]
+    assert found.validation_costs[-1] == found.measures["validation_cost"]
     # Until the first of them stops, nothing differs from a training without tolerance.
     running = found.iterations.index(min(stops[1:])) + 1
     assert found.validation_costs[:running] == whole.validation_costs[:running]
@@ -359,20 +354,17 @@ def test_pooled_by_hand(say: Callable[..., None]) -> None:
     mean = (1 + 0 + 0.75) / 3
     expected = {
         "iterations": 40,
-        "final_cost": 0.35,
-        "best_cost": 0.3,
+        "cost": 0.35,
         "train_accuracy": 5 / 7,
-        "final_validation_cost": 0.1,
+        "validation_cost": 0.1,
         "validation_accuracy": 4 / 7,
         "validation_accuracy_std": math.sqrt(((1 - mean) ** 2 + mean**2 + (0.75 - mean) ** 2) / 3),
-        "best_validation_cost": 0.1,
         "best_validation_accuracy": 5 / 7,
         "best_iteration": 20,
         "validation_baseline_accuracy": 1.0,
         "test_accuracy": 0.75,
-        "final_test_cost": 0.8,
+        "test_cost": 0.8,
         "log10_learning_rate": -2,
-        "diverged": 0,
     }
     assert found.measures == pytest.approx(expected, rel=1e-14)
 
@@ -398,13 +390,13 @@ def test_an_absurd_rate_diverges_alone() -> None:
     X, Y = make_problem(30, 4)
     configurations = [configure(), configure(learning_rate=500.0, num_iterations=200, record_every=50)]
     good, bad = screen(X, Y, X[:5], Y[:5], configurations, folds=np.arange(30) % 3)
-    assert (good.diverged_at, good.reason, good.measures["diverged"]) == (None, "", 0.0)
+    assert (good.diverged_at, good.reason) == (None, "")
     assert "diverged_at" not in good.measures
     costs = [row[0][0] for row in textbook(X, Y, configurations[1], [])][::50]
     above = next(50 * k for k, cost in enumerate(costs) if cost > math.log(2))
     assert bad.diverged_at == above
     assert bad.reason == f"the last costs lie above the first (0.693147); first at iteration {above}"
-    assert (bad.measures["diverged"], bad.measures["diverged_at"]) == (1.0, above)
+    assert bad.measures["diverged_at"] == above
     assert set(bad.measures) == WITH_FOLDS | {"diverged_at"}
     assert bad.iterations == (0, 50, 100, 150, 200)
 
@@ -424,7 +416,7 @@ def test_only_a_fold_diverges() -> None:
     assert found.reason == (
         f"with fold 2 left out, the last costs lie above the first (0.693147); first at iteration {first}"
     )
-    assert found.measures["diverged"] == 1.0
+    assert found.measures["diverged_at"] == first
     (whole,) = screen(X, Y, X, Y, [configuration])
     assert whole.diverged_at is None
 
@@ -450,7 +442,7 @@ def test_a_cost_that_is_not_finite_ends_a_training(say: Callable[..., None]) -> 
     assert found.train_costs[:2] == (0.7, 0.5)
     assert found.diverged_at == 20
     assert found.reason == "a cost is not finite; first at iteration 20"
-    assert "final_cost" not in found.measures
+    assert "cost" not in found.measures
     assert all(map(math.isfinite, found.measures.values()))
     say([0, 10, 20, 30], train_costs=[[0.7, 0.7], [0.5, 0.5], [0.4, math.inf], [0.1, 0.1]])
     (found,) = screen(empty, np.zeros(2), empty, np.zeros(2), [configuration], folds=np.zeros(2, np.int64))

@@ -33,9 +33,9 @@ GOOD = make_entry(
     validation_accuracy=0.785,
     validation_accuracy_std=0.031,
     validation_baseline_accuracy=0.655,
-    final_validation_cost=0.5124,
+    validation_cost=0.5124,
     train_accuracy=0.935,
-    final_cost=0.257441960001,
+    cost=0.257441960001,
     test_accuracy=0.79,
     iterations=2000.0,
     model_sha256="b" * 64,
@@ -44,9 +44,9 @@ FAIR = make_entry(
     learning_rate=0.01,
     num_iterations=500,
     validation_accuracy=0.75,
-    final_validation_cost=0.6,
+    validation_cost=0.6,
     train_accuracy=1.0,
-    final_cost=0.2,
+    cost=0.2,
     test_accuracy=0.8,
     iterations=500.0,
 )
@@ -54,7 +54,7 @@ GONE = make_entry(
     learning_rate=0.5,
     status=DIVERGED,
     reason="the last costs\nlie above",
-    final_validation_cost=1e300,
+    validation_cost=1e300,
     diverged_at=100.0,
 )
 LOST = make_entry(learning_rate=0.001, status=FAILED, reason="'data' is gone, run it again")
@@ -109,7 +109,7 @@ def test_the_table_holds_everything_the_best_first(tmp_path: Path) -> None:
 def test_numbers_survive_the_table(tmp_path: Path) -> None:
     """The rate and the accuracy are read back as the same floats; nan is an empty cell."""
     rate, accuracy = 10**-2.3, 1 / 3
-    entry = make_entry(learning_rate=rate, validation_accuracy=accuracy, final_cost=math.nan)
+    entry = make_entry(learning_rate=rate, validation_accuracy=accuracy, cost=math.nan)
     write_table(tmp_path / "sweep.csv", [entry])
     (row,) = read(tmp_path / "sweep.csv")
     assert float(row["train.learning_rate"]) == rate
@@ -174,8 +174,8 @@ def test_the_lines_of_a_sweep() -> None:
 def test_without_folds_the_training_cost_is_named() -> None:
     """The line says that nothing was held out, and there is no validation column."""
     entries = [
-        make_entry(learning_rate=0.001, train_accuracy=0.9, final_cost=0.4, test_accuracy=0.7),
-        make_entry(learning_rate=0.005, train_accuracy=0.95, final_cost=0.25, test_accuracy=0.6),
+        make_entry(learning_rate=0.001, train_accuracy=0.9, cost=0.4, test_accuracy=0.7),
+        make_entry(learning_rate=0.005, train_accuracy=0.95, cost=0.25, test_accuracy=0.6),
     ]
     lines = summary_lines(entries, reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert lines[:5] == [
@@ -190,7 +190,7 @@ def test_without_folds_the_training_cost_is_named() -> None:
 def test_at_most_ten_are_shown() -> None:
     """The best ten of sixty are shown, all sixty are counted."""
     entries = [
-        make_entry(learning_rate=i / 1000, validation_accuracy=i / 100, final_validation_cost=0.5) for i in range(1, 61)
+        make_entry(learning_rate=i / 1000, validation_accuracy=i / 100, validation_cost=0.5) for i in range(1, 61)
     ]
     lines = summary_lines(entries, reused=20, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:11]] == [f"{rate / 1000:g}" for rate in range(60, 50, -1)]
@@ -200,7 +200,7 @@ def test_at_most_ten_are_shown() -> None:
 
 def test_the_best_line_can_be_copied() -> None:
     """It has all digits of a rate that the table rounds."""
-    entry = make_entry(learning_rate=0.0031622776601683794, validation_accuracy=0.5, final_validation_cost=0.6)
+    entry = make_entry(learning_rate=0.0031622776601683794, validation_accuracy=0.5, validation_cost=0.6)
     lines = summary_lines([entry], reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
     assert lines[1].split()[:2] == ["1", "0.00316228"]
     assert "train.learning_rate=0.0031622776601683794," in lines[3]
@@ -208,7 +208,7 @@ def test_the_best_line_can_be_copied() -> None:
 
 def test_words_are_swept_too() -> None:
     """Texts can be swept as well as numbers."""
-    entries = [make_entry(COURSE, validation_accuracy=0.7, final_validation_cost=0.5), GOOD]
+    entries = [make_entry(COURSE, validation_accuracy=0.7, validation_cost=0.5), GOOD]
     lines = summary_lines(entries, reused=0, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:3]] == ["drawn", "catvnoncat"]
     assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
@@ -217,7 +217,7 @@ def test_words_are_swept_too() -> None:
 @pytest.mark.parametrize(("accuracy", "useless"), [(0.64, True), (0.65, True), (0.66, False)])
 def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
     """An equal accuracy is not better."""
-    entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, final_validation_cost=0.6)
+    entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, validation_cost=0.6)
     lines = summary_lines([entry], reused=0, swept=[], place="mlflow.db", sweep_id="c0ffee")
     assert lines[3].endswith(": NO BETTER than one class for all") == useless
 
