@@ -36,8 +36,9 @@ from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.promotion import record_promotion
 from one_neuron.tracking.record import record_result
 from one_neuron.tracking.result import read_result
+from one_neuron.tracking.sqlite_file import SWEEPS
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
-from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, CONTENT_KEY
+from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, KEYS
 
 pytestmark = [
     pytest.mark.integration,
@@ -182,13 +183,13 @@ def run_stage() -> RunStage:
 
 def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Path) -> None:
     """So that it can be found, or filtered out, in the UI."""
-    assert "one_neuron.diverged" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
+    assert client_of(root).get_run(record_result(root, root).run_id).data.tags["one_neuron.status"] == "finished"
     metrics = json.loads((root / "metrics/train.json").read_text())
     write_json(root / "metrics/train.json", {**metrics, "diverged": True})
     run = client_of(root).get_run(record_result(root, root).run_id)
-    assert run.data.tags["one_neuron.diverged"] == "true"
-    assert run.data.metrics["diverged"] == 1.0
-    assert run.data.metrics["stability_bound"] == 0.0036
+    assert run.data.tags["one_neuron.status"] == "diverged"
+    assert run.data.tags["mlflow.note.content"].startswith("**The training diverged**")
+    assert run.data.params["stability_bound"] == "0.0036"
     assert run.info.status == "FINISHED"
 
 
@@ -200,7 +201,6 @@ def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
     run = client_of(root).get_run(record_result(root, root).run_id)
     expected = "3 test pictures are copies of training pictures, for instance 'a.png' of 'b.pngb.png"
     assert run.data.tags["one_neuron.warning"].startswith(expected)
-    assert run.data.metrics["data_num_copies"] == 3
 
 
 @pytest.mark.parametrize(("key", "value"), [("resize", "pad"), ("decode", "fast")])
@@ -231,15 +231,24 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
     client = client_of(root)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "drawn learning_rate=0.005 num_iterations=2000"
+    assert run.info.run_name == "2000 drawn lr 0.005"
     assert run.data.params["train.learning_rate"] == "0.005"
     assert (run.data.params["form"], run.data.params["n_x"]) == ("gram", "48")
-    metrics = run.data.metrics
-    assert (metrics["train_accuracy"], metrics["test_accuracy"], metrics["baseline_accuracy"]) == (0.8, 0.75, 0.5)
-    assert (metrics["train_cost"], metrics["test_precision"], metrics["test_roc_auc"]) == (0.5, 0.7, 0.9)
-    assert (metrics["data_num_skipped"], metrics["data_num_ignored"], metrics["data_num_copies"]) == (1, 2, 0)
-    assert (metrics["train_num_positive"], metrics["test_num_positive"], metrics["test_num_negative"]) == (6, 3, 4)
-    assert run.data.tags[CONTENT_KEY] == read_result(root).content_key
+    assert run.data.metrics == {
+        "cost": read_costs(root / "plots/costs.csv")[-1][1],
+        "train_accuracy": 0.8,
+        "test_accuracy": 0.75,
+        "baseline_accuracy": 0.5,
+        "test_cost": 0.5,
+        "train_roc_auc": 0.9,
+        "test_roc_auc": 0.9,
+        "test_precision": 0.7,
+        "test_recall": 0.6,
+        "test_f1": 0.65,
+    }
+    shown = {name for name in run.data.tags if not name.startswith("mlflow.")}
+    assert shown == {f"one_neuron.{name}" for name in ("kind", "keys", "status", "model_sha256")}
+    assert run.data.tags[KEYS] == read_result(root).content_key
     assert run.data.tags["one_neuron.model_sha256"] == load_model(root / "models/model.h5").sha256
     assert "dvc repro" in run.data.tags["mlflow.note.content"]
 
@@ -275,7 +284,7 @@ def test_a_model_that_is_not_better_than_the_baseline_says_so(root: Path, accura
 @pytest.fixture
 def configurations(root: Path) -> list[str]:
     """Return the ids of two runs with the parameters of the result, and of one that has another learning rate."""
-    connection = connect(root)
+    connection = connect(root, experiment=SWEEPS)
     client, ids = connection.client, []
     params = run_parameters(load_settings(root / "params.yaml"))
     for name, rate in (("a*b", "0.005"), ("same", "0.005"), ("other", "0.01")):
@@ -301,19 +310,20 @@ def test_a_promotion_links_the_result_and_its_configuration(root: Path, configur
     assert read_result(root).content_key == key
     client = client_of(root)
     result, source = client.get_run(result_id), client.get_run(configurations[0])
-    assert result.data.tags[CONTENT_KEY] == key
+    assert result.data.tags[KEYS] == key
     assert result.data.tags["one_neuron.promoted_from"] == f"{configurations[0]} of sweep {'5' * 32}"
     assert source.data.tags["one_neuron.promoted_to"] == result_id
-    start, end = f"(#/experiments/{result.info.experiment_id}/runs/", "?workflowType=machine_learning)"
+    start, own = (f"(#/experiments/{run.info.experiment_id}/runs/" for run in (source, result))
+    end = "?workflowType=machine_learning)"
     first, second, *_ = result.data.tags["mlflow.note.content"].split("\n\n")
-    assert first.startswith("One neuron, ")
+    assert first.startswith("Test accuracy **75.0 %**")
     assert second == (
         f"Its parameters were promoted from [a\\*b]{start}{configurations[0]}{end} "
         f"of the [sweep 55555555]{start}{'5' * 32}{end}."
     )
     name = result.info.run_name.replace("_", "\\_")
     assert source.data.tags["mlflow.note.content"] == (
-        f"Promoted: the result with these parameters is [{name}]{start}{result_id}{end}."
+        f"Promoted: the result with these parameters is [{name}]{own}{result_id}{end}."
     )
     record_result(root, root)
     assert client.get_run(result_id).data.tags == result.data.tags
@@ -463,7 +473,7 @@ def test_model_loads_anywhere_without_pickle_and_gives_the_same_bits(root: Path,
     """Another process and folder, no repository, no network: the same bits."""
     record_result(root, root)
     (model,) = models_of(root)
-    assert (model.name, model.status.value) == ("model", "READY")
+    assert (model.name, model.status.value) == ("cat or non-cat, 2000 drawn lr 0,005", "READY")
     test = load_prepared(root / "data/prepared/test.h5")
     expected = predict_probability(test.X, load_model(root / "models/model.h5").parameters)
     elsewhere = tmp_path / "elsewhere"
@@ -672,7 +682,7 @@ def test_eight_first_starts_at_once_give_eight_runs(tmp_path: Path) -> None:
     folders = [write_result(tmp_path / f"copy {seed}", seed=seed) for seed in range(8)]
     run_python(TOGETHER, tmp_path, *folders)
     runs = runs_of(tmp_path)
-    assert len({run.data.tags[CONTENT_KEY] for run in runs}) == len(runs) == 8
+    assert len({run.data.tags[KEYS] for run in runs}) == len(runs) == 8
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert len(models_of(tmp_path)) == 8
     assert all(run.info.artifact_uri.startswith((tmp_path / "mlartifacts").as_uri()) for run in runs)
@@ -764,12 +774,12 @@ def test_a_run_that_another_machine_is_at_work_on_is_left_alone(shared: Path) ->
     """An old unfinished run was interrupted and is completed; a recent one may finish at any moment."""
     client = client_of(shared)
     experiment_id = client.get_experiment_by_name("one-neuron").experiment_id
-    tags = {CONTENT_KEY: read_result(shared).content_key}
+    tags = {KEYS: read_result(shared).content_key}
     young = client.create_run(experiment_id, tags=tags).info.run_id
     assert record_result(shared, shared).run_id != young
     assert client.get_run(young).info.status == "RUNNING"
     write_result(shared, seed=1)
-    tags = {CONTENT_KEY: read_result(shared).content_key}
+    tags = {KEYS: read_result(shared).content_key}
     old = client.create_run(experiment_id, tags=tags, start_time=int(1000 * (time.time() - 3600))).info.run_id
     assert record_result(shared, shared).run_id == old
     assert client.get_run(old).info.status == "FINISHED"
@@ -780,9 +790,9 @@ def test_of_two_runs_that_were_finished_at_once_the_first_stays(shared: Path) ->
     client = client_of(shared)
     first = record_result(shared, shared).run_id
     key = read_result(shared).content_key
-    client.set_tag(first, CONTENT_KEY, "hidden")
+    client.set_tag(first, KEYS, "hidden")
     second = record_result(shared, shared).run_id
-    client.set_tag(first, CONTENT_KEY, key)
+    client.set_tag(first, KEYS, key)
     assert second != first
     assert (record_result(shared, shared).run_id, record_result(shared, shared).created) == (first, False)
     assert [run.info.run_id for run in runs_of(shared)] == [first]
@@ -920,7 +930,7 @@ def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 # --- the stage -----------------------------------------------------------------------
 
 
-def test_stage_prints_one_line_and_keeps_the_run_in_the_repository(
+def test_stage_prints_the_links_and_keeps_the_run_in_the_repository(
     root: Path, tmp_path: Path, run_stage: RunStage
 ) -> None:
     """In a temporary copy, the run goes to the repository that DVC_ROOT names."""
@@ -930,7 +940,14 @@ def test_stage_prints_one_line_and_keeps_the_run_in_the_repository(
     (run,) = runs_of(root)
     place = root / "mlflow.db"
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"tracked: run {run.info.run_id[:8]} (new) in {place}\n"
+    first, *links = done.stdout.splitlines()
+    assert first == f"tracked: run {run.info.run_id[:8]} (new) in {place}"
+    start, mode = "http://127.0.0.1:5000/#/experiments/1/runs", "workflowType=machine_learning"
+    assert [line.split()[-1] for line in links[1:]] == [
+        f"{start}/{run.info.run_id}?{mode}",
+        f"{start}?{mode}&viewStateShareKey=results",
+        f"{start}?{mode}&viewStateShareKey=result-charts&compareRunsMode=CHART",
+    ]
     assert run.info.run_name == "brave-cat"
     assert {*copy.rglob("*")} - before == {copy / "data" / "tracked.json"}  # DVC deletes this folder
     shutil.rmtree(copy)

@@ -182,7 +182,8 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
         for key, exact in scores.items():
             screened = entry.get_metric(key)
             value = screened if math.isclose(exact, screened, rel_tol=1e-9) else exact
-            points.append(Metric(key, value, start_time, step, model_id))
+            # Of two values at one step, MLflow shows the later one.
+            points.append(Metric(key, value, start_time + int(value != screened), step, model_id))
     # Last: the tag marks the model as kept.
     client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 

@@ -58,7 +58,7 @@ def describe_result(result: Result, origin: Origin) -> str:
         lines.append(
             f"Test accuracy **{100 * test:.1f} %** (baseline {100 * baseline:.1f} %), "
             f"train accuracy {100 * metrics['train_accuracy']:.1f} %, cost {result.costs[-1][1]:.4f}."
-            + (f" **{warning}.**" if warning else "")
+            + (f" **{warning}**." if warning else "")
         )
     changed = " (other files had uncommitted changes)" if origin.dirty else ""
     checkout = f"git checkout {origin.commit}{changed}\n" if origin.commit else ""

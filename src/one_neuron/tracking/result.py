@@ -25,6 +25,8 @@ _TRAINED = ("form", "m", "n_x", "stability_bound")
 _MEASURES = (
     "train_accuracy",
     "test_accuracy",
+    "test_accuracy_low",
+    "test_accuracy_high",
     "baseline_accuracy",
     "test_cost",
     "train_roc_auc",

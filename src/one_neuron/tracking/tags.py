@@ -17,9 +17,7 @@ ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
 BEST = "one_neuron.best_run"  # of a sweep
 
 # Promotion
-PROMOTED = (
-    "one_neuron.promoted"  # of a run whose parameters were written into params.yaml: JSON, when and by which sweep
-)
+PROMOTED = "one_neuron.promoted"  # of a run whose parameters went into params.yaml: JSON, when and by which sweep
 PROMOTED_TO = "one_neuron.promoted_to"  # the run of the result that these parameters gave
 PROMOTED_FROM = "one_neuron.promoted_from"  # of that result: the promoted run, and its sweep
 

@@ -32,9 +32,9 @@ class Runs:
         self.entries: dict[str, Entry] = {}
         self.recorded: list[tuple[str, Outcome | str]] = []
 
-    def record(self, parent_id: str, outcomes: Any, *, sweep: Any, swept: Any, on_progress: Any) -> None:
+    def record(self, parent_id: str, outcomes: Any, *, sweep: Any, names: Any, on_progress: Any) -> None:
         """Keep the outcomes of a job."""
-        assert (parent_id, sweep, swept) == ("a" * 32, SWEEP, ("train.learning_rate",))
+        assert (parent_id, sweep, names) == ("a" * 32, SWEEP, {"1": "lr 0.001"})
         self.recorded += outcomes
         for key, outcome in outcomes:
             metrics = {"validation_accuracy": float(key) / 10} if isinstance(outcome, Outcome) else {}
@@ -64,7 +64,7 @@ def make_configurations(files: DataFiles, number: int) -> list[Configuration]:
 def make_jobs(batches: list[list[Configuration]], **options: Any) -> SweepJobs:
     """Return the jobs of a sweep in this folder."""
     values: dict[str, Any] = {"runs": None, "on_progress": None, "times": Path.cwd(), **options}
-    return SweepJobs(Path.cwd(), "a" * 32, SWEEP, ("train.learning_rate",), batches, **values)
+    return SweepJobs(Path.cwd(), "a" * 32, SWEEP, {"1": "lr 0.001"}, batches, **values)
 
 
 def test_jobs_are_pickled_without_what_is_open(files: DataFiles) -> None:
@@ -74,7 +74,7 @@ def test_jobs_are_pickled_without_what_is_open(files: DataFiles) -> None:
     copy = pickle.loads(pickle.dumps(shared))
     assert isinstance(copy, SweepJobs)
     assert (copy.runs, copy.on_progress) == (None, None)
-    assert (copy.root, copy.parent_id, copy.sweep, copy.swept) == (shared.root, "a" * 32, SWEEP, shared.swept)
+    assert (copy.root, copy.parent_id, copy.sweep, copy.names) == (shared.root, "a" * 32, SWEEP, shared.names)
     assert copy.batches == batches
     assert shared.on_progress is not None
 
@@ -177,7 +177,7 @@ def test_a_job_in_another_process_opens_the_store(files: DataFiles, monkeypatch:
         return runs
 
     runs = Runs()
-    monkeypatch.setattr(jobs, "connect", lambda root, _: root)
+    monkeypatch.setattr(jobs, "connect", lambda root, _, experiment: root)
     monkeypatch.setattr(jobs, "ConfigurationRuns", open_runs)
     (batch,) = pack_batches(make_configurations(files, 2), folds=2, one_by_one=False)
     shared = make_jobs([batch], on_progress=lambda: None)

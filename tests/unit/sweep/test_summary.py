@@ -167,7 +167,6 @@ def test_the_lines_of_a_sweep() -> None:
         ),
         "tracked: sweep c0ffee in mlflow.db",
         "promote it: one-neuron promote --sweep c0ffee",
-        "compare: make ui",
     ]
 
 
@@ -232,7 +231,6 @@ def test_a_single_configuration() -> None:
         "best: the only configuration, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)",
         "tracked: sweep c0ffee in http://host:5000",
         "promote it: one-neuron promote --sweep c0ffee",
-        "compare: make ui",
     ]
 
 
@@ -249,7 +247,7 @@ def test_a_single_configuration() -> None:
 def test_nothing_finished(entries: list[Entry], line: str) -> None:
     """The remedy replaces the line of the best, and nothing can be promoted."""
     lines = summary_lines(entries, reused=0, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
-    assert lines[-3:] == [line, "tracked: sweep c0ffee in mlflow.db", "compare: make ui"]
+    assert lines[-2:] == [line, "tracked: sweep c0ffee in mlflow.db"]
     assert not [found for found in lines if found.startswith(("best", "promote"))]
 
 

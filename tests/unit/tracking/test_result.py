@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from one_neuron.errors import DataError
+from one_neuron.metrics import evaluate
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.settings.params import check_settings
@@ -66,24 +67,22 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
         "form": "gram",
         "m": "8",
         "n_x": "12",
+        "m_test": "4",
     }
 
 
-def test_metrics_of_sections_are_joined_and_shapes_are_none(result: Result) -> None:
-    """`test: {cost}` becomes `test_cost`; m and lists are not measures; other counts belong to the data."""
-    assert result.metrics == {
-        "data_num_copies": 1.0,
-        "data_num_skipped": 1.0,
-        "first_cost": 0.75,
-        "last_cost": 0.25,
-        "test_accuracy": 0.5,
-        "test_cost": 0.5,
-        "test_num_negative": 2.0,
-        "test_num_positive": 2.0,
-        "test_true_positives": 1.0,
-        "train_num_negative": 5.0,
-        "train_num_positive": 3.0,
-    }
+def test_metrics_are_measures_of_quality_each_once(result: Result) -> None:
+    """`test: {cost}` becomes `test_cost`; the last cost is that of the curve, and counts stay in the files."""
+    assert result.metrics == {"test_accuracy": 0.5, "test_cost": 0.5}
+    assert result.curves == {"cost": [(0, 0.75), (100, 0.5), (200, 0.25)]}
+
+
+def test_a_run_has_at_most_fifteen_metrics(result: Result) -> None:
+    """With all that the evaluation can measure."""
+    split = evaluate(np.array([-1.0, 2.0, 0.5]), np.array([0, 1, 0]), threshold=0.5)
+    accuracies = {"train_accuracy": 0.9, "test_accuracy": 0.8, "baseline_accuracy": 0.5}
+    whole = replace(result, evaluate_metrics={**accuracies, "train": split, "test": split})
+    assert 12 <= len(whole.metrics.keys() | whole.curves.keys()) <= 15
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
