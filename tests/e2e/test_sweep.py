@@ -48,7 +48,7 @@ class Run:
     @property
     def key(self) -> str:
         """The content key."""
-        return self.tags["one_neuron.content_key"]
+        return self.tags["one_neuron.keys"].split()[1]
 
     @property
     def point(self) -> tuple[float, int]:
@@ -443,7 +443,7 @@ def test_pictures_of_two_sizes_are_prepared_once_each(project: Project) -> None:
         ("8", 0.001),
         ("8", 0.01),
     ]
-    sizes = {(run.params["data.num_px"], run.tags["one_neuron.context"]) for run in runs}
+    sizes = {(run.params["data.num_px"], run.tags["one_neuron.keys"].split()[0]) for run in runs}
     assert len(sizes) == len({context for _, context in sizes}) == 2
     aside = project.folder / ".one-neuron" / "prepared"
     (folder,) = aside.iterdir()

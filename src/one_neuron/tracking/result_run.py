@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
+from one_neuron.tracking.links import find_address, link_run
 from one_neuron.tracking.store import find_store
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ class ResultRun:
     @property
     def address(self) -> str:
         """The address of the run's page: on the tracking server, or after `make ui` on this machine."""
-        place, info = self.connection.store.place, self.run.info
-        server = place.rstrip("/") if place.startswith("http") else "http://127.0.0.1:5000"
-        return f"{server}/#/experiments/{info.experiment_id}/runs/{info.run_id}?workflowType=machine_learning"
+        link = link_run(self.run.info.experiment_id, self.run.info.run_id)
+        return f"{find_address(self.connection.store)}/{link}"
 
     def log_report(self, page: str) -> None:
         """Store an HTML page with the run, in place of an earlier one."""
@@ -50,7 +50,7 @@ def find_result_run(root: Path, content_key: str) -> ResultRun | None:
     with mlflow_errors(connection.store, REMEDY):
         found = connection.client.search_runs(
             [connection.experiment_id],
-            filter_string=f"tags.`{tag.CONTENT_KEY}` = '{content_key}' AND attributes.status = 'FINISHED'",
+            filter_string=f"tags.`{tag.KEYS}` = '{content_key}' AND attributes.status = 'FINISHED'",
             order_by=["attributes.end_time ASC"],
             max_results=1,
         )
