@@ -115,4 +115,4 @@ def _score(entry: Entry) -> float:
     """
     if entry.status != FINISHED:
         return -1.0
-    return entry.get_metric("validation_accuracy") - 1e-9 * min(entry.get_metric("final_validation_cost"), 1e3)
+    return entry.get_metric("validation_accuracy") - 1e-9 * min(entry.get_metric("validation_cost"), 1e3)

@@ -42,7 +42,7 @@ def score(configuration: Configuration) -> Entry:
     """Return the outcome of a configuration: the best ones lie at a rate of 0.02; above 0.3 training diverges."""
     train = configuration.settings.train
     distance = abs(math.log10(train.learning_rate / 0.02)) + abs(math.log10(train.num_iterations / 1000)) / 4
-    metrics = {"validation_accuracy": round(0.8 - distance / 10, 2), "final_validation_cost": 0.4 + distance}
+    metrics = {"validation_accuracy": round(0.8 - distance / 10, 2), "validation_cost": 0.4 + distance}
     status = DIVERGED if train.learning_rate > 0.3 else FINISHED
     return Entry(configuration.key, configuration.settings, status, metrics=metrics)
 
@@ -83,7 +83,7 @@ def test_scores_have_the_order_of_the_ranking() -> None:
     """One picture of a million counts more than any cost; what diverged comes last."""
 
     def entry(accuracy: float, cost: float, status: str = FINISHED) -> Entry:
-        metrics = {"validation_accuracy": accuracy, "final_validation_cost": cost}
+        metrics = {"validation_accuracy": accuracy, "validation_cost": cost}
         return Entry(f"{accuracy} {cost}", SETTINGS, status, metrics=metrics)
 
     ordered = [entry(0.700001, 9.0), entry(0.7, 0.5), entry(0.7, 0.50001), entry(0.0, 9e9), entry(0.9, 0.1, DIVERGED)]
@@ -125,7 +125,7 @@ def test_between_equal_accuracies_the_lower_cost_is_better() -> None:
         last = [abs(math.log10(each.settings.train.learning_rate / 0.02)) for each in batch]
         entries = {}
         for each, distance in zip(batch, last, strict=True):
-            metrics = {"validation_accuracy": 0.7, "final_validation_cost": distance}
+            metrics = {"validation_accuracy": 0.7, "validation_cost": distance}
             entries[each.key] = Entry(each.key, each.settings, FINISHED, metrics=metrics)
         search.tell(entries)
     assert sum(last) / len(last) < 0.5  # of four decades
