@@ -85,7 +85,7 @@ bench: setup-dev ## Compare training with the usual alternatives (minutes; BENCH
 	@$(PY) benchmarks/bench.py $(BENCH)
 
 lock: setup ## Resolve the requirements*.txt again from the ranges in pyproject.toml
-	@$(COMPILE) pyproject.toml --extra pipeline --group setup --output-file requirements.txt
+	@$(COMPILE) pyproject.toml --extra pipeline --extra serve --group setup --output-file requirements.txt
 	@$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) pyproject.toml --extra optuna --extra postgres --extra ray --extra s3 --constraint requirements.txt \
 		--output-file requirements-extras.txt

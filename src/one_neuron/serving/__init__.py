@@ -1,0 +1,1 @@
+"""A trained neuron behind an HTTP address, with a page to try it."""
