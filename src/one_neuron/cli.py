@@ -10,6 +10,7 @@ from pathlib import Path
 
 from one_neuron import errors
 from one_neuron.commands.report import run_report
+from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.layout import MODEL_FILE, PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
@@ -52,21 +53,16 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--html", nargs="?", type=Path, const=Path("report.html"), metavar="FILE", help=what)
     report.set_defaults(run=run_report)
 
+    add_serve(commands)
+
     settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")
     settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example train.learning_rate=0.01")
     settings.set_defaults(run=run_settings)
 
     ui = commands.add_parser("ui", help="start the MLflow UI on 127.0.0.1")
-    ui.add_argument("--port", type=_port, default=5000, help="the port (default: %(default)s)")
+    ui.add_argument("--port", type=parse_port, default=5000, help="the port (default: %(default)s)")
     ui.set_defaults(run=run_ui)
     return parser
-
-
-def _port(text: str) -> int:
-    """Return a port number; argparse reports a wrong one."""
-    if not (text.isdecimal() and 1 <= int(text) <= 65535):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; expected a whole number from 1 to 65535")
-    return int(text)
 
 
 def run_predict(options: argparse.Namespace) -> int:

@@ -2,10 +2,20 @@
 
 import argparse
 import socket
+import threading
+import webbrowser
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from one_neuron.errors import EnvironmentProblem, SettingsError, one_line
-from one_neuron.layout import EVALUATE_METRICS, MODEL_FILE, TEST_FILE
+from one_neuron.errors import DataError, EnvironmentProblem, one_line
+from one_neuron.layout import EVALUATE_METRICS, MODEL_FILE, TEST_FILE, find_repository
+from one_neuron.system.files import read_json
+
+if TYPE_CHECKING:
+    from one_neuron.serving.predictor import Predictor
+
+REGISTRY = "models:/"
 
 
 def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -35,15 +45,14 @@ def run_serve(options: argparse.Namespace) -> None:
 
     from one_neuron.serving.app import create_app
 
-    predictor = _load(options)
-    with check_port(options.host, options.port):
-        app = create_app(predictor)
+    check_port(options.host, options.port)
+    predictor = load_predictor(options.model, options.run_id)
     address = f"http://{options.host}:{options.port}"
     names = " or ".join(predictor.model.classes)
     print(f"Serving {names} ({next(iter(predictor.origin.values()))}) on {address}; stop with Ctrl-C.", flush=True)
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            create_app(predictor),
             host=options.host,
             port=options.port,
             log_level="warning",
@@ -54,24 +63,41 @@ def run_serve(options: argparse.Namespace) -> None:
         )
     )
     if options.open:
-        import threading
-        import webbrowser
-
         threading.Timer(0.5, webbrowser.open, [address]).start()
     server.run()
 
 
-def check_port(host: str, port: int) -> socket.socket:
-    """Return a socket that shows that the port is free, to be closed before it is used.
+def load_predictor(name: str, run_id: str | None) -> "Predictor":
+    """Return the predictor of a model file, of an MLflow run, or of a registered model.
 
     Raises
     ------
-    EnvironmentProblem
-        If the port cannot be used.
+    SettingsError, DataError, EnvironmentProblem
+        If there is no such run or registered model, if its model cannot be read, or if the store cannot be used.
     """
+    from one_neuron.serving.predictor import Predictor
+    from one_neuron.storage.model import load_model
+
+    if run_id is not None or name.startswith(REGISTRY):
+        from one_neuron.tracking.logged_model import fetch_model
+
+        logged = fetch_model(find_repository(), run=run_id, registered=None if run_id else name)
+        return Predictor(logged.model, logged.origin, logged.metrics)
+    path = Path(name)
+    model = load_model(path)
+    if path != MODEL_FILE:
+        return Predictor(model, {"file": path.name})
+    metrics: dict[str, float] = {}
+    with suppress(DataError):  # without the outputs of `evaluate`, their numbers are not shown
+        metrics = {key: value for key, value in read_json(EVALUATE_METRICS).items() if isinstance(value, float)}
+    return Predictor(model, {"file": str(path)}, metrics, TEST_FILE if TEST_FILE.is_file() else None)
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise EnvironmentProblem if a port cannot be used."""
     try:
-        return socket.create_server((host, port))
+        socket.create_server((host, port)).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"{host}:{port} cannot be used ({one_line(error)}); name another port, for example --port {port % 65535 + 1}"
+            f"port {port} of {host} cannot be used ({one_line(error)}); name another one: --port {port % 65535 + 1}"
         ) from error

@@ -134,7 +134,8 @@ def _colour(values: NDArray[np.float64]) -> Pixels:
     share = np.clip(summed / largest, -1, 1)[..., np.newaxis]
     zero = np.array(_ZERO, dtype=np.float64)
     end = np.where(share > 0, np.array(_FOR, dtype=np.float64), np.array(_AGAINST, dtype=np.float64))
-    return np.rint(zero + np.abs(share) * (end - zero)).astype(np.uint8)
+    colours: Pixels = np.rint(zero + np.abs(share) * (end - zero)).astype(np.uint8)
+    return colours
 
 
 def _as_uri(pixels: Pixels) -> str:

@@ -11,11 +11,14 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
+from one_neuron.errors import one_line
+
 MAX_PICTURES = 100  # of a request
 MAX_BODY = 64 * 2**20  # bytes of a request
 BODY_SECONDS = 60  # for a request to arrive
 FIELD = "file"
 COLUMN = "picture"  # of MLflow's JSON forms, as in the signature of the logged model
+REMEDY_FORM = "send it as multipart/form-data with a boundary"
 RAW_TYPES = ("", "application/octet-stream", "application/x-www-form-urlencoded")  # the last is what curl sends
 
 
@@ -79,9 +82,7 @@ async def _read_form(request: Request) -> list[tuple[str, bytes]]:
     except MultiPartException as error:
         if "Too many files" in error.message:
             raise BadRequest(413, _too_many(f"more than {MAX_PICTURES}")) from error
-        raise BadRequest(400, f"the form cannot be read ({error.message}); send it as multipart/form-data") from error
-    except (KeyError, ValueError) as error:  # no boundary, or an odd one
-        raise BadRequest(400, "the form cannot be read; send it as multipart/form-data with a boundary") from error
+        raise BadRequest(400, f"the form cannot be read ({one_line(error.message)}); {REMEDY_FORM}") from error
     try:
         files = [value for value in form.getlist(FIELD) if isinstance(value, UploadFile)]
         return [(file.filename or "", await file.read()) for file in files]
@@ -99,7 +100,7 @@ def _read_json(body: bytes) -> Iterator[tuple[str, bytes]]:
     if len(rows) > MAX_PICTURES:
         raise BadRequest(413, _too_many(len(rows)))
     for number, row in enumerate(rows):
-        text = row.get(COLUMN) if isinstance(row, dict) else row
+        text: Any = row.get(COLUMN) if isinstance(row, dict) else row
         try:
             yield f"row {number}", base64.b64decode(text, validate=True)
         except (TypeError, ValueError, binascii.Error) as error:

@@ -63,7 +63,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
     with mlflow_errors(connection.store, REMEDY):
         parent = None
         if run is None:
-            parent = _find_run(connection, sweep, "sweep")
+            parent = find_run_by_id(connection, sweep, "sweep")
             if parent.info.status != "FINISHED":
                 raise SettingsError(
                     f"the sweep {parent.info.run_id} is {parent.info.status}, not FINISHED; run its command "
@@ -75,7 +75,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
                     f"the sweep {parent.info.run_id} has no best configuration: all of them diverged or failed; try "
                     "smaller learning rates"
                 )
-        found = _find_run(connection, run, "run")
+        found = find_run_by_id(connection, run, "run")
     tags = found.data.tags
     if tags.get(KIND) == "sweep":
         raise SettingsError(f"the run {found.info.run_id} is a sweep; use --sweep")
@@ -99,7 +99,7 @@ def _warning(run: "Run") -> str:
     return f"{names[0].removesuffix('_accuracy')} set: {warning}" if warning else ""
 
 
-def _find_run(connection: Connection, run_id: str | None, kind: str) -> "Run":
+def find_run_by_id(connection: Connection, run_id: str | None, kind: str) -> "Run":
     """Return the sweep or run (`kind`) whose id begins with `run_id`; by default the one that finished last."""
     if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
         raise SettingsError(f"{run_id!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui")
