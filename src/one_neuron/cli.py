@@ -1,17 +1,17 @@
 """The `one-neuron` command."""
 
 import argparse
-import json
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from one_neuron import errors
+from one_neuron import __version__, errors
+from one_neuron.commands.predict import add_predict
 from one_neuron.commands.report import run_report
 from one_neuron.commands.serve import add_serve, parse_port
-from one_neuron.layout import MODEL_FILE, PARAMS_FILE
+from one_neuron.layout import PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
 
@@ -26,17 +26,12 @@ def _parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     what = "Is there a cat in this picture? Logistic regression as one neuron."
     parser = argparse.ArgumentParser(prog="one-neuron", description=what, allow_abbrev=False)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--version", action="version", version=f"one-neuron {__version__}")
+    what_debug = "show the traceback of an error"
+    parser.add_argument("--debug", action="store_true", help=what_debug)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    what = "print the class of each picture and its probability"
-    predict = commands.add_parser("predict", help=what, allow_abbrev=False)
-    what = "a picture file, or a folder of pictures"
-    predict.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=what)
-    what = "a trained model (default: %(default)s in the current folder)"
-    predict.add_argument("--model", type=Path, default=MODEL_FILE, help=what)
-    predict.add_argument("--json", action="store_true", help="print one JSON object per line")
-    predict.set_defaults(run=run_predict)
+    add_predict(commands)
 
     what = "write the parameters of an MLflow run into params.yaml"
     promote = commands.add_parser("promote", help=what, allow_abbrev=False)
@@ -62,48 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=parse_port, default=5000, help="the port (default: %(default)s)")
     ui.set_defaults(run=run_ui)
+    for command in commands.choices.values():  # before the command or behind it
+        command.add_argument("--debug", action="store_true", help=what_debug, default=argparse.SUPPRESS)
     return parser
-
-
-def run_predict(options: argparse.Namespace) -> int:
-    """Print file, class and probability of each picture; an unreadable one is reported and sets the exit code."""
-    import numpy as np
-
-    from one_neuron.neuron import predict_probability
-    from one_neuron.pictures.convert import flatten_pictures
-    from one_neuron.pictures.reader import load_picture
-    from one_neuron.sources.listing import list_pictures
-    from one_neuron.storage.model import load_model
-
-    model = load_model(options.model)
-    code = 0
-    for named in options.pictures:
-        try:
-            paths, problems = list_pictures(named) if named.is_dir() else ([named], [])
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror}); allow reading, or name another folder"
-            paths, problems = [], [errors.DataError(f"{errors.quote_path(named)} {reason}")]
-        for problem in problems:
-            code = errors.report_error(problem)
-        for path in paths:
-            try:
-                picture = load_picture(path, model.preprocessing)
-            except errors.DataError as error:
-                code = errors.report_error(error)
-                continue
-            probability = float(predict_probability(flatten_pictures(picture[np.newaxis]), model.parameters)[0])
-            predicted = model.classes[probability > model.threshold]
-            _print_prediction(path, predicted, probability, positive=model.classes[1], as_json=options.json)
-    return code
-
-
-def _print_prediction(path: Path, predicted: str, probability: float, *, positive: str, as_json: bool) -> None:
-    """Print the line of one picture."""
-    if as_json:
-        file = os.fsencode(path).decode("utf-8", "backslashreplace")
-        print(json.dumps({"file": file, "class": predicted, "probability": probability, "positive_class": positive}))
-        return
-    print(f"{errors.escape_control_characters(str(path))}\t{predicted}\tP({positive}) = {probability:.4f}")
 
 
 def run_promote(options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """The `one-neuron` command as its users call it."""
 
+import csv
 import json
 import os
 import shutil
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import one_neuron
 from one_neuron.cli import main
+from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
@@ -44,6 +47,53 @@ def test_predict_prints_file_class_and_probability(folder: Path, capsys: pytest.
         "pictures/dark.jpg\tnon-cat\tP(cat) = 0.0000",
         "pictures/bright cat.png\tcat\tP(cat) = 1.0000",
     ]
+
+
+def test_predict_writes_csv(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a header, and quotes where a name needs them."""
+    shutil.copy("pictures/dark.jpg", 'a "dark", one.jpg')
+    assert main(["predict", "--csv", 'a "dark", one.jpg', "pictures/bright cat.png"]) == 0
+    header, dark, bright = csv.reader(capsys.readouterr().out.splitlines())
+    assert header == ["file", "class", "probability", "positive_class"]
+    assert (dark[:2], dark[3]) == (['a "dark", one.jpg', "non-cat"], "cat")
+    assert float(bright[2]) == pytest.approx(1 / (1 + np.exp(-12.0)), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "printed", "error"),
+    [
+        ("pictures/bright cat.png", 0, "-\tcat\tP(cat) = 1.0000\n", ""),
+        (None, 3, "", "one-neuron: standard input is empty (0 bytes); known are"),
+    ],
+)
+def test_predict_reads_standard_input(folder: Path, sent: str | None, code: int, printed: str, error: str) -> None:
+    """`-` stands for it."""
+    content = (folder / sent).read_bytes() if sent else b""
+    command = [sys.executable, "-m", "one_neuron.cli", "predict", "-"]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode()) == (code, printed)
+    assert done.stderr.decode().startswith(error)
+
+
+def test_predict_with_standard_input_closed(folder: Path) -> None:
+    """As for an empty one."""
+    command = f"'{sys.executable}' -m one_neuron.cli predict - <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("one-neuron: standard input is empty (0 bytes)")
+
+
+def test_a_model_that_the_user_named_is_not_remade_by_dvc(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy fits: name another one."""
+    assert main(["predict", "--model", "nofile.h5", "pictures"]) == 3
+    assert capsys.readouterr().err == "one-neuron: 'nofile.h5' does not exist; name a model file: --model FILE\n"
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """As pip shows it."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"one-neuron {one_neuron.__version__}\n"
 
 
 def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -212,10 +262,12 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.Capture
     assert "one-neuron" in capsys.readouterr().err
 
 
-def test_debug_shows_where_an_error_comes_from(folder: Path) -> None:
-    """The exception itself, for a bug report."""
-    with pytest.raises(Exception, match="is missing"):
-        main(["--debug", "predict", "--model", "nowhere.h5", "pictures"])
+@pytest.mark.parametrize("before", [True, False])
+def test_debug_shows_where_an_error_comes_from(folder: Path, before: bool) -> None:
+    """The exception itself, for a bug report; the option stands before the command or behind it."""
+    arguments = ["predict", "--model", "nowhere.h5", "pictures"]
+    with pytest.raises(DataError, match="does not exist"):
+        main(["--debug", *arguments] if before else [*arguments, "--debug"])
 
 
 def test_the_ui_runs_in_the_root_of_the_project_only(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from one_neuron.commands.predict import load_chosen_model
 from one_neuron.errors import DataError, EnvironmentProblem, one_line
 from one_neuron.layout import EVALUATE_METRICS, MODEL_FILE, TEST_FILE, find_repository
 from one_neuron.system.files import read_json
@@ -76,7 +77,6 @@ def load_predictor(name: str, run_id: str | None) -> "Predictor":
         If there is no such run or registered model, if its model cannot be read, or if the store cannot be used.
     """
     from one_neuron.serving.predictor import Predictor
-    from one_neuron.storage.model import load_model
 
     if run_id is not None or name.startswith(REGISTRY):
         from one_neuron.tracking.logged_model import fetch_model
@@ -84,7 +84,7 @@ def load_predictor(name: str, run_id: str | None) -> "Predictor":
         logged = fetch_model(find_repository(), run=run_id, registered=None if run_id else name)
         return Predictor(logged.model, logged.origin, logged.metrics)
     path = Path(name)
-    model = load_model(path)
+    model = load_chosen_model(path)
     if path != MODEL_FILE:
         return Predictor(model, {"file": path.name})
     metrics: dict[str, float] = {}
