@@ -1,17 +1,20 @@
 """DVC's experiments as users run and compare them: the queue, the table, plots without a network."""
 
 import json
-import os
 import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.browser import open_browser
 from tests.e2e.conftest import Project, make_project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -76,9 +79,6 @@ def test_the_table_of_experiments_fits_the_screen(queued: Project) -> None:
 
 def test_plots_of_experiments_are_drawn_without_a_network(queued: Project, tmp_path: Path) -> None:
     """`dvc plots show` and `dvc plots diff`: the page asks for nothing, and shows curve and matrix with their data."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
     queued.run(sys.executable, "scripts/offline_plots.py", PAGE)
     queued.run("dvc", "config", "--local", "plots.html_template", f"../{PAGE}")  # as in scripts/setup.sh
     names = queued.run("dvc", "exp", "list", "--name-only").split()[:2]
@@ -96,7 +96,7 @@ def test_plots_of_experiments_are_drawn_without_a_network(queued: Project, tmp_p
     }
     for command, curves in (("show", 1), ("diff", 2)):
         queued.run("dvc", "plots", command, *(names if command == "diff" else []))
-        page = inspect_page(chromium, queued.folder / "dvc_plots/index.html", tmp_path / f"{command}.png")
+        page = inspect_page(queued.folder / "dvc_plots/index.html", tmp_path / f"{command}.png")
         assert page["asked"] == []
         assert page["errors"] == []
         assert len(page["Cost"]["lines"]) == curves
@@ -107,23 +107,19 @@ def test_plots_of_experiments_are_drawn_without_a_network(queued: Project, tmp_p
         assert min(page["pictures"]) >= 1000
 
 
-def inspect_page(chromium: str, path: Path, screenshot: Path) -> dict[str, Any]:
+def inspect_page(path: Path, screenshot: Path) -> dict[str, Any]:
     """Open a page with the network off; return what it asked for, errors, and the marks of its charts."""
-    from playwright.sync_api import Route, sync_playwright
-
     asked: list[str] = []
     errors: list[str] = []
 
-    def answer(route: Route) -> None:
+    def answer(route: "Route") -> None:
         if route.request.url.startswith("file:"):
             route.continue_()
         else:
             asked.append(route.request.url)
             route.abort()
 
-    with sync_playwright() as driver:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+    with open_browser() as browser:
         context = browser.new_context(viewport={"width": 1200, "height": 900})
         context.set_offline(True)
         context.route("**/*", answer)
@@ -141,5 +137,4 @@ def inspect_page(chromium: str, path: Path, screenshot: Path) -> dict[str, Any]:
             )"""
         )
         page.screenshot(path=screenshot, full_page=True)
-        browser.close()
     return {**found, "asked": asked, "errors": errors}

@@ -1,7 +1,6 @@
 """`one-neuron report --html` with a real MLflow store, and the page in a real browser without a network."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from one_neuron.cli import main
 from one_neuron.tracking.record import record_result
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
+from tests.browser import open_browser
 from tests.results import write_result
 
 pytestmark = [
@@ -83,14 +83,9 @@ def test_without_a_run_the_page_is_written_all_the_same(
 
 def test_the_page_in_a_browser_without_a_network(folder: Path) -> None:
     """On a desktop and on a phone: nothing is requested, all pictures are loaded, nothing sticks out of the window."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("the program `chromium` is not installed")
     assert main(["report", "--html"]) == 0
     asked: list[str] = []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with open_browser() as browser:
         for width in (1280, 390):
             context = browser.new_context(offline=True, viewport={"width": width, "height": 800})
             page = context.new_page()
@@ -104,5 +99,4 @@ def test_the_page_in_a_browser_without_a_network(folder: Path) -> None:
             assert page.evaluate("document.querySelectorAll('b, i:not([class]), script').length") == 1  # the verdict
             assert page.inner_text("h1") == "One neuron: \u732b & co or <b>other</b>?"
             context.close()
-        browser.close()
     assert [url for url in asked if not url.startswith("data:")] == [(folder / "report.html").as_uri()] * 2
