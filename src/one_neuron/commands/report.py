@@ -96,9 +96,13 @@ def _show_accuracy(evaluated: dict[str, Any], split: str) -> str:
 
 
 def _baseline_rows(evaluated: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the row for a model that is not better than the baseline; none otherwise."""
-    warning = baseline_warning(evaluated["test_accuracy"], evaluated["baseline_accuracy"])
-    return [("warning", warning)] if warning else []
+    """Return the row for a model that is not better than the baseline, or not surely; none otherwise."""
+    baseline, test = evaluated["baseline_accuracy"], evaluated["test"]
+    if warning := baseline_warning(evaluated["test_accuracy"], baseline):
+        return [("warning", warning)]
+    if test["accuracy_low"] > baseline:
+        return []
+    return [("note", f"the interval includes the baseline: with {test['m']:,} test pictures, it may be chance")]
 
 
 def _warning_rows(train: dict[str, Any]) -> list[tuple[str, str]]:
