@@ -91,7 +91,8 @@ def summary_lines(
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
     lines += [count_line(entries, reused), best_line(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
-    return [*lines, *([f"promote it: one-neuron promote --sweep {sweep_id}"] if find_best(entries) else [])]
+    best = find_best(entries)
+    return [*lines, *([f"promote it: one-neuron promote --sweep {sweep_id}"] if best and not _is_useless(best) else [])]
 
 
 def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
@@ -112,7 +113,7 @@ def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
     else:
         lines = [f"{name_configuration(entry.settings, named)} {entry.status}: {one_line(entry.reason)}"]
     lines.append(f"tracked: run {entry.run_id} in {place}")
-    if entry.status == FINISHED:
+    if entry.status == FINISHED and not _is_useless(entry):
         lines.append(f"promote it: one-neuron promote --run {entry.run_id}")
     return lines
 
@@ -153,7 +154,12 @@ def best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     accuracy, baseline = (best.get_metric(f"validation_{name}") for name in ("accuracy", "baseline_accuracy"))
     line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('validation_cost'))}, "
     line += f"baseline {_percent(baseline)})"
-    return f"{line}: NO BETTER than one class for all" if accuracy <= baseline else line
+    return f"{line}: NO BETTER than one class for all" if _is_useless(best) else line
+
+
+def _is_useless(entry: Entry) -> bool:
+    """Return whether one class for all is as good on the held-out folds; `one-neuron promote` refuses such a run."""
+    return entry.get_metric("validation_accuracy") <= entry.get_metric("validation_baseline_accuracy")  # or nan
 
 
 def short_value(value: object) -> str:

@@ -15,6 +15,7 @@ from one_neuron.settings.params import Settings
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import REMEDY, PromotableRun
+from one_neuron.tracking.links import link_run
 from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 
@@ -70,10 +71,10 @@ def _time_of(promotion: "tuple[Run, dict[str, str]]") -> str:
 
 def _markdown_link(run: "Run", sweep_id: str | None) -> str:
     """Return the end of a sentence: a link to a run, and to its sweep if it was chosen from one."""
-    start, end = f"#/experiments/{run.info.experiment_id}/runs/", "?workflowType=machine_learning"
+    experiment_id = run.info.experiment_id
     name = re.sub(r"([\\`*_\[\]<>&~])", r"\\\1", run.info.run_name)  # what means something in Markdown
-    of_sweep = f" of the [sweep {sweep_id[:8]}]({start}{sweep_id}{end})" if sweep_id else ""
-    return f"[{name}]({start}{run.info.run_id}{end}){of_sweep}."
+    of_sweep = f" of the [sweep {sweep_id[:8]}]({link_run(experiment_id, sweep_id)})" if sweep_id else ""
+    return f"[{name}]({link_run(experiment_id, run.info.run_id)}){of_sweep}."
 
 
 def _link(connection: Connection, run: "Run", name: str, value: str, line: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, is_held_out
-from one_neuron.sweep.summary import list_parameters, summary_lines, write_table
+from one_neuron.sweep.summary import list_parameters, run_lines, summary_lines, write_table
 from tests.values import DATA, VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
@@ -215,10 +215,13 @@ def test_words_are_swept_too() -> None:
 
 @pytest.mark.parametrize(("accuracy", "useless"), [(0.64, True), (0.65, True), (0.66, False)])
 def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
-    """An equal accuracy is not better."""
+    """An equal accuracy is not better, and `one-neuron promote` would refuse it."""
     entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, validation_cost=0.6)
     lines = summary_lines([entry], reused=0, swept=[], place="mlflow.db", sweep_id="c0ffee")
     assert lines[3].endswith(": NO BETTER than one class for all") == useless
+    assert lines[-1].startswith("tracked: " if useless else "promote it: ")
+    lines = run_lines(entry, named=[], place="mlflow.db")
+    assert lines[-1].startswith("tracked: " if useless else "promote it: ")
 
 
 def test_a_single_configuration() -> None:
