@@ -49,7 +49,8 @@ gradient_descent.GRAM_LIMIT = 0
 prepared = load_prepared(Path("data/prepared/train.h5"))
 result = gradient_descent.optimize(prepared.X, prepared.Y, learning_rate=0.01, num_iterations=20, record_every=1)
 assert result.form == "blocks"
-Path("models/blocks.bin").write_bytes(result.parameters.w.tobytes() + result.costs.tobytes())
+snapshots = b"".join(kept.w.tobytes() for kept in result.snapshots.values())
+Path("models/blocks.bin").write_bytes(snapshots + result.costs.tobytes())
 """
 
 # The drawn pictures are square PNGs of one size; these have the formats and sizes of users' own pictures.

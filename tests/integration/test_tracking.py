@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,7 +29,7 @@ from one_neuron.settings.params import load_settings
 from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
-from one_neuron.system.files import read_costs, read_json, write_csv, write_json
+from one_neuron.system.files import read_costs, read_curves, read_json, write_csv, write_json
 from one_neuron.tracking import store
 from one_neuron.tracking.connection import connect
 from one_neuron.tracking.find_run import find_run
@@ -93,7 +94,15 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     costs = [(100 * i, float(np.log(2) * np.exp(-i / 10))) for i in range(points)]
     write_csv(folder / "plots/costs.csv", ["iteration", "cost"], costs)
     write_csv(folder / "plots/predictions.csv", ["name", "actual", "predicted", "probability"], [("0.png", 0, 1, 0.5)])
+    rows = [(iteration, cost, cost + 0.1, 0.5, 0.6) for iteration, cost in costs[:-1:5]]
+    header = ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"]
+    write_csv(folder / "plots/curves.csv", header, [*rows, (costs[-1][0], costs[-1][1], 0.5, 0.8, 0.75)])
     (folder / "plots/curves.png").write_bytes(b"a picture of the costs")
+    for number in range(3):
+        picture = np.full((16, 16, 3), 50 * number, np.uint8)
+        for name in (f"weights/{1000 * number:06}", "weights"):
+            (folder / "plots" / f"{name}.png").parent.mkdir(exist_ok=True)
+            (folder / "plots" / f"{name}.png").write_bytes(encode_picture(picture))
     split = {"m": 12, "cost": 0.5, "accuracy": 0.8, "precision": 0.7, "recall": 0.6, "f1": 0.65, "roc_auc": 0.9}
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
@@ -256,15 +265,20 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
         found = client.list_artifacts(run_id, folder)
         return [path for item in found for path in (list_files(item.path) if item.is_dir else [item.path])]
 
-    assert sorted(list_files()) == [
+    files = sorted(list_files())
+    images = [name for name in files if name.startswith("images/")]
+    assert len(images) == 4
+    assert [name for name in files if name not in images] == [
         "dvc.lock",
         "metrics/evaluate.json",
         "metrics/prepare.json",
         "metrics/train.json",
         "params.yaml",
         "plots/costs.csv",
+        "plots/curves.csv",
         "plots/curves.png",
         "plots/predictions.csv",
+        "weights.png",
     ]
     assert Path(client.download_artifacts(run_id, "plots/curves.png")).read_bytes() == b"a picture of the costs"
 
@@ -275,6 +289,8 @@ def test_a_model_that_is_not_better_than_the_baseline_says_so(root: Path, accura
     measured = read_json(root / "metrics/evaluate.json")
     del measured["test"]["accuracy"]
     write_json(root / "metrics/evaluate.json", {**measured, "test_accuracy": accuracy})
+    curves = (root / "plots/curves.csv").read_text()
+    (root / "plots/curves.csv").write_text(f"{curves.removesuffix('0.75' + chr(10))}{accuracy}\n")
     run_id = record_result(root, root).run_id
     warning = f"NOT BETTER THAN THE BASELINE: accuracy {100 * accuracy:.1f} %, always the most frequent class 50.0 %"
     assert (f"**{warning}**" in client_of(root).get_run(run_id).data.tags["mlflow.note.content"]) is warns
@@ -358,6 +374,47 @@ def test_cost_history_is_that_of_the_file(root: Path, points: int) -> None:
     history = client_of(root).get_metric_history(run_id, "cost")
     assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
     assert abs(history[0].timestamp / 1000 - time.time()) < 60
+
+
+def test_curves_end_with_the_final_measures(root: Path) -> None:
+    """Each measure of the snapshots is a curve; its last point, which the model shows, is the final measure."""
+    run_id = record_result(root, root).run_id
+    client = client_of(root)
+    expected = read_curves(root / "plots/curves.csv", ["test_cost", "train_accuracy", "test_accuracy"])
+    for name, curve in expected.items():
+        history = client.get_metric_history(run_id, name)
+        assert sorted((point.step, point.value) for point in history) == curve
+    assert len(curve) == 5
+    (model,) = models_of(root)
+    shown = {metric.key: (metric.step, metric.value) for metric in model.metrics}
+    assert {name: shown[name] for name in expected} == {name: curve[-1] for name, curve in expected.items()}
+
+
+def test_pictures_of_w_are_logged_with_their_steps(root: Path) -> None:
+    """Under the names, and with the tag, that MLflow's own `log_image` gives; without the grey one of step 0."""
+    run_id = record_result(root, root).run_id
+    client = client_of(root)
+    pattern = r"images/weights\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]{36}(\.png|\+compressed\.webp)"
+
+    def list_images() -> list[tuple[str, ...]]:
+        names = [re.fullmatch(pattern, item.path) for item in client.list_artifacts(run_id, "images")]
+        return sorted(name.groups() for name in names if name)
+
+    start_time = str(client.get_run(run_id).info.start_time)
+    ends = (".png", "+compressed.webp")
+    assert list_images() == sorted((step, start_time, end) for step in ("1000", "2000") for end in ends)
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+    for item in client.list_artifacts(run_id, "images"):
+        with Image.open(client.download_artifacts(run_id, item.path)) as picture:
+            assert picture.format == ("PNG" if item.path.endswith(".png") else "WEBP")
+            assert set(np.asarray(picture.convert("RGB")).ravel().tolist()) == {100 if "+2000+" in item.path else 50}
+
+    own = client.create_run(connect(root).experiment_id).info.run_id
+    client.log_image(own, np.zeros((4, 4, 3), np.uint8), key="weights", step=7)
+    names = [item.path for item in client.list_artifacts(own, "images")]
+    assert len(names) == 2
+    assert all(re.fullmatch(pattern, name) for name in names)
+    assert client.get_run(own).data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_data_sets_carry_our_digests(root: Path) -> None:
@@ -591,7 +648,15 @@ def test_run_comes_back_after_the_store_was_deleted(root: Path, run_stage: RunSt
     assert run.data.metrics["test_accuracy"] == 0.75
 
 
-STEPS = ["log_inputs", "log_model_artifacts", "finalize_logged_model", "log_outputs", "log_artifact", "set_terminated"]
+STEPS = [
+    "log_inputs",
+    "log_model_artifacts",
+    "finalize_logged_model",
+    "log_outputs",
+    "log_artifact",
+    "set_tag",
+    "set_terminated",
+]
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -618,9 +683,10 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
     history = client_of(root).get_metric_history(run_id, "cost")
     assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
-        assert (
-            connection.execute("SELECT count(*) FROM metrics").fetchone()[0] == len(history) + len(run.data.metrics) - 1
-        )
+        points = connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
+    curves = read_curves(root / "plots/curves.csv", ["test_cost", "train_accuracy", "test_accuracy"])
+    assert points == len(history) + sum(map(len, curves.values())) + len(run.data.metrics) - 4
+    assert len(list((root / "mlartifacts").rglob("images/*"))) == 4
     assert not record_result(root, root).created
 
 

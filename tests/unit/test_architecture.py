@@ -50,7 +50,13 @@ USERS = {
     "sklearn": ["commands/comparison.py", "estimator.py"],
     "yaml": ["commands/lineage.py", "settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
     "ruamel": ["tracking/promote.py"],
-    "PIL": ["pictures/reader.py", "pictures/convert.py", "plots/snapshots.py", "../drawn_pictures/*.py"],
+    "PIL": [
+        "pictures/reader.py",
+        "pictures/convert.py",
+        "plots/snapshots.py",
+        "tracking/images.py",
+        "../drawn_pictures/*.py",
+    ],
     "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py", "storage/snapshots.py"],
     "matplotlib": ["plots/*.py", "sweep/plots.py"],
     "mlflow": [

@@ -117,15 +117,27 @@ def read_costs(path: Path) -> list[tuple[int, float]]:
     Raises
     ------
     DataError
-        If the file is missing or empty, or a line does not hold an integer and a number.
+        As `read_curves`.
+    """
+    return read_curves(path, ["cost"])["cost"]
+
+
+def read_curves(path: Path, columns: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+    """Read columns of a table over the iterations: for each one, pairs of an iteration and a number.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or empty, or a line does not hold an integer and the numbers.
     """
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         if not rows:
             raise ValueError("it has no rows")
-        return [(int(row["iteration"]), float(row["cost"])) for row in rows]
+        return {column: [(int(row["iteration"]), float(row[column])) for row in rows] for column in columns}
     except FileNotFoundError as error:
         raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
     except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise DataError(f"'{path}' is not a table of iteration,cost ({one_line(error)}); run `dvc repro`") from error
+        table = ",".join(["iteration", *columns])
+        raise DataError(f"'{path}' is not a table of {table} ({one_line(error)}); run `dvc repro`") from error

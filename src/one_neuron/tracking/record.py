@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE
+from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE, WEIGHTS_FOLDER
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
 from one_neuron.tracking.description import describe_result, name_result, view_results
+from one_neuron.tracking.images import log_images
 from one_neuron.tracking.links import compare_lines, link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import data_location_tags, origin_tags
@@ -168,6 +169,10 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
             points.append(Metric(key, value, start_time, iteration, model, dataset.name, dataset.digest))
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
+    pictures = {int(path.stem): path for path in sorted((result.folder / WEIGHTS_FOLDER).glob("*.png"))}
+    pictures.pop(0, None)  # the grid opens on the first step, and w = 0 is plain grey
+    if pictures:
+        log_images(client, run, "weights", pictures)
     for path, kind in result.artifacts:
         client.log_artifact(run_id, str(path), kind or None)
     client.set_terminated(run_id, "FINISHED")

@@ -14,7 +14,7 @@ from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sources.report import format_warning
 from one_neuron.storage.model import Model, load_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
-from one_neuron.system.files import read_costs, read_json
+from one_neuron.system.files import read_costs, read_curves, read_json
 from one_neuron.tracking.parameters import run_parameters, to_text
 
 # What a run shows of metrics/train.json as parameters: which form of training ran, on which shape of data, and the
@@ -37,6 +37,8 @@ _MEASURES = (
     "test_recall",
     "test_f1",
 )
+# The columns of plots/curves.csv that a run shows; its cost on the training set is that of plots/costs.csv.
+_CURVES = ("test_cost", "train_accuracy", "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Result:
         The folder of params.yaml and of the outputs of the stages.
     costs : sequence of (int, float)
         Pairs of an iteration and the cost after that many updates.
+    snapshot_curves : mapping
+        `test_cost`, `train_accuracy` and `test_accuracy` at the snapshots, as pairs of an iteration and a value.
     prepare_metrics, train_metrics, evaluate_metrics : mapping
         The contents of `metrics/prepare.json`, `metrics/train.json` and `metrics/evaluate.json`.
     """
@@ -59,6 +63,7 @@ class Result:
     test: PreparedSet
     model: Model
     costs: Sequence[tuple[int, float]]
+    snapshot_curves: Mapping[str, Sequence[tuple[int, float]]]
     prepare_metrics: Mapping[str, Any]
     train_metrics: Mapping[str, Any]
     evaluate_metrics: Mapping[str, Any]
@@ -89,7 +94,7 @@ class Result:
     @property
     def curves(self) -> dict[str, Sequence[tuple[int, float]]]:
         """The measures over the iterations, by the names of the metrics: pairs of an iteration and a value."""
-        return {"cost": self.costs}
+        return {"cost": self.costs, **self.snapshot_curves}
 
     @property
     def warning(self) -> str:
@@ -109,7 +114,7 @@ class Result:
 
     @property
     def content_key(self) -> str:
-        """SHA-256 over parameters, data, model, costs and metrics, as 64 hexadecimal digits.
+        """SHA-256 over parameters, data, model, curves and metrics, as 64 hexadecimal digits.
 
         It holds neither time nor place nor commit, so the same result has the same key wherever and whenever it is
         made. The metrics are part of the key because they depend on the code as well: after a corrected formula the
@@ -121,7 +126,7 @@ class Result:
             "train": self.train.sha256,
             "test": self.test.sha256,
             "model": self.model.sha256,
-            "costs": [list(pair) for pair in self.costs],
+            "curves": {name: [list(pair) for pair in curve] for name, curve in self.curves.items()},
             "prepare_metrics": {key: value for key, value in self.prepare_metrics.items() if key != "skipped"},
             "train_metrics": dict(self.train_metrics),
             "evaluate_metrics": dict(self.evaluate_metrics),
@@ -132,9 +137,11 @@ class Result:
     @property
     def artifacts(self) -> list[tuple[Path, str]]:
         """The files to store with the run: pairs of a path and the artifact folder ("" for the top)."""
-        files = [(self.folder / name, "") for name in (layout.PARAMS_FILE, layout.DVC_LOCK)]
+        # The page that compares runs shows files at the top beside each other.
+        weights = self.folder / layout.PLOTS_FOLDER / "weights.png"
+        files = [(path, "") for path in (self.folder / layout.PARAMS_FILE, self.folder / layout.DVC_LOCK, weights)]
         for folder, pattern in ((layout.METRICS_FOLDER, "*.json"), (layout.PLOTS_FOLDER, "*")):
-            files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern))]
+            files += [(path, folder.name) for path in sorted((self.folder / folder).glob(pattern)) if path != weights]
         return [(path, kind) for path, kind in files if path.is_file() and not path.name.startswith(".")]
 
 
@@ -154,6 +161,7 @@ def read_result(folder: Path) -> Result:
         test=load_prepared(test_file),
         model=load_model(model_file),
         costs=read_costs(folder / layout.COSTS_FILE),
+        snapshot_curves=read_curves(folder / layout.CURVES_FILE, _CURVES),
         prepare_metrics=read_json(folder / layout.PREPARE_METRICS),
         train_metrics=read_json(folder / layout.TRAIN_METRICS),
         evaluate_metrics=read_json(folder / layout.EVALUATE_METRICS),
@@ -169,6 +177,11 @@ def read_result(folder: Path) -> Result:
         raise DataError(f"'{model_file}' is for num_px = {model_px}, but '{test_file}' has {test_px}; run `dvc repro`")
     if not result.costs or not all(math.isfinite(cost) for _, cost in result.costs):
         raise DataError(f"'{folder / layout.COSTS_FILE}' must hold at least one cost, and finite ones; run `dvc repro`")
+    for name, curve in result.snapshot_curves.items():
+        if curve[-1][0] != result.costs[-1][0] or not all(math.isfinite(value) for _, value in curve):
+            raise DataError(
+                f"'{folder / layout.CURVES_FILE}': {name} is not finite or belongs to another training; run `dvc repro`"
+            )
     return result
 
 

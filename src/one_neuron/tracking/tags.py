@@ -30,6 +30,7 @@ USER = "mlflow.user"
 COMMIT = "mlflow.source.git.commit"
 IS_DIRTY = "git.dirty"  # "true" or "false": whether files differed from the commit
 EXP_NAME = "dvc.exp_name"
+HAS_IMAGES = "mlflow.loggedImages"  # if it is there, the UI looks for pictures with steps
 DATA_CONTEXT = "mlflow.data.context"  # of a data set: "training" or "testing"
 DATA_SHA256 = "sha256"  # of a data set
 

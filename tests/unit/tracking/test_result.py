@@ -34,6 +34,7 @@ def result(tmp_path: Path) -> Result:
         test=_prepared(4),
         model=Model(Parameters(w=np.zeros(12), b=0.0), Preprocessing(2), ("non-cat", "cat"), threshold=0.5),
         costs=[(0, 0.75), (100, 0.5), (200, 0.25)],
+        snapshot_curves={"test_cost": [(0, 0.75), (200, 0.5)], "test_accuracy": [(0, 0.25), (200, 0.5)]},
         prepare_metrics={
             "train": {"m": 8, "num_positive": 3, "num_negative": 5},
             "test": {"m": 4, "num_positive": 2, "num_negative": 2},
@@ -74,7 +75,7 @@ def test_params_use_the_words_of_params_yaml(result: Result) -> None:
 def test_metrics_are_measures_of_quality_each_once(result: Result) -> None:
     """`test: {cost}` becomes `test_cost`; the last cost is that of the curve, and counts stay in the files."""
     assert result.metrics == {"test_accuracy": 0.5, "test_cost": 0.5}
-    assert result.curves == {"cost": [(0, 0.75), (100, 0.5), (200, 0.25)]}
+    assert result.curves == {"cost": [(0, 0.75), (100, 0.5), (200, 0.25)], **result.snapshot_curves}
 
 
 def test_a_run_has_at_most_fifteen_metrics(result: Result) -> None:
@@ -134,6 +135,7 @@ def test_key_differs_for_another_weight_cost_metric_or_parameter(result: Result)
     others = [
         replace(result, model=replace(result.model, parameters=Parameters(w=w, b=0.0))),
         replace(result, costs=[*result.costs[:2], (200, float(np.nextafter(0.25, 1)))]),
+        replace(result, snapshot_curves={**result.snapshot_curves, "test_accuracy": [(0, 0.5), (200, 0.5)]}),
         replace(result, evaluate_metrics={"test_accuracy": 0.75}),
         replace(result, train_metrics={**result.train_metrics, "form": "primal"}),
         replace(result, prepare_metrics={**result.prepare_metrics, "num_skipped": 2}),
@@ -187,13 +189,15 @@ def test_where_and_how_pictures_are_read_is_not_a_parameter(result: Result, sour
 
 def test_artifacts_are_the_files_worth_a_look(result: Result) -> None:
     """Existing files, without half-written ones."""
-    for name in ("params.yaml", "plots/costs.csv", "plots/curves.png", "plots/.partial-x.png", "metrics/train.json"):
+    plots = ("costs.csv", "curves.png", "weights.png", ".partial-x.png")
+    for name in ("params.yaml", "metrics/train.json", *(f"plots/{name}" for name in plots)):
         path = result.folder / name
         path.parent.mkdir(exist_ok=True)
         path.touch()
     found = [(path.relative_to(result.folder).as_posix(), kind) for path, kind in result.artifacts]
     assert found == [
         ("params.yaml", ""),
+        ("plots/weights.png", ""),
         ("metrics/train.json", "metrics"),
         ("plots/costs.csv", "plots"),
         ("plots/curves.png", "plots"),
