@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, report_error
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# The libraries that are not in the extra `pipeline`
+_EXTRAS = dict.fromkeys(("anyio", "multipart", "python_multipart", "starlette", "uvicorn"), "serve")
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 
 
@@ -113,7 +115,8 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
 def _find_problem(error: Exception) -> str:
     """Return what this machine lacks, and the remedy; "" for an error that has another cause."""
     if isinstance(error, ModuleNotFoundError):
-        remedy = "in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[pipeline]'`"
+        extra = _EXTRAS.get(str(error.name).split(".")[0], "pipeline")
+        remedy = f"in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[{extra}]'`"
         return f"{error.name} is not installed for {sys.executable}; {remedy}"
     if isinstance(error, ImportError):
         return f"a library cannot be loaded ({one_line(error)}); remove .venv and run `make setup`"
