@@ -499,7 +499,7 @@ def test_both_ways_write_the_same_rows_of_all_tables(
         monkeypatch.setattr(bulk, "SCHEMA", schema)
         runs = Sweeper(connect(root, REMEDY, experiment=SWEEPS), files, configurations, swept=(RATE, ITERATIONS)).runs
         entries = [runs.entries[key] for key in sorted(runs.entries)]
-        curves = bulk.read_curves(runs.connection, [entry.run_id for entry in entries])
+        curves = bulk.read_curves(runs.connection, "cost", [entry.run_id for entry in entries])
         by_sweep = [(parent_id, sorted(keys)) for parent_id, keys in runs.keys_by_sweep.items()]
         found[schema] = repr((entries, by_sweep, runs.best, curves))
     assert found[OTHER] == found[bulk.SCHEMA]

@@ -58,7 +58,7 @@ USERS = {
         "../drawn_pictures/*.py",
     ],
     "h5py": ["storage/hdf5.py", "storage/model.py", "storage/prepared_set.py", "storage/snapshots.py"],
-    "matplotlib": ["plots/*.py", "sweep/plots.py"],
+    "matplotlib": ["plots/*.py", "sweep/axis_labels.py", "sweep/curve_plot.py", "sweep/plots.py"],
     "mlflow": [
         "tracking/bulk.py",
         "tracking/connection.py",

@@ -16,7 +16,7 @@ from one_neuron.system.files import atomic_write
 DPI = 100
 # Colours that people with any kind of colour vision tell apart: Okabe and Ito (2008), Color Universal Design.
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-BLUE, VERMILION = "#0072B2", "#D55E00"
+BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 # The kind of line of each set, in every plot; it differs without colours as well.
 TRAIN: dict[str, Any] = {"color": BLUE, "linestyle": "-"}
 VALIDATION: dict[str, Any] = {"color": GREEN, "linestyle": "-."}

@@ -92,7 +92,9 @@ def run_sweep(arguments: Sequence[str]) -> None:
         lines = run_lines(entries[0], named=plan.swept, place=place)
         links = {"the run": link_run(connection.experiment_id, entries[0].run_id)}
     else:
-        lines = summary_lines(entries, reused=reused, swept=plan.swept, place=place, sweep_id=parent_id)
+        lines = summary_lines(
+            entries, reused=reused, swept=plan.swept, folds=plan.sweep.folds, place=place, sweep_id=parent_id
+        )
     print("\n".join([*lines, *compare_lines(connection.store, links), str(clock)]))
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:

@@ -47,8 +47,9 @@ class ConfigurationRuns:
         What is known of them, by content key.
     best : Entry or None
         Of the entries.
-    curves : dict of str to list of (int, float)
-        The downsampled cost curves of the runs that were written here.
+    curves, validation_curves : dict of str to list of (int, float)
+        The downsampled cost curves of the runs that were written here, on the training set and, if there are folds, on
+        the held-out pictures.
     keys_by_sweep : dict of str to set of str
         For each sweep in the store, by run id, the content keys of its configurations, requested or not.
     moved : dict of str to dict
@@ -63,6 +64,7 @@ class ConfigurationRuns:
         self.entries: dict[str, Entry] = {}
         self.best: Entry | None = None
         self.curves: dict[str, list[tuple[int, float]]] = {}
+        self.validation_curves: dict[str, list[tuple[int, float]]] = {}
         self.keys_by_sweep: dict[str, set[str]] = {}
         self.moved: dict[str, dict[str, str]] = {}
         self.duplicates: set[str] = set()
@@ -213,8 +215,8 @@ class ConfigurationRuns:
         points: list[tuple[str, float, int]] = []
         if isinstance(outcome, Outcome):
             self.curves[key] = downsample_curve(outcome.iterations, outcome.train_costs)
-            validation = downsample_curve(outcome.iterations, outcome.validation_costs)
-            for measure, curve in (("cost", self.curves[key]), ("validation_cost", validation)):
+            self.validation_curves[key] = downsample_curve(outcome.iterations, outcome.validation_costs)
+            for measure, curve in (("cost", self.curves[key]), ("validation_cost", self.validation_curves[key])):
                 points += [(measure, cost, iteration) for iteration, cost in curve]
             last = outcome.iterations[-1]
             curves = {name for name, _, _ in points}  # their last points are measures already

@@ -7,7 +7,7 @@ from one_neuron.settings.params import KEYS
 from one_neuron.sweep.configuration_runs import ConfigurationRuns
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.ranking import FINISHED, Entry, find_best, is_held_out, rank
-from one_neuron.sweep.summary import TABLE_ROWS, best_line, tabulate
+from one_neuron.sweep.summary import TABLE_ROWS, best_line, contender_lines, tabulate
 from one_neuron.tracking.links import BEST_VIEW, SWEEP_CHARTS, SWEEPS_VIEW, link_run
 from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.tags import MAX_TAG, PARENT, STATUS
@@ -54,7 +54,7 @@ def describe_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> str:
         rows = [tuple(columns), ("---:",) * len(columns), *zip(*columns.values(), strict=True)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         picture = f"![Heat map](get-artifact?path=heat_map.png&run_uuid={parent_id})"
-        parts = [line, table, picture, *parts]
+        parts = [line, *contender_lines(entries, plan.swept, plan.sweep.folds), table, picture, *parts]
     if lenders := find_lenders(runs, parent_id):
         links = [f"[{lender[:8]}]({link_run(experiment_id, lender)})" for lender in sorted(lenders)[:TABLE_ROWS]]
         parts.append(f"Some or all of the runs were reused; they are nested in the sweeps {', '.join(links)}.")

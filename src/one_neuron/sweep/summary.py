@@ -6,7 +6,19 @@ from pathlib import Path
 
 from one_neuron.errors import one_line
 from one_neuron.settings.params import Settings, flatten_settings
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, is_held_out, rank
+from one_neuron.sweep.ranking import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    Entry,
+    find_best,
+    find_contenders,
+    find_simplest,
+    is_held_out,
+    is_useless,
+    rank,
+    standard_error,
+)
 from one_neuron.system.files import write_csv
 from one_neuron.tracking.parameters import data_location, run_parameters
 
@@ -69,7 +81,7 @@ def _cell(value: float, *, whole: bool = False) -> float | str:
 
 
 def summary_lines(
-    entries: Sequence[Entry], *, reused: int, swept: Sequence[str], place: str, sweep_id: str
+    entries: Sequence[Entry], *, reused: int, swept: Sequence[str], folds: int, place: str, sweep_id: str
 ) -> list[str]:
     """Return the lines that end a sweep: the best configurations, the counts, the best one and how to promote it.
 
@@ -81,6 +93,8 @@ def summary_lines(
         How many of them were finished before the sweep began.
     swept : sequence of str
         The parameters that were varied, such as "train.learning_rate"; empty for a single configuration.
+    folds : int
+        The number of folds, 0 for none.
     place : str
         The MLflow store, as a file or an address.
     sweep_id : str
@@ -90,9 +104,10 @@ def summary_lines(
     widths = [max(map(len, [head, *cells])) for head, cells in columns.items()]
     rows = [tuple(columns), *zip(*columns.values(), strict=True)]
     lines = ["  ".join(map(str.rjust, row, widths)).rstrip() for row in rows]
-    lines += [count_line(entries, reused), best_line(entries, swept), f"tracked: sweep {sweep_id} in {place}"]
+    lines += [count_line(entries, reused), best_line(entries, swept), *contender_lines(entries, swept, folds)]
+    lines.append(f"tracked: sweep {sweep_id} in {place}")
     best = find_best(entries)
-    return [*lines, *([f"promote it: one-neuron promote --sweep {sweep_id}"] if best and not _is_useless(best) else [])]
+    return [*lines, *([f"promote it: one-neuron promote --sweep {sweep_id}"] if best and not is_useless(best) else [])]
 
 
 def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
@@ -113,7 +128,7 @@ def run_lines(entry: Entry, *, named: Sequence[str], place: str) -> list[str]:
     else:
         lines = [f"{name_configuration(entry.settings, named)} {entry.status}: {one_line(entry.reason)}"]
     lines.append(f"tracked: run {entry.run_id} in {place}")
-    if entry.status == FINISHED and not _is_useless(entry):
+    if entry.status == FINISHED and not is_useless(entry):
         lines.append(f"promote it: one-neuron promote --run {entry.run_id}")
     return lines
 
@@ -127,6 +142,8 @@ def tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> dict[str, list[str
     if is_held_out(shown):
         accuracies = {"validation": "validation_accuracy"} | accuracies
         costs = {"validation cost": "validation_cost"}
+    if any("validation_accuracy_std" in entry.metrics for entry in shown):
+        accuracies = {"validation": "validation_accuracy", "+-": "validation_accuracy_std"} | accuracies
     columns |= {head: [_percent(entry.get_metric(name)) for entry in shown] for head, name in accuracies.items()}
     columns |= {head: [_cost(entry.get_metric(name)) for entry in shown] for head, name in costs.items()}
     if any(entry.status != FINISHED for entry in shown):
@@ -154,12 +171,29 @@ def best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
     accuracy, baseline = (best.get_metric(f"validation_{name}") for name in ("accuracy", "baseline_accuracy"))
     line += f", validation accuracy {_percent(accuracy)} (cost {_cost(best.get_metric('validation_cost'))}, "
     line += f"baseline {_percent(baseline)})"
-    return f"{line}: NO BETTER than one class for all" if _is_useless(best) else line
+    return f"{line}: NO BETTER than one class for all" if is_useless(best) else line
 
 
-def _is_useless(entry: Entry) -> bool:
-    """Return whether one class for all is as good on the held-out folds; `one-neuron promote` refuses such a run."""
-    return entry.get_metric("validation_accuracy") <= entry.get_metric("validation_baseline_accuracy")  # or nan
+def contender_lines(entries: Sequence[Entry], swept: Sequence[str], folds: int) -> list[str]:
+    """Return the line about the configurations that cannot be told apart from the best one; none without folds."""
+    contenders = find_contenders(entries, folds)
+    if not contenders or len(entries) == 1:
+        return []
+    error = f"one standard error over {folds} folds, {100 * standard_error(contenders[0], folds):.1f} points"
+    if len(contenders) == 1:
+        return [f"no other one is within its spread ({error})"]
+    number = len(contenders) - 1
+    line, simplest = (
+        f"{number:,} other{'s' * (number > 1)} cannot be told apart from it ({error})",
+        find_simplest(contenders),
+    )
+    if simplest is None:
+        return [line]
+    if simplest is contenders[0]:
+        return [f"{line}; the best is the simplest"]
+    accuracy = _percent(simplest.get_metric("validation_accuracy"))
+    chosen = f"{name_configuration(simplest.settings, swept)}, validation accuracy {accuracy}"
+    return [f"{line}; a fair choice, too, is the simplest: {chosen} (one-neuron promote --run {simplest.run_id})"]
 
 
 def short_value(value: object) -> str:

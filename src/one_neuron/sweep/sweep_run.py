@@ -16,6 +16,7 @@ from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, downsample, fold_parameters
+from one_neuron.sweep.curve_plot import Curves
 from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.plots import save_plots
@@ -203,7 +204,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
         folder = Path(name)
         write_table(folder / "configurations.csv", entries)
-        save_plots(folder, entries, _find_curves(runs))
+        save_plots(folder, entries, _find_curves(runs), folds=plan.sweep.folds)
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         with runs.writing():
             for run_id in runs.duplicates:
@@ -231,7 +232,7 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
         connection.client.set_terminated(parent_id, "KILLED")
 
 
-def _find_curves(runs: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, float]]]]:
+def _find_curves(runs: ConfigurationRuns) -> list[Curves]:
     """Return cost curves for the plot: the longest of each training, and the best; earlier ones are read again."""
     longest: dict[str, tuple[str, Entry]] = {}
     for key, entry in runs.entries.items():
@@ -243,9 +244,15 @@ def _find_curves(runs: ConfigurationRuns) -> list[tuple[Entry, list[tuple[int, f
     best = find_best(runs.entries.values())
     shown += [(key, entry) for key, entry in runs.entries.items() if entry is best and (key, entry) not in shown]
     with mlflow_errors(runs.connection.store, REMEDY), hold_signals(runs.connection.store):
-        earlier = read_curves(runs.connection, [entry.run_id for key, entry in shown if key not in runs.curves])
-    curves = [(entry, runs.curves[key] if key in runs.curves else earlier[entry.run_id]) for key, entry in shown]
-    return [(entry, curve) for entry, curve in curves if curve]
+        wanted = [entry.run_id for key, entry in shown if key not in runs.curves]
+        earlier, held_out = (read_curves(runs.connection, name, wanted) for name in ("cost", "validation_cost"))
+    curves = [
+        Curves(entry, runs.curves[key], runs.validation_curves[key])
+        if key in runs.curves
+        else Curves(entry, earlier[entry.run_id], held_out[entry.run_id])
+        for key, entry in shown
+    ]
+    return [each for each in curves if each.train]
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:

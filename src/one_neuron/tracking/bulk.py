@@ -101,19 +101,19 @@ def _search_runs(connection: Connection, context: str, since: int) -> "list[Run]
     return runs
 
 
-def read_curves(connection: Connection, run_ids: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
-    """Return the cost curves of runs, by run id: (iteration, cost) in the order of the iterations."""
+def read_curves(connection: Connection, name: str, run_ids: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+    """Return a metric of runs over the iterations, by run id: (iteration, value) in the order of the iterations."""
     database = find_database(connection)
     curves: dict[str, list[tuple[int, float]]] = {run_id: [] for run_id in run_ids}
     if database is None:
         for run_id, curve in curves.items():
-            curve += [(point.step, point.value) for point in connection.client.get_metric_history(run_id, "cost")]
+            curve += [(point.step, point.value) for point in connection.client.get_metric_history(run_id, name)]
     else:
         from mlflow.store.tracking.dbmodels.models import SqlMetric
         from sqlalchemy import select
 
         metric: Any = SqlMetric
-        points = select(metric.run_uuid, metric.step, metric.value).where(metric.key == "cost")
+        points = select(metric.run_uuid, metric.step, metric.value).where(metric.key == name)
         with database.ManagedSessionMaker() as session:
             for run_id, step, value in session.execute(points.where(metric.run_uuid.in_(run_ids))):
                 curves[run_id].append((step, value))

@@ -22,14 +22,18 @@ from matplotlib.text import Text
 from numpy.typing import NDArray
 from PIL import Image
 
-from one_neuron.plots.drawing import drawing_to
+from one_neuron.plots.drawing import BLACK, drawing_to
 from one_neuron.settings.params import check_settings
-from one_neuron.sweep import plots
+from one_neuron.sweep import axis_labels, curve_plot, plots
+from one_neuron.sweep.curve_plot import Curves, draw_curves
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
-Curves = list[tuple[Entry, list[tuple[int, float]]]]
+Points = list[tuple[int, float]]
+FOLDS = 5
+LIKE_THE_BEST = "1 cannot be told apart from the best (one standard error)"
+VALIDATION = "validation, with the standard deviation over 5 folds"
 TEST = "test (for information, not used to choose)"
 
 
@@ -54,47 +58,57 @@ def score(
     return make_entry(rate, count, status=status, threshold=threshold, **({} if status == FAILED else metrics))
 
 
-def follow(entries: Sequence[Entry]) -> Curves:
-    """Return a cost curve for each entry; diverged ones grow to infinity."""
+def follow(entries: Sequence[Entry]) -> list[Curves]:
+    """Return cost curves for each entry; diverged ones grow to infinity."""
 
     def cost(entry: Entry, iteration: int) -> float:
         if entry.status == DIVERGED:
             return 0.69 * 1.1**iteration if iteration < 5000 else math.inf
         return 0.69 * math.exp(-entry.settings.train.learning_rate * iteration)
 
-    return [
-        (
-            entry,
-            [(i, cost(entry, i)) for i in np.linspace(0, entry.settings.train.num_iterations, 11, dtype=int).tolist()],
-        )
-        for entry in entries
-        if entry.status != FAILED
-    ]
+    found = []
+    for entry in entries:
+        if entry.status != FAILED:
+            steps = np.linspace(0, entry.settings.train.num_iterations, 11, dtype=int).tolist()
+            points = [(i, cost(entry, i)) for i in steps]
+            held_out = [(i, value + i / 1000) for i, value in points] if "validation_accuracy" in entry.metrics else []
+            found.append(Curves(entry, points, held_out))
+    return found
 
 
 def drawn(draw: Callable[[Figure, Any], None], given: Any) -> tuple[Figure, Axes]:
     """Return a figure and its main axes after drawing, in the style of the saved plots."""
     with mpl.style.context("default", after_reset=True):
-        figure = Figure(figsize=(7.6, 4.8), dpi=100, layout="constrained")
+        figure = Figure(figsize=(plots._WIDTH, plots._HEIGHT), dpi=100, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure, given)
         figure.canvas.draw()
     return figure, figure.axes[0]
 
 
+def draw_heat_map(figure: Figure, entries: Sequence[Entry]) -> None:
+    """Draw a heat map in a figure."""
+    plots.draw_heat_map(figure, entries, folds=FOLDS)
+
+
+def draw_accuracies(figure: Figure, entries: Sequence[Entry]) -> None:
+    """Draw accuracies in a figure."""
+    plots.draw_accuracies(figure, entries, folds=FOLDS)
+
+
 def heat_map(entries: Sequence[Entry]) -> tuple[Figure, Axes]:
     """Draw a heat map."""
-    return drawn(plots.draw_heat_map, entries)
+    return drawn(draw_heat_map, entries)
 
 
-def curves(given: Curves) -> tuple[Figure, Axes]:
-    """Draw curves."""
-    return drawn(plots.draw_curves, given)
+def curves(given: Sequence[Curves | tuple[Entry, Points]]) -> tuple[Figure, Axes]:
+    """Draw curves; a pair has training costs alone."""
+    return drawn(draw_curves, [each if isinstance(each, Curves) else Curves(*each) for each in given])
 
 
 def accuracies(entries: Sequence[Entry]) -> tuple[Figure, Axes]:
     """Draw accuracies."""
-    return drawn(plots.draw_accuracies, entries)
+    return drawn(draw_accuracies, entries)
 
 
 def legend(figure: Figure) -> list[str]:
@@ -130,16 +144,16 @@ def saving(draw: Callable[[Figure, list[Entry]], None]) -> Draw:
     """Return a function that saves a plot as a sweep does."""
 
     def save(path: Path, entries: list[Entry]) -> None:
-        with drawing_to(path, plots._WIDTH, plots._HEIGHT) as figure:
+        with drawing_to(path, plots._WIDTH, plots._HEIGHT, layout="constrained") as figure:
             draw(figure, entries)
 
     return save
 
 
 DRAWINGS: dict[str, Draw] = {
-    "heat map": saving(plots.draw_heat_map),
-    "curves": saving(lambda figure, entries: plots.draw_curves(figure, follow(entries))),
-    "accuracies": saving(plots.draw_accuracies),
+    "heat map": saving(draw_heat_map),
+    "curves": saving(lambda figure, entries: draw_curves(figure, follow(entries))),
+    "accuracies": saving(draw_accuracies),
 }
 
 
@@ -171,8 +185,8 @@ def test_a_png_and_nothing_else_is_written(draw: Draw, tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["plot.png"]
     with Image.open(path) as image:
         assert image.format == "PNG"
-        assert image.width == 760
-        assert 300 <= image.height <= 600
+        assert image.width == 1040
+        assert 400 <= image.height <= 800
         assert set(image.info) <= {"dpi"}
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20
 
@@ -282,8 +296,9 @@ def test_the_heat_map_shows_the_validation_accuracy() -> None:
     ("entries", "words"),
     [
         ([score(0.1), score(0.2, status=FAILED)], ["failed", "best"]),
-        ([score(0.1, 100), score(0.2, 200)], ["not tried", "best"]),
-        ([score(0.1), score(0.2)], ["best"]),
+        ([score(0.001, 100), score(0.02, 200)], ["not tried", "best"]),
+        ([score(0.1), score(0.2)], [LIKE_THE_BEST, "simplest of them", "best"]),
+        ([score(0.02, 100), score(0.02, 120)], [LIKE_THE_BEST, "simplest of them", "best"]),
         ([score(0.4), score(0.5)], ["diverged"]),
     ],
 )
@@ -352,19 +367,73 @@ def test_few_curves_are_named() -> None:
     low, best, gone = axes.get_lines()
     assert values(low, 0)[::5] == pytest.approx([0, 100, 200])
     assert values(low, 1)[::5] == pytest.approx([0.69, 0.69 * math.exp(-1), 0.69 * math.exp(-2)])
-    assert (best.get_color(), best.get_label()) == ("black", "best: learning_rate 0.1")
+    assert (best.get_color(), best.get_label()) == (BLACK, "best: learning_rate 0.1")
     assert (low.get_linestyle(), gone.get_linestyle()) == ("-", ":")
     assert legend(figure) == ["learning_rate 0.01", "best: learning_rate 0.1", "learning_rate 0.5 (diverged)"]
     assert axes.get_title() == "Training cost, 3 curves\n1 out of the picture at the top"
     assert axes.get_ylim() == pytest.approx((0, 1.05 * 2 * 0.69))
 
 
+def test_validation_curves_lie_beside_the_training_curves() -> None:
+    """With the same colours, marks and axes; a configuration without held-out pictures is on one side only."""
+    figure, train = curves(
+        [*follow([score(0.01), score(0.1)]), Curves(score(0.02, folds=False), [(0, 0.69), (9, 0.5)])]
+    )
+    held_out = figure.axes[1]
+    assert (train.get_title(), held_out.get_title()) == ("Training cost, 3 curves", "Validation cost, 2 curves")
+    assert train.get_ylim() == held_out.get_ylim()
+    for one, other in zip(train.get_lines(), held_out.get_lines(), strict=False):
+        assert (one.get_color(), one.get_marker(), one.get_label()) == (
+            other.get_color(),
+            other.get_marker(),
+            other.get_label(),
+        )
+        assert values(other, 1) == pytest.approx(values(one, 1) + values(one, 0) / 1000)
+    assert len({line.get_marker() for line in train.get_lines()}) == 3
+
+
+def spread_entries() -> list[Entry]:
+    """Return a best entry with a standard error of 4 / 2 = 2 points, two within it and one that is not."""
+    spread: dict[str, Any] = {"validation_accuracy_std": 0.04, "validation_baseline_accuracy": 0.55}
+    return [
+        make_entry(0.1, 400, validation_accuracy=0.80, **spread),
+        make_entry(0.01, 400, validation_accuracy=0.79, **spread),
+        make_entry(0.01, 200, validation_accuracy=0.785, **spread),
+        make_entry(0.001, 200, validation_accuracy=0.77, **spread),
+    ]
+
+
+def test_the_heat_map_marks_what_cannot_be_told_apart() -> None:
+    """Circles on both, a diamond on the one with the fewest iterations, a star on the best."""
+    figure, axes = heat_map(spread_entries())
+    circles, diamond, star = axes.get_lines()
+    assert sorted(zip(values(circles, 0), values(circles, 1), strict=True)) == [(1, 0), (1, 1)]
+    assert [(*values(mark, 0), *values(mark, 1)) for mark in (diamond, star)] == [(1, 0), (2, 1)]
+    assert [mark.get_marker() for mark in (circles, diamond, star)] == ["o", "D", "*"]
+    assert legend(figure)[-3:] == [
+        "2 cannot be told apart from the best (one standard error)",
+        "simplest of them: 78.5 % (learning_rate 0.01, num_iterations 200)",
+        "best: 80.0 % (learning_rate 0.1, num_iterations 400)",
+    ]
+
+
+def test_the_accuracies_show_baseline_and_what_cannot_be_told_apart() -> None:
+    """The baseline is a line, the standard error a band below the best, the simplest another vertical line."""
+    _, axes = accuracies(spread_entries())
+    assert values(line_of(axes, "baseline (one class for all): 55.0 %"), 1) == pytest.approx([55, 55])
+    (band,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((78, 80))
+    assert band.get_label() == "2 cannot be told apart from the best (one standard error)"
+    assert values(line_of(axes, "best: 0.1"), 0).tolist() == [0.1, 0.1]
+    assert values(line_of(axes, "simplest of them: 0.01 (200 iterations)"), 0).tolist() == [0.01, 0.01]
+
+
 def test_names_hold_all_that_differs() -> None:
     """Only what differs; a single curve is named by its learning rate."""
     entries = [make_entry(0.01, 100, threshold=0.3), make_entry(0.01, 200, threshold=0.5)]
     names = ["num_iterations 100, threshold 0.3", "num_iterations 200, threshold 0.5"]
-    assert plots._name_curves(entries) == names
-    assert plots._name_curves(entries[:1]) == ["learning_rate 0.01"]
+    assert curve_plot._name_curves(entries) == names
+    assert curve_plot._name_curves(entries[:1]) == ["learning_rate 0.01"]
 
 
 def test_many_curves_are_coloured_by_their_learning_rate() -> None:
@@ -376,7 +445,7 @@ def test_many_curves_are_coloured_by_their_learning_rate() -> None:
     assert bar.get_ylim() == pytest.approx((-3, 0))
     scale = mpl.colormaps["viridis"](np.linspace(0, 0.88, 256))
     expected = [scale[min(int(256 * (math.log10(rate) + 3) / 3), 255)] for rate in rates]
-    best = next(i for i, line in enumerate(axes.get_lines()) if line.get_color() == "black")
+    best = next(i for i, line in enumerate(axes.get_lines()) if str(line.get_label()).startswith("best"))
     for i, (line, colour) in enumerate(zip(axes.get_lines(), expected, strict=True)):
         if i != best:
             assert line.get_color() == pytest.approx(tuple(colour), abs=0.01)
@@ -387,7 +456,7 @@ def test_many_curves_are_coloured_by_their_learning_rate() -> None:
 def test_many_curves_of_one_learning_rate_share_a_colour() -> None:
     """The colour bar has one label, in the middle."""
     figure, axes = curves([(make_entry(0.01, count), [(0, 0.69), (count, 0.5)]) for count in range(1, 9)])
-    assert len({str(line.get_color()) for line in axes.get_lines()} - {"black"}) == 1
+    assert len({str(line.get_color()) for line in axes.get_lines()} - {BLACK}) == 1
     bar = figure.axes[1]
     assert [(tick.get_loc(), tick.label2.get_text()) for tick in bar.yaxis.get_major_ticks()] == [(-2.0, "0.01")]
     assert sum(bar.get_ylim()) == pytest.approx(-4.0)
@@ -411,7 +480,9 @@ def test_odd_curves_can_be_drawn(costs: list[tuple[int, float]], top: float) -> 
     """A single point, a cost of 0, and nan from the start."""
     _, axes = curves([(score(0.01), costs)])
     assert axes.get_ylim() == pytest.approx((0, top))
-    assert axes.get_lines()[0].get_marker() == ("o" if len(costs) == 1 else "")
+    assert axes.get_lines()[0].get_marker() == "o"
+    _, axes = curves([(score(0.01, count), costs) for count in range(1, 9)])
+    assert {line.get_marker() for line in axes.get_lines()} == ({"o"} if len(costs) == 1 else {""})
 
 
 def test_no_curves_are_a_picture_too(tmp_path: Path) -> None:
@@ -431,7 +502,7 @@ def test_the_accuracies_lie_over_the_learning_rates() -> None:
     ]
     figure, axes = accuracies(entries)
     assert axes.get_xscale() == "log"
-    for label, expected in (("train", [80, 90]), ("validation", [70, 60]), (TEST, [50, 70])):
+    for label, expected in (("train", [80, 90]), (VALIDATION, [70, 60]), (TEST, [50, 70])):
         line = line_of(axes, label)
         assert values(line, 0) == pytest.approx([0.001, 0.01, 0.1, 1.0])
         assert values(line, 1) == pytest.approx([expected[0], np.nan, expected[1], np.nan], nan_ok=True)
@@ -439,7 +510,7 @@ def test_the_accuracies_lie_over_the_learning_rates() -> None:
     ends = vertices(bars)
     assert ends[0] == pytest.approx([60, 80])
     assert ends[2] == pytest.approx([55, 65])
-    assert values(line_of(axes, "chosen: 0.001"), 0).tolist() == [0.001, 0.001]
+    assert values(line_of(axes, "best: 0.001"), 0).tolist() == [0.001, 0.001]
     assert values(line_of(axes, "diverged (1 learning rate)"), 0).tolist() == [0.01]
     assert values(line_of(axes, "failed (1 learning rate)"), 0).tolist() == [1.0]
     assert len(legend(figure)) == 6
@@ -453,13 +524,13 @@ def test_the_test_accuracy_stays_in_the_background() -> None:
     def brightness(label: str) -> float:
         return float(sum(mpl.colors.to_rgb(line_of(axes, label).get_color())))
 
-    assert brightness(TEST) > max(brightness("train"), brightness("validation"))
+    assert brightness(TEST) > max(brightness("train"), brightness(VALIDATION))
 
 
 def test_without_folds_there_is_no_validation() -> None:
     """The label says what the choice is based on."""
     figure, axes = accuracies([score(0.01, folds=False), score(0.1, folds=False)])
-    assert legend(figure) == ["train", TEST, "chosen by training cost: 0.1"]
+    assert legend(figure) == ["train", TEST, "best by training cost: 0.1"]
     assert axes.get_title() == "Accuracy at each learning_rate (nothing was held out)"
 
 
@@ -502,9 +573,9 @@ def test_nothing_to_show_is_said_so() -> None:
 def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
     """Rates at even steps all have a label; of rates close together, only the first has one."""
     even = [float(rate) for rate in np.geomspace(1e-5, 0.1, 8)]
-    assert plots._spread(even[::-1]) == even
-    assert plots._spread([0.001, 0.0011, 0.01, 0.0102, 0.1]) == [0.001, 0.01, 0.1]
-    assert plots._spread([0.01, 0.01]) == [0.01]
+    assert axis_labels.spread_rates(even[::-1]) == even
+    assert axis_labels.spread_rates([0.001, 0.0011, 0.01, 0.0102, 0.1]) == [0.001, 0.01, 0.1]
+    assert axis_labels.spread_rates([0.01, 0.01]) == [0.01]
 
 
 @pytest.mark.parametrize(
@@ -518,4 +589,4 @@ def test_labels_on_a_logarithmic_axis_keep_their_distance() -> None:
 )
 def test_labels_are_as_short_as_they_can_be(values: list[float], labels: list[str]) -> None:
     """Three digits, or more if needed."""
-    assert plots._short_labels(values) == labels
+    assert axis_labels.short_labels(values) == labels

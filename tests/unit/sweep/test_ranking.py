@@ -1,6 +1,7 @@
 """The ranking of configurations: by held-out pictures, never by the test set."""
 
 import math
+import statistics
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from one_neuron.settings.params import Settings, check_settings
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.ranking import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    Entry,
+    find_best,
+    find_contenders,
+    find_simplest,
+    rank,
+    standard_error,
+)
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
@@ -148,6 +159,52 @@ def test_the_best_has_finished() -> None:
     assert find_best([diverged, failed, finished]) is finished
     assert find_best([diverged, failed]) is None
     assert find_best([]) is None
+
+
+@pytest.mark.parametrize("accuracies", [[0.8, 0.7, 0.75, 0.85, 0.65], [0.5, 0.5], [1.0, 0.0, 1.0]])
+def test_the_standard_error_is_that_of_a_mean(accuracies: list[float]) -> None:
+    """The sample standard deviation over the folds, as Python's statistics computes it, by the root of their number."""
+    entry = make_entry("a", validation_accuracy_std=statistics.pstdev(accuracies))
+    expected = statistics.stdev(accuracies) / math.sqrt(len(accuracies))
+    assert standard_error(entry, len(accuracies)) == pytest.approx(expected, rel=1e-14)
+
+
+def test_what_cannot_be_told_apart_from_the_best() -> None:
+    """A standard error of 0.04 / 2 below 0.80 includes 0.79 and 0.785, not 0.77; diverged entries never count."""
+    spread: dict[str, Any] = {"validation_accuracy_std": 0.04}
+    entries = [
+        make_entry("far", 0.77, **spread),
+        make_entry("long", 0.79, **spread, train={"num_iterations": 900}),
+        make_entry("best", 0.80, **spread, train={"num_iterations": 700}),
+        make_entry("fast", 0.785, **spread, train={"num_iterations": 100, "learning_rate": 0.02}),
+        make_entry("slow", 0.785, **spread, train={"num_iterations": 100, "learning_rate": 0.01}),
+        make_entry("gone", 0.80, status=DIVERGED, train={"num_iterations": 1}),
+        Entry("lost", SETTINGS, FAILED),
+    ]
+    contenders = find_contenders(entries, 5)
+    assert names(contenders) == "best long slow fast"
+    simplest = find_simplest(contenders)
+    assert simplest is not None
+    assert simplest.run_id == "slow"
+    assert names(find_contenders(entries, 2)) == "best long slow fast far"  # two folds say less: 0.04 / 1
+
+
+def test_only_the_spread_of_the_best_counts() -> None:
+    """By the rule of Breiman and others; without spread, equal accuracies are all that is within it."""
+    entries = [
+        make_entry("a", 0.8, 0.1, validation_accuracy_std=0.0),
+        make_entry("b", 0.8, 0.2, validation_accuracy_std=0.3),
+        make_entry("c", 0.79, validation_accuracy_std=0.3),
+    ]
+    assert names(find_contenders(entries, 5)) == "a b"
+
+
+@pytest.mark.parametrize("folds", [0, 5])
+def test_without_a_spread_nothing_is_said(folds: int) -> None:
+    """Without folds there is no spread, and without finished entries no best one."""
+    assert find_contenders([Entry("a", SETTINGS, FINISHED, metrics={"cost": 0.3})], folds) == []
+    assert find_contenders([make_entry("a", status=DIVERGED, validation_accuracy_std=0.1)], folds) == []
+    assert find_simplest([]) is None
 
 
 def test_a_missing_metric_is_nan() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, is_held_out
-from one_neuron.sweep.summary import list_parameters, run_lines, summary_lines, write_table
+from one_neuron.sweep.summary import contender_lines, list_parameters, run_lines, summary_lines, write_table
 from tests.values import DATA, VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
@@ -144,20 +144,28 @@ def test_parameters_keep_their_types() -> None:
 
 def test_the_lines_of_a_sweep() -> None:
     """The table, the counts, the best configuration, and the next steps."""
-    lines = summary_lines([LOST, GONE, FAIR, GOOD], reused=1, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(
+        [LOST, GONE, FAIR, GOOD], reused=1, swept=SWEPT, folds=5, place="mlflow.db", sweep_id="c0ffee"
+    )
     assert lines == [
         (
-            "rank  train.learning_rate  train.num_iterations  validation    train  test (information)"
+            "rank  train.learning_rate  train.num_iterations  validation     +-    train  test (information)"
             "  validation cost    status"
         ),
-        "   1                0.005                  2000      78.5 %   93.5 %              79.0 %            0.512",
-        "   2                 0.01                   500      75.0 %  100.0 %              80.0 %            0.600",
         (
-            "   3                  0.5                   200           -        -                   -"
+            "   1                0.005                  2000      78.5 %  3.1 %   93.5 %              79.0 %"
+            "            0.512"
+        ),
+        (
+            "   2                 0.01                   500      75.0 %      -  100.0 %              80.0 %"
+            "            0.600"
+        ),
+        (
+            "   3                  0.5                   200           -      -        -                   -"
             "           1e+300  diverged"
         ),
         (
-            "   4                0.001                   200           -        -                   -"
+            "   4                0.001                   200           -      -        -                   -"
             "                -    failed"
         ),
         "4 configurations: 3 ran, 1 reused, 1 diverged, 1 failed",
@@ -165,6 +173,7 @@ def test_the_lines_of_a_sweep() -> None:
             "best: train.learning_rate=0.005 train.num_iterations=2000, "
             "validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
         ),
+        "no other one is within its spread (one standard error over 5 folds, 1.6 points)",
         "tracked: sweep c0ffee in mlflow.db",
         "promote it: one-neuron promote --sweep c0ffee",
     ]
@@ -176,7 +185,7 @@ def test_without_folds_the_training_cost_is_named() -> None:
         make_entry(learning_rate=0.001, train_accuracy=0.9, cost=0.4, test_accuracy=0.7),
         make_entry(learning_rate=0.005, train_accuracy=0.95, cost=0.25, test_accuracy=0.6),
     ]
-    lines = summary_lines(entries, reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=SWEPT[:1], folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert lines[:5] == [
         "rank  train.learning_rate   train  test (information)  train cost",
         "   1                0.005  95.0 %              60.0 %       0.250",
@@ -191,7 +200,7 @@ def test_at_most_ten_are_shown() -> None:
     entries = [
         make_entry(learning_rate=i / 1000, validation_accuracy=i / 100, validation_cost=0.5) for i in range(1, 61)
     ]
-    lines = summary_lines(entries, reused=20, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=20, swept=SWEPT[:1], folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:11]] == [f"{rate / 1000:g}" for rate in range(60, 50, -1)]
     assert lines[11] == "60 configurations: 40 ran, 20 reused, 0 diverged, 0 failed"
     assert lines[12].startswith("best: train.learning_rate=0.06, validation accuracy 60.0 %")
@@ -200,7 +209,7 @@ def test_at_most_ten_are_shown() -> None:
 def test_the_best_line_can_be_copied() -> None:
     """It has all digits of a rate that the table rounds."""
     entry = make_entry(learning_rate=0.0031622776601683794, validation_accuracy=0.5, validation_cost=0.6)
-    lines = summary_lines([entry], reused=0, swept=SWEPT[:1], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines([entry], reused=0, swept=SWEPT[:1], folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert lines[1].split()[:2] == ["1", "0.00316228"]
     assert "train.learning_rate=0.0031622776601683794," in lines[3]
 
@@ -208,16 +217,42 @@ def test_the_best_line_can_be_copied() -> None:
 def test_words_are_swept_too() -> None:
     """Texts can be swept as well as numbers."""
     entries = [make_entry(COURSE, validation_accuracy=0.7, validation_cost=0.5), GOOD]
-    lines = summary_lines(entries, reused=0, swept=["data.source"], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=["data.source"], folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert [line.split()[1] for line in lines[1:3]] == ["drawn", "catvnoncat"]
     assert lines[4] == "best: data.source=drawn, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
+
+
+def test_what_cannot_be_told_apart_is_counted_and_the_simplest_named() -> None:
+    """0.785 with a standard error of 0.031 / 2: 0.770 is within it, 0.769 is not."""
+    scores: dict[str, Any] = {"validation_accuracy_std": 0.031, "validation_cost": 0.5}
+    others = [
+        make_entry(learning_rate=0.02, num_iterations=100, validation_accuracy=0.77, run_id="c" * 32, **scores),
+        make_entry(learning_rate=0.01, num_iterations=500, validation_accuracy=0.78, **scores),
+        make_entry(learning_rate=0.01, num_iterations=50, validation_accuracy=0.769, **scores),
+    ]
+    (line,) = contender_lines([GOOD, *others], SWEPT, 5)
+    assert line == (
+        "2 others cannot be told apart from it (one standard error over 5 folds, 1.6 points); a fair choice, too, is "
+        "the simplest: train.learning_rate=0.02 train.num_iterations=100, validation accuracy 77.0 % "
+        f"(one-neuron promote --run {'c' * 32})"
+    )
+    longer = make_entry(num_iterations=5000, validation_accuracy=0.78, **scores)
+    assert contender_lines([GOOD, longer], SWEPT, 5) == [
+        "1 other cannot be told apart from it (one standard error over 5 folds, 1.6 points); the best is the simplest"
+    ]
+    assert contender_lines([GOOD, *others], SWEPT, 0) == []
+    no_better = [replace(entry, metrics={**entry.metrics, "validation_baseline_accuracy": 0.8}) for entry in others]
+    assert contender_lines(no_better, SWEPT, 5) == [  # none is a fair choice
+        "2 others cannot be told apart from it (one standard error over 5 folds, 1.6 points)"
+    ]
+    assert contender_lines([GONE, LOST], SWEPT, 5) == []
 
 
 @pytest.mark.parametrize(("accuracy", "useless"), [(0.64, True), (0.65, True), (0.66, False)])
 def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, useless: bool) -> None:
     """An equal accuracy is not better, and `one-neuron promote` would refuse it."""
     entry = make_entry(validation_accuracy=accuracy, validation_baseline_accuracy=0.65, validation_cost=0.6)
-    lines = summary_lines([entry], reused=0, swept=[], place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines([entry], reused=0, swept=[], folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert lines[3].endswith(": NO BETTER than one class for all") == useless
     assert lines[-1].startswith("tracked: " if useless else "promote it: ")
     lines = run_lines(entry, named=[], place="mlflow.db")
@@ -226,10 +261,10 @@ def test_what_is_no_better_than_one_class_for_all_says_so(accuracy: float, usele
 
 def test_a_single_configuration() -> None:
     """Nothing was swept."""
-    lines = summary_lines([GOOD], reused=0, swept=[], place="http://host:5000", sweep_id="c0ffee")
+    lines = summary_lines([GOOD], reused=0, swept=[], folds=5, place="http://host:5000", sweep_id="c0ffee")
     assert lines == [
-        "rank  validation   train  test (information)  validation cost",
-        "   1      78.5 %  93.5 %              79.0 %            0.512",
+        "rank  validation     +-   train  test (information)  validation cost",
+        "   1      78.5 %  3.1 %  93.5 %              79.0 %            0.512",
         "1 configuration: 1 ran, 0 reused, 0 diverged, 0 failed",
         "best: the only configuration, validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)",
         "tracked: sweep c0ffee in http://host:5000",
@@ -249,7 +284,7 @@ def test_a_single_configuration() -> None:
 )
 def test_nothing_finished(entries: list[Entry], line: str) -> None:
     """The remedy replaces the line of the best, and nothing can be promoted."""
-    lines = summary_lines(entries, reused=0, swept=SWEPT, place="mlflow.db", sweep_id="c0ffee")
+    lines = summary_lines(entries, reused=0, swept=SWEPT, folds=5, place="mlflow.db", sweep_id="c0ffee")
     assert lines[-2:] == [line, "tracked: sweep c0ffee in mlflow.db"]
     assert not [found for found in lines if found.startswith(("best", "promote"))]
 
