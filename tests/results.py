@@ -55,10 +55,6 @@ def write_result(
     save_model(folder / layout.MODEL_FILE, model)
     costs = [(100 * i, 0.7 / (1 + i)) for i in range(21)]
     write_csv(folder / layout.COSTS_FILE, ["iteration", "cost"], costs)
-    rows = [(iteration, cost, 2 * cost, 0.8, 0.75) for iteration, cost in costs]
-    write_csv(
-        folder / layout.CURVES_FILE, ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"], rows
-    )
     for number, stem in enumerate(("curves", "weights", "roc_curve")):
         picture = np.full((30, 40, 3), 80 * number, np.uint8)
         (folder / layout.PLOTS_FOLDER / f"{stem}.png").write_bytes(encode_picture(picture))
@@ -70,6 +66,10 @@ def write_result(
     write_json(
         folder / layout.EVALUATE_METRICS, {**accuracies, "baseline_accuracy": baseline_accuracy(test.Y), **scores}
     )
+    last = (accuracies["train_accuracy"], accuracies["test_accuracy"])
+    rows = [(iteration, cost, 2 * cost, *last) for iteration, cost in costs]
+    header = ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"]
+    write_csv(folder / layout.CURVES_FILE, header, rows)
     counts = [
         ClassCount(classes[label], label, int((train.Y == label).sum()), int((test.Y == label).sum()))
         for label in (0, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from one_neuron import __version__, errors
 from one_neuron.commands.predict import add_predict
+from one_neuron.commands.register import add_register
 from one_neuron.commands.report import run_report
 from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.layout import PARAMS_FILE
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--html", nargs="?", type=Path, const=Path("report.html"), metavar="FILE", help=what)
     report.set_defaults(run=run_report)
 
+    add_register(commands)
     add_serve(commands)
 
     settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")

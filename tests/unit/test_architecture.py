@@ -66,6 +66,7 @@ USERS = {
         "tracking/model.py",
         "tracking/pyfunc_model.py",
         "tracking/record.py",
+        "tracking/register.py",
         "tracking/store.py",
         "sweep/sweep_run.py",
     ],

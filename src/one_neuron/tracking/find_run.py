@@ -76,15 +76,26 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
                     "smaller learning rates"
                 )
         found = find_run_by_id(connection, run, "run")
-    tags = found.data.tags
+    return promotable(found, parent.info.run_id if parent else None)
+
+
+def promotable(run: "Run", sweep_id: str | None = None) -> PromotableRun:
+    """Return what is to be known of a run before it is promoted or registered.
+
+    Raises
+    ------
+    SettingsError
+        If the run is a sweep, or is not finished.
+    """
+    tags = run.data.tags
     if tags.get(KIND) == "sweep":
-        raise SettingsError(f"the run {found.info.run_id} is a sweep; use --sweep")
-    if found.info.status != "FINISHED":
-        raise SettingsError(f"the run {found.info.run_id} is {found.info.status}, not FINISHED")
-    sweep_id = parent.info.run_id if parent else tags.get(PARENT)
+        raise SettingsError(f"the run {run.info.run_id} is a sweep; use --sweep")
+    if run.info.status != "FINISHED":
+        raise SettingsError(f"the run {run.info.run_id} is {run.info.status}, not FINISHED")
     diverged = tags.get(STATUS) == "diverged"
-    params = dict(found.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
-    return PromotableRun(found.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id, _warning(found))
+    params = dict(run.data.params) | json.loads(tags.get(DATA_LOCATION, "{}"))
+    sweep_id = sweep_id or tags.get(PARENT)
+    return PromotableRun(run.info.run_id, params, diverged, tags.get(MODEL_SHA256, ""), sweep_id, _warning(run))
 
 
 def _warning(run: "Run") -> str:
@@ -100,10 +111,13 @@ def _warning(run: "Run") -> str:
 
 
 def find_run_by_id(connection: Connection, run_id: str | None, kind: str) -> "Run":
-    """Return the sweep or run (`kind`) whose id begins with `run_id`; by default the one that finished last."""
+    """Return the run whose id begins with `run_id`; by default the one of its kind that finished last.
+
+    `kind` is "result" or "sweep", or "run" for a run of any kind.
+    """
     if run_id is not None and not (run_id.isalnum() and len(run_id) >= 4):
         raise SettingsError(f"{run_id!r} is not the id of a {kind}; expected 4 to 32 letters and digits, see make ui")
-    conditions = [f"tags.`{KIND}` = 'sweep'"] if kind == "sweep" else []
+    conditions = [f"tags.`{KIND}` = '{kind}'"] if kind != "run" else []
     conditions += [f"attributes.run_id LIKE '{run_id}%'"] if run_id else []
     found = connection.client.search_runs(
         list(connection.experiment_ids.values()),
@@ -113,7 +127,9 @@ def find_run_by_id(connection: Connection, run_id: str | None, kind: str) -> "Ru
     )
     if not found:
         which = f"{kind} {run_id}" if run_id else kind
-        raise SettingsError(f"'{connection.store.place}' has no {which}; run one: make sweep")
+        raise SettingsError(
+            f"'{connection.store.place}' has no {which}; run one: make {'repro' if kind == 'result' else 'sweep'}"
+        )
     if run_id and len(found) > 1:
         raise SettingsError(f"{run_id!r} begins the id of more than one {kind}; type more characters of it")
     return found[0]
