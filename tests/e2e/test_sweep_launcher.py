@@ -1,5 +1,6 @@
 """Any Hydra launcher can run the jobs: here one that pickles them and starts a process for each, as on a cluster."""
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -37,6 +38,14 @@ class ProcessLauncher(Launcher):
 """
 
 
+def read_seconds(printed: str) -> tuple[float, dict[str, float]]:
+    """Return the seconds of a sweep and of its parts, from the line that ends it."""
+    match = re.fullmatch(r"took ([\d.]+) s: (.+)", printed.splitlines()[-1])
+    assert match, printed
+    parts = [part.rpartition(" ") for part in match[2].split(", ")]
+    return float(match[1]), {name: float(seconds) for name, _, seconds in parts}
+
+
 def test_jobs_in_processes_of_their_own(project: Project) -> None:
     """Two batches at the same moment: all runs under one parent, each counted as new, then as reused."""
     plugin = project.folder / "src/hydra_plugins/process_launcher/__init__.py"
@@ -46,8 +55,14 @@ def test_jobs_in_processes_of_their_own(project: Project) -> None:
     group.parent.mkdir()
     group.write_text("_target_: hydra_plugins.process_launcher.ProcessLauncher\n", encoding="utf-8")
     sweep = ["python", "pipeline/sweep.py", "-m", "hydra/launcher=process"]
-    sweep += ["data.num_px=8,12", "train.learning_rate=0.001,0.005,0.01", "train.num_iterations=20,40"]
+    sweep += ["data.num_px=8,12", "train.learning_rate=0.001,0.005,0.01", "train.num_iterations=20,20000"]
     shown = project.run(*sweep, PYTHONPATH="src")
+    assert shown.startswith("12 configurations, 5 folds; 0 are there already, 6 trainings are needed, each to its larg")
+    took, parts = read_seconds(shown)
+    assert list(parts)[:5] == ["start", "looking up", "training", "recording", "starting jobs"]
+    assert sum(parts.values()) == pytest.approx(took, abs=0.05 * (len(parts) + 1))  # each is rounded
+    assert parts["training"] >= 0.3  # not counted as recording, although it was in other processes
+    assert parts["starting jobs"] >= 0.5  # Python and MLflow start in each
     assert "12 configurations: 12 ran, 0 reused, 0 diverged, 0 failed" in shown
     with closing(sqlite3.connect(project.folder / "mlflow.db")) as store:
         parents = store.execute(
