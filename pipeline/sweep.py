@@ -5,7 +5,7 @@ import sys
 from one_neuron.system.command import run_command
 
 
-# Hydra's shell completion works for scripts that contain the text "@hydra.main", as this one now does.
+# Hydra completes the arguments of a script in fish only if the script contains the text "@hydra.main".
 def main() -> None:
     """Run the sweep that the command line asks for."""
     from one_neuron.sweep.command import run_sweep

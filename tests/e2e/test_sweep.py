@@ -50,6 +50,14 @@ def swept(swept_once: Project, tmp_path: Path) -> Project:
     return Project(tmp_path / "one neuron")
 
 
+def read_promotions(project: Project) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Return the first result with the run it was promoted from, and all promoted runs with their results."""
+    with closing(sqlite3.connect(project.folder / "mlflow.db")) as database:
+        tags = "SELECT run_uuid, value FROM tags WHERE key = ?"
+        results = database.execute(tags, ["one_neuron.promoted_from"]).fetchall()
+        return results[0], database.execute(tags, ["one_neuron.promoted_to"]).fetchall()
+
+
 def digest(project: Project, *names: str) -> dict[str, str]:
     """Return the SHA-256 of files, and of all files in folders."""
     roots = [project.folder / name for name in names]

@@ -58,7 +58,7 @@ def test_one_configuration_is_one_run(project: Project) -> None:
     assert printed[2].startswith("train accuracy ")
     assert printed[3] == f"tracked: run {run.id} in {project.folder / 'mlflow.db'}"
     assert printed[4] == f"promote it: one-neuron promote --run {run.id}"
-    assert again[:-1] == [f"{printed[0]}; it is there already", *printed[1:5]]
+    assert again[:-1] == [f"{printed[0]}; it is there already", *printed[1:-1]]
     assert read_runs(project, "sweep") == []
     assert "mlflow.parentRunId" not in run.tags
     promised = project.run("one-neuron", "promote", "--run", run.id, PYTHONPATH="src")
@@ -87,8 +87,8 @@ def test_hydras_own_options_and_completion(tmp_path: Path) -> None:
         "bash",
         "-c",
         'eval "$(python pipeline/sweep.py -sc install=bash)"\n'
-        'for COMP_LINE in "python pipeline/sweep.py train.l" "python pipeline/sweep.py -m sweep=g"; do\n'
-        'hydra_bash_completion; echo "${COMPREPLY[@]}"; done',
+        'complete() { COMP_LINE="python pipeline/sweep.py $1"; COMP_CWORD=2; hydra_bash_completion; }\n'
+        'for typed in train.l sweep=g; do complete $typed; echo "${COMPREPLY[@]}"; done',
         PYTHONPATH="src",
         PYTHONDONTWRITEBYTECODE="1",
     )

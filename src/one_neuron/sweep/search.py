@@ -15,6 +15,7 @@ from one_neuron.sweep.plan import Space
 from one_neuron.sweep.ranking import FINISHED, Entry
 
 BATCH = 12  # suggestions that are made and trained together; with five folds, 72 columns of one matrix
+REQUIREMENT = "optuna>=5,<6"  # the extra `optuna`
 _MOST_REPEATS = 100  # suggestions in a row that were made before: there is hardly anything left to try
 _SEEDS = 2**32  # NumPy's RandomState, which Optuna uses, takes no larger ones
 
@@ -50,7 +51,7 @@ class TpeSearch:
         except ModuleNotFoundError as error:
             raise EnvironmentProblem(
                 f"sweep.search=tpe needs {error.name}, which is not installed for {sys.executable}; in the project's "
-                "folder, run `.venv/bin/pip install '.[optuna]'`"
+                f"folder, run `.venv/bin/pip install '{REQUIREMENT}'`"
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = optuna.samplers.TPESampler(n_startup_trials=BATCH, seed=seed % _SEEDS)
