@@ -63,7 +63,7 @@ def make_configurations(files: DataFiles, number: int) -> list[Configuration]:
 
 def make_jobs(batches: list[list[Configuration]], **options: Any) -> SweepJobs:
     """Return the jobs of a sweep in this folder."""
-    values: dict[str, Any] = {"runs": None, "on_progress": None, "times": Path.cwd(), **options}
+    values: dict[str, Any] = {"runs": None, "on_progress": None, "times": batches[0][0].files.train.parent, **options}
     return SweepJobs(Path.cwd(), "a" * 32, SWEEP, {"1": "lr 0.001"}, batches, **values)
 
 
@@ -97,7 +97,6 @@ def test_a_job_leaves_its_moments(files: DataFiles, tmp_path: Path, monkeypatch:
     clock = iter([100.0, 107.0, 109.0])
     monkeypatch.setattr("one_neuron.sweep.jobs.time.time", lambda: next(clock))
     shared = make_jobs([make_configurations(files, 2)], runs=Runs(), on_progress=lambda: None, times=times)
-    pickle.loads(pickle.dumps(shared.times))
     shared({"batch": 0})
     assert json.loads((times / "0.json").read_text()) == [100.0, 107.0, 109.0]
     assert read_times(times) == (7.0, 2.0)
