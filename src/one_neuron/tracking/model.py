@@ -138,7 +138,13 @@ def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, l
         code_paths=[str(package)],
         signature=ModelSignature(
             inputs=Schema([ColSpec(DataType.binary, "picture")]),
-            outputs=Schema([ColSpec(DataType.double, "probability"), ColSpec(DataType.string, "class")]),
+            outputs=Schema(
+                [
+                    ColSpec(DataType.double, "probability"),
+                    ColSpec(DataType.string, "class", required=False),
+                    ColSpec(DataType.string, "error", required=False),
+                ]
+            ),
         ),
         input_example=DataFrame({"picture": [picture]}),  # MLflow would return any other form as base64
         # Without them, MLflow would load the model in another process and call pip.

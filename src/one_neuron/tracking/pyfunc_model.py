@@ -25,7 +25,7 @@ from one_neuron.storage.model import load_model
 
 
 class OneNeuronModel(PythonModel):
-    """Picture files in, probability and class out."""
+    """Picture files in, probability and class out; a bad picture gets an error in its own row."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the artifact `model`, whose path the context provides."""
@@ -37,7 +37,7 @@ class OneNeuronModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,  # noqa: ARG002
     ) -> pd.DataFrame:
-        """Return the probability of label 1 and the predicted class.
+        """Return the probability of label 1 and the predicted class, or the reason why a picture cannot be read.
 
         Parameters
         ----------
@@ -48,25 +48,31 @@ class OneNeuronModel(PythonModel):
         Returns
         -------
         DataFrame with m rows
-            `probability` (float64, in [0, 1]) and `class` (str).
-
-        Raises
-        ------
-        DataError
-            If a picture cannot be read; the message names its row, counted from 0.
+            `probability` (float64, in [0, 1]), `class` (str) and `error` (None). For a picture that cannot be read,
+            `probability` is nan, `class` is None and `error` is one line (str).
         """
         model = self._model
-        pixels = np.empty((len(model_input), model.preprocessing.n_x), dtype=np.uint8)
+        errors: list[str | None] = [None] * len(model_input)
+        pixels = np.zeros((len(model_input), model.preprocessing.n_x), dtype=np.uint8)
         for row, content in enumerate(model_input["picture"]):
-            if not isinstance(content, bytes | bytearray):  # MLflow accepts text and None as well
-                raise DataError(f"the picture in row {row} is {content!r:.40}; expected the bytes of a file")
             try:
+                if not isinstance(content, bytes | bytearray):  # MLflow accepts text and None as well
+                    raise DataError(f"is {content!r:.40}; expected the bytes of a file")
                 pixels[row] = read_picture(io.BytesIO(content), model.preprocessing).reshape(-1)
             except DataError as error:
-                raise DataError(f"the picture in row {row} {error}") from error
+                errors[row] = str(error)
         probability = predict_probability(pixels, model.parameters)
-        labels = predict(pixels, model.parameters, threshold=model.threshold)
-        return pd.DataFrame({"probability": probability, "class": [model.classes[label] for label in labels]})
+        names = [model.classes[label] for label in predict(pixels, model.parameters, threshold=model.threshold)]
+        failed = np.array([error is not None for error in errors], dtype=bool)
+        return pd.DataFrame(
+            {
+                "probability": np.where(failed, np.nan, probability),
+                "class": pd.Series(
+                    [None if bad else name for bad, name in zip(failed, names, strict=True)], dtype=object
+                ),
+                "error": pd.Series(errors, dtype=object),
+            }
+        )
 
 
 set_model(OneNeuronModel())
