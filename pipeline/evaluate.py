@@ -8,6 +8,7 @@ from one_neuron.system.command import run_command
 def main() -> None:
     """Compare predictions with labels on the training and the test set."""
     import os
+    from concurrent.futures import wait
 
     # The user's own matplotlib settings must neither stop this stage nor change its plots.
     os.environ |= {"MPLBACKEND": "agg", "MATPLOTLIBRC": os.devnull}
@@ -24,6 +25,7 @@ def main() -> None:
     from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.storage.snapshots import load_snapshots
     from one_neuron.system.files import read_costs, write_csv, write_json
+    from one_neuron.system.workers import worker_processes
     from one_neuron.training_curves import measure_curve
 
     num_mistakes = load_settings().evaluate.num_mistakes
@@ -46,9 +48,8 @@ def main() -> None:
     write_csv(layout.CURVES_FILE, header, zip(snapshots, *columns, strict=True))
     write_json(layout.EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
-    z_train, z_test = train_curve.z, test_curve.z
-    of_train = ScoredSet("train", train.Y, z_train, neuron.sigmoid(z_train))
-    of_test = ScoredSet("test", test.Y, z_test, neuron.sigmoid(z_test))
+    of_train = ScoredSet("train", train.Y, train_curve.z, neuron.sigmoid(train_curve.z))
+    of_test = ScoredSet("test", test.Y, test_curve.z, neuron.sigmoid(test_curve.z))
     rows = zip(
         test.names,
         [test.classes[label] for label in test.Y],
@@ -58,23 +59,26 @@ def main() -> None:
     )
     write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     folder, threshold = layout.PLOTS_FOLDER, model.threshold
-    plot_curves(
-        folder / "curves.png",
-        read_costs(layout.COSTS_FILE),
-        list(snapshots),
-        train_curve,
-        test_curve,
-        baseline=accuracies["baseline_accuracy"],
-        learning_rate=float(model.trained_with["learning_rate"]),
-    )
-    draw_snapshots(layout.WEIGHTS_FOLDER, folder / "weights_over_time.png", snapshots, model)
-    plot_weights(folder / "weights.png", model)
-    plot_evaluation(folder / "evaluation.png", [of_train, of_test], threshold=threshold)
-    plot_probabilities(folder / "probabilities.png", [of_train, of_test], test.classes, threshold=threshold)
-    plot_classes(folder / "classes.png", train, test)
-    plot_examples(folder / "examples.png", train, of_train.A, threshold=threshold)
+    sets = [of_train, of_test]
+    curves = read_costs(layout.COSTS_FILE), list(snapshots), train_curve, test_curve
+    rate, baseline = float(model.trained_with["learning_rate"]), accuracies["baseline_accuracy"]
     mistakes = find_mistakes(of_test.A, test.Y, threshold=threshold)[:num_mistakes]
-    plot_mistakes(folder / "mistakes.png", test, of_test.A, mistakes, threshold=threshold)
+    with worker_processes() as pool:  # Matplotlib uses one core; pixels, which may be many, stay in this process
+        drawing = [
+            pool.submit(plot_probabilities, folder / "probabilities.png", sets, test.classes, threshold=threshold),
+            pool.submit(plot_evaluation, folder / "evaluation.png", sets, threshold=threshold),
+            pool.submit(plot_curves, folder / "curves.png", *curves, baseline=baseline, learning_rate=rate),
+            pool.submit(plot_weights, folder / "weights.png", model),
+            pool.submit(draw_snapshots, layout.WEIGHTS_FOLDER, folder / "weights_over_time.png", snapshots, model),
+        ]
+        try:
+            plot_classes(folder / "classes.png", train, test)
+            plot_examples(folder / "examples.png", train, of_train.A, threshold=threshold)
+            plot_mistakes(folder / "mistakes.png", test, of_test.A, mistakes, threshold=threshold)
+        finally:
+            wait(drawing)  # the pool kills its processes after an error, which would leave half-written files behind
+        for plot in drawing:
+            plot.result()
 
 
 if __name__ == "__main__":

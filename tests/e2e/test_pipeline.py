@@ -120,6 +120,24 @@ def test_a_full_disk_leaves_the_old_outputs(project: Project) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 2000
 
 
+def test_a_full_disk_stops_all_processes_that_draw(project: Project) -> None:
+    """One line, and no process leaves a half-written file behind; then everything is drawn."""
+    for stage in ("draw", "prepare", "train"):
+        project.stage(stage)
+    limited = (
+        "import resource, runpy, sys; sys.argv = ['pipeline/evaluate.py'];"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)); runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    printed = project.run(sys.executable, "-B", "-c", limited, code=4, PYTHONPATH="src")
+    assert len(printed.splitlines()) == 1, printed
+    assert "File too large" in printed
+    plots = project.folder / "plots"
+    assert not list(plots.rglob(".partial*"))
+    project.stage("evaluate")
+    shown = {"classes", "curves", "evaluation", "examples", "mistakes", "probabilities", "weights", "weights_over_time"}
+    assert {path.stem for path in plots.glob("*.png")} == shown
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
