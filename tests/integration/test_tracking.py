@@ -267,7 +267,7 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
 
     files = sorted(list_files())
     images = [name for name in files if name.startswith("images/")]
-    assert len(images) == 4
+    assert len(images) == 6
     assert [name for name in files if name not in images] == [
         "dvc.lock",
         "metrics/evaluate.json",
@@ -391,7 +391,7 @@ def test_curves_end_with_the_final_measures(root: Path) -> None:
 
 
 def test_pictures_of_w_are_logged_with_their_steps(root: Path) -> None:
-    """Under the names, and with the tag, that MLflow's own `log_image` gives; without the grey one of step 0."""
+    """Under the names, and with the tag, that MLflow's own `log_image` gives."""
     run_id = record_result(root, root).run_id
     client = client_of(root)
     pattern = r"images/weights\+step\+(\d+)\+timestamp\+(\d+)\+[0-9a-f-]{36}(\.png|\+compressed\.webp)"
@@ -402,12 +402,13 @@ def test_pictures_of_w_are_logged_with_their_steps(root: Path) -> None:
 
     start_time = str(client.get_run(run_id).info.start_time)
     ends = (".png", "+compressed.webp")
-    assert list_images() == sorted((step, start_time, end) for step in ("1000", "2000") for end in ends)
+    assert list_images() == sorted((step, start_time, end) for step in ("0", "1000", "2000") for end in ends)
     assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
     for item in client.list_artifacts(run_id, "images"):
         with Image.open(client.download_artifacts(run_id, item.path)) as picture:
             assert picture.format == ("PNG" if item.path.endswith(".png") else "WEBP")
-            assert set(np.asarray(picture.convert("RGB")).ravel().tolist()) == {100 if "+2000+" in item.path else 50}
+            grey = int(item.path.split("+")[2]) // 20
+            assert set(np.asarray(picture.convert("RGB")).ravel().tolist()) == {grey}
 
     own = client.create_run(connect(root).experiment_id).info.run_id
     client.log_image(own, np.zeros((4, 4, 3), np.uint8), key="weights", step=7)
@@ -687,7 +688,7 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
         points = connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
     curves = read_curves(root / "plots/curves.csv", ["test_cost", "train_accuracy", "test_accuracy"])
     assert points == len(history) + sum(map(len, curves.values())) + len(run.data.metrics) - 4
-    assert len(list((root / "mlartifacts").rglob("images/*"))) == 4
+    assert len(list((root / "mlartifacts").rglob("images/*"))) == 6
     assert not record_result(root, root).created
 
 

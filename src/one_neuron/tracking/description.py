@@ -12,7 +12,7 @@ from one_neuron.tracking.links import RESULT_CHARTS, RESULTS_VIEW
 from one_neuron.tracking.names import join_values
 from one_neuron.tracking.result import Result
 from one_neuron.tracking.tags import KIND
-from one_neuron.tracking.views import View, draw_curves, metric, param
+from one_neuron.tracking.views import View, draw_curves, draw_images, metric, param
 
 _NAMED = ("data.source", "train.num_iterations", "train.learning_rate")
 _PARAMS = ("data.source", "data.num_px", "train.learning_rate", "train.num_iterations")
@@ -77,6 +77,7 @@ def view_results(result: Result) -> dict[str, View]:
     charts = [
         draw_curves(*(name for name in ("cost", "test_cost") if name in metrics)),
         draw_curves("train_accuracy", "test_accuracy"),
+        draw_images("weights", result.costs[-1][0]),
     ]
     return {
         RESULTS_VIEW: View("Results, newest first", search, columns),

@@ -170,7 +170,6 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
     pictures = {int(path.stem): path for path in sorted((result.folder / WEIGHTS_FOLDER).glob("*.png"))}
-    pictures.pop(0, None)  # the grid opens on the first step, and w = 0 is plain grey
     if pictures:
         log_images(client, run, "weights", pictures)
     for path, kind in result.artifacts:

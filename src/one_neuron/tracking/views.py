@@ -105,6 +105,11 @@ def draw_contour(x: str, y: str, z: str) -> dict[str, Any]:
     return _card("CONTOUR", xaxis=_axis(x), yaxis=_axis(y), zaxis=_axis(z))
 
 
+def draw_images(key: str, step: int) -> dict[str, Any]:
+    """Return a grid of the logged images with a key, one for each run, with a slider that begins at a step."""
+    return _card("IMAGE", imageKeys=[key], step=step, showRunParams=False)
+
+
 def _card(kind: str, **settings: Any) -> dict[str, Any]:
     """Return a chart of a kind that MLflow knows."""
     shared = {"runsCountToCompare": _MOST_RUNS, "deleted": False, "isGenerated": False, "metricSectionId": _SECTION}
