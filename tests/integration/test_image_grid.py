@@ -68,7 +68,10 @@ def test_two_runs_side_by_side_at_five_steps(tmp_path: Path, monkeypatch: pytest
                     [picture.evaluate(GREY) for picture in dialog.locator("img").all()]
                 )
                 dialog.get_by_role("slider").press("ArrowLeft")
-            assert {text for text in ("lr 0.005", "lr 0.002") if text in dialog.inner_text()} == {"lr 0.005", "lr 0.002"}
+            assert {text for text in ("lr 0.005", "lr 0.002") if text in dialog.inner_text()} == {
+                "lr 0.005",
+                "lr 0.002",
+            }
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
