@@ -49,7 +49,7 @@ class OneNeuronModel(PythonModel):
         -------
         DataFrame with m rows
             `probability` (float64, in [0, 1]), `class` (str) and `error` (None). For a picture that cannot be read,
-            `probability` is nan, `class` is None and `error` is one line (str).
+            `probability` and `class` are None and `error` is one line (str); nan would not be JSON.
         """
         model = self._model
         errors: list[str | None] = [None] * len(model_input)
@@ -63,16 +63,12 @@ class OneNeuronModel(PythonModel):
                 errors[row] = str(error)
         probability = predict_probability(pixels, model.parameters)
         names = [model.classes[label] for label in predict(pixels, model.parameters, threshold=model.threshold)]
-        failed = np.array([error is not None for error in errors], dtype=bool)
-        return pd.DataFrame(
-            {
-                "probability": np.where(failed, np.nan, probability),
-                "class": pd.Series(
-                    [None if bad else name for bad, name in zip(failed, names, strict=True)], dtype=object
-                ),
-                "error": pd.Series(errors, dtype=object),
-            }
-        )
+        answers = pd.DataFrame({"probability": probability, "class": names, "error": pd.Series(errors, dtype=object)})
+        failed = answers["error"].notna()
+        if failed.any():
+            answers = answers.astype(object)
+            answers.loc[failed, ["probability", "class"]] = None
+        return answers
 
 
 set_model(OneNeuronModel())
