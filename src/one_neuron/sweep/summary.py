@@ -175,7 +175,7 @@ def best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:
 
 
 def contender_lines(entries: Sequence[Entry], swept: Sequence[str], folds: int) -> list[str]:
-    """Return the line about the configurations that cannot be told apart from the best one; none without folds."""
+    """Return lines about the configurations that cannot be told apart from the best one; none without folds."""
     contenders = find_contenders(entries, folds)
     if not contenders or len(entries) == 1:
         return []
@@ -193,7 +193,7 @@ def contender_lines(entries: Sequence[Entry], swept: Sequence[str], folds: int) 
         return [f"{line}; the best is the simplest"]
     accuracy = _percent(simplest.get_metric("validation_accuracy"))
     chosen = f"{name_configuration(simplest.settings, swept)}, validation accuracy {accuracy}"
-    return [f"{line}; a fair choice, too, is the simplest: {chosen} (one-neuron promote --run {simplest.run_id})"]
+    return [line, f"the simplest of them is a fair choice, too: {chosen}: one-neuron promote --run {simplest.run_id}"]
 
 
 def short_value(value: object) -> str:
