@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,26 +108,10 @@ def run_settings(options: argparse.Namespace) -> None:
 
 
 def run_ui(options: argparse.Namespace) -> None:
-    """Replace this process by an MLflow server on 127.0.0.1, with the store that the stage `track` uses."""
-    from one_neuron.tracking.store import NO_TELEMETRY, ensure_store
+    """Start MLflow's UI; its module imports MLflow, which the other commands do without."""
+    from one_neuron.commands import ui
 
-    store = ensure_store(find_root())
-    if store.uri.startswith("http"):
-        print(f"MLFLOW_TRACKING_URI names a server; open {store.place}")
-        return
-    try:
-        socket.create_server(("127.0.0.1", options.port)).close()
-    except OSError as error:
-        raise errors.EnvironmentProblem(
-            f"port {options.port} cannot be used ({errors.one_line(error)}); try another one: make ui PORT=5001"
-        ) from error
-    print(f"Open http://127.0.0.1:{options.port} in a browser; stop the server with Ctrl-C.", flush=True)
-    # The background jobs are for GenAI evaluations; without them the server is one process instead of ten.
-    os.environ.update(NO_TELEMETRY, PYTHONWARNINGS="ignore", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
-    if store.artifact_location:
-        command += ["--default-artifact-root", store.artifact_location]
-    os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"])  # noqa: S606
+    ui.run_ui(options)
 
 
 if __name__ == "__main__":

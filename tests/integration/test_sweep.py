@@ -1,7 +1,9 @@
 """The runs of a sweep in a real MLflow store: one for each configuration, one for the sweep, and the best one."""
 
+import base64
 import csv
 import itertools
+import json
 import math
 import os
 import shutil
@@ -9,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -31,8 +34,10 @@ from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles
+from one_neuron.sweep.ranking import rank
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, keep_models, open_sweep
+from one_neuron.system.git import Origin
 from one_neuron.tracking import bulk
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.find_run import PromotableRun, find_run
@@ -243,6 +248,9 @@ def test_what_a_configuration_shows(start: Start, connection: Connection) -> Non
     assert run.data.metrics == pytest.approx(outcome.measures)
     assert run.data.metrics["log10_learning_rate"] == -2
     key, context = find_keys(settings, sweep.files, SWEEP)
+    note = run.data.tags["mlflow.note.content"]
+    assert note.startswith("Validation accuracy **75.0 %** (")
+    assert note.endswith("\n\ntrain.learning_rate=0.01 train.num_iterations=2000")
     expected = {
         "mlflow.parentRunId": sweep.parent_id,
         "mlflow.source.name": "pipeline/sweep.py",
@@ -284,7 +292,7 @@ def test_the_run_of_a_single_configuration_has_a_name(connection: Connection, fi
     names = name_configurations([configuration], ())
     runs.record(parent_id, [(configuration.key, outcome_of(settings))], sweep=SWEEP, names=names)
     (nested,), (parent,) = (runs_of(connection, kind) for kind in ("configuration", "sweep"))
-    assert (nested.info.run_name, parent.info.run_name) == ("200 lr 0.005", "drawn one configuration")
+    assert (nested.info.run_name, parent.info.run_name) == ("200 lr 0.005", "one configuration, drawn")
 
 
 def test_a_diverged_configuration_is_finished_and_marked(start: Start, connection: Connection) -> None:
@@ -558,7 +566,7 @@ def test_what_a_parent_shows_while_it_runs(start: Start, connection: Connection)
     """Command, description, name."""
     sweep = start(configure(0.1), configure(0.2), swept=(RATE,))
     (run,) = runs_of(connection, "sweep")
-    assert (run.info.run_id, run.info.status, run.info.run_name) == (sweep.parent_id, "RUNNING", "drawn learning_rate")
+    assert (run.info.run_id, run.info.status, run.info.run_name) == (sweep.parent_id, "RUNNING", "lr, drawn")
     note = run.data.tags["mlflow.note.content"]
     assert note.startswith("2 configurations, all with draw.seed=1, ")
     assert "The best is chosen by 3-fold cross-validation" in note
@@ -734,7 +742,17 @@ def test_what_a_sweep_shows_in_the_end(start: Start, connection: Connection) -> 
         }
     )
     assert run.data.params == {"sweep.folds": "3", "sweep.seed": "1"}
-    assert "data.source=drawn" in run.data.tags["mlflow.note.content"]
+    note, address = run.data.tags["mlflow.note.content"], f"(#/experiments/{connection.experiment_id}/runs/"
+    first, table, picture, *_ = note.split("\n\n")
+    assert first.startswith(
+        f"[**best**]{address}{best.run_id}?workflowType=machine_learning): {RATE}=0.2 {ITERATIONS}=100"
+    )
+    ranked = [2, 3, 1, 0, 4, 5]
+    links = [line.split("]")[1].split("?")[0] for line in table.splitlines()[2:]]
+    assert links == [f"{address}{sweep.runs.entries[sweep.keys[i]].run_id}" for i in ranked]
+    assert picture == f"![Heat map](get-artifact?path=heat_map.png&run_uuid={sweep.parent_id})"
+    assert "data.source=drawn" in note
+    assert sweep.plan.command in note
     assert not {RATE, ITERATIONS, "evaluate.num_mistakes"} & set(run.data.params)
     kept = read_artifacts(connection, sweep.parent_id)
     assert set(kept) == {"configurations.csv", "heat_map.png", "accuracies.png", "curves.png", "command.txt"}
@@ -1045,3 +1063,93 @@ def test_what_is_not_finished_is_refused(root: Path, start: Start, connection: C
     connection.client.delete_run(id_of(sweep, 0))
     with pytest.raises(SettingsError, match=rf"has no run {id_of(sweep, 0)}"):
         find_run(root)
+
+
+# --- what MLflow's UI opens ----------------------------------------------------------
+
+
+def read_views(connection: Connection) -> dict[str, Any]:
+    """Return the states of the saved views by their keys."""
+    tags, prefix = connection.client.get_experiment(connection.experiment_id).tags, "mlflow.sharedViewState."
+    views = {key.removeprefix(prefix): json.loads(value)["state"] for key, value in tags.items() if prefix in key}
+    return {
+        key: json.loads(zlib.decompress(base64.b64decode(text.removeprefix("deflate;")))) for key, text in views.items()
+    }
+
+
+def test_the_views_follow_what_was_swept_and_measured(start: Start, connection: Connection) -> None:
+    """Swept keys become columns and axes; the runs are those of the sweep that finished, the best first."""
+    configurations = [configure(rate, number) for rate in (0.1, 0.2) for number in (100, 200)]
+    sweep = start(*configurations, swept=(ITERATIONS, RATE))
+    sweep.record_all(0.5, 0.7, 0.9, 0.7)
+    sweep.close()
+    views = read_views(connection)
+    own = f"tags.mlflow.parentRunId = '{sweep.parent_id}' AND tags.`one_neuron.status` = 'finished'"
+    for key in ("best-first", "sweep-charts"):
+        state = views[key]
+        assert state["searchFilter"] == own
+        assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`validation_accuracy`", False)
+        assert state["selectedColumns"][:3] == [f"params.`{ITERATIONS}`", f"params.`{RATE}`", state["orderByKey"]]
+        found = connection.client.search_runs(
+            [connection.experiment_id], filter_string=own, order_by=[f"{state['orderByKey']} DESC"]
+        )
+        # Ties go to the lower cost, as in the ranking: that of 200 iterations is the same, so the fewer come first.
+        assert [run.info.run_id for run in found] == [entry.run_id for entry in rank(sweep.runs.entries.values())]
+    charts = {chart["type"]: chart for chart in views["sweep-charts"]["compareRunCharts"] if not chart["deleted"]}
+    assert charts.keys() == {"PARALLEL", "CONTOUR", "SCATTER", "LINE"}
+    assert charts["PARALLEL"]["selectedParams"] == [ITERATIONS, RATE]
+    axes = [charts["CONTOUR"][f"{name}axis"]["key"] for name in "xyz"]
+    assert axes == ["log10_learning_rate", ITERATIONS, "validation_accuracy"]
+    assert views["sweeps"]["searchFilter"] == ""
+
+
+def test_without_folds_nothing_of_the_validation_is_shown(start: Start, connection: Connection) -> None:
+    """The lowest training cost comes first; a text is no axis of a contour."""
+    pads = [replace(configure(), data=replace(SETTINGS.data, resize=name)) for name in ("crop", "pad")]
+    sweep = start(*pads, swept=("data.resize",))
+    measures = {"cost": 0.2, "train_accuracy": 0.9, "test_accuracy": 0.6, "iterations": 200.0}
+    sweep.record(*(outcome_of(each, measures=measures, validation_costs=()) for each in pads))
+    sweep.close()
+    state = read_views(connection)["sweep-charts"]
+    assert "validation" not in json.dumps(state)
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`cost`", True)
+    shown = [chart["type"] for chart in state["compareRunCharts"] if not chart["deleted"]]
+    assert shown == ["PARALLEL", "SCATTER", "LINE"]
+
+
+def test_a_sweep_that_reused_everything_links_to_the_runs(start: Start, connection: Connection) -> None:
+    """They are nested in the sweep that ran them; the view shows them by their ids."""
+    first = start(configure(0.1), configure(0.2), configure(0.3))
+    first.record_all(0.5, 0.9, 0.7)
+    first.close()
+    second = start(configure(0.1), configure(0.2))
+    second.close()
+    note = connection.client.get_run(second.parent_id).data.tags["mlflow.note.content"]
+    start_of_link = f"(#/experiments/{connection.experiment_id}/runs/"
+    for run_id in (first.parent_id, *(entry.run_id for entry in second.runs.entries.values())):
+        assert f"{start_of_link}{run_id}?workflowType=machine_learning)" in note
+    state = read_views(connection)["best-first"]
+    found = connection.client.search_runs([connection.experiment_id], filter_string=state["searchFilter"])
+    assert {run.info.run_id for run in found} == {entry.run_id for entry in second.runs.entries.values()}
+
+
+def test_a_sweep_that_only_diverged_has_views_as_well(start: Start, connection: Connection) -> None:
+    """All its configurations, and no link to a best one."""
+    sweep = start(configure(0.1))
+    sweep.record(outcome_of(configure(0.1), diverged_at=50, reason="too large"))
+    sweep.close()
+    assert read_views(connection)["best-first"]["searchFilter"] == f"tags.mlflow.parentRunId = '{sweep.parent_id}'"
+    note = connection.client.get_run(sweep.parent_id).data.tags["mlflow.note.content"]
+    assert note.startswith("no configuration finished: try smaller learning rates")
+
+
+def test_the_commit_of_a_sweep_is_that_of_its_last_command(
+    connection: Connection, files: DataFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With whether other files differed from it, as for every other run."""
+    for commit, dirty in (("a" * 40, False), ("b" * 40, True)):
+        origin = Origin(commit, dirty, None, "someone")
+        monkeypatch.setitem(connection.__dict__, "origin", origin)
+        sweep = Sweeper(connection, files, [configure(0.1)])
+        tags = connection.client.get_run(sweep.parent_id).data.tags
+        assert (tags["mlflow.source.git.commit"], tags["git.dirty"]) == (commit, str(dirty).lower())

@@ -16,6 +16,7 @@ from PIL import Image
 
 import one_neuron
 from one_neuron.cli import main
+from one_neuron.commands import ui
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
@@ -283,7 +284,7 @@ def test_the_ui_names_a_port_that_is_taken(
     """The server is not started."""
     Path("dvc.yaml").touch()
     found = store.Store("sqlite:///x", "x", None, None, Path("lock"))
-    monkeypatch.setattr(store, "ensure_store", lambda root: found)
+    monkeypatch.setattr(ui, "ensure_store", lambda root: found)
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("the server was started"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

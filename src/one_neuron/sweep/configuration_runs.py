@@ -15,6 +15,7 @@ from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.screening import Outcome
+from one_neuron.sweep.summary import describe_configuration
 from one_neuron.tracking import tags as tag_names
 from one_neuron.tracking.bulk import NewRun, find_database, read_runs, write_runs
 from one_neuron.tracking.connection import Connection, mlflow_errors
@@ -191,12 +192,14 @@ class ConfigurationRuns:
     def _sort(self, outcomes: Sequence[tuple[str, Outcome | str]]) -> list[tuple[str, Outcome | str]]:
         """Return the outcomes with the best last: of runs with equal scores, MLflow shows the newest first."""
         found = dict(outcomes)
-        entries = []
-        for key, outcome in found.items():
-            status = _outcome_tags(outcome)[tag_names.STATUS]
-            metrics = outcome.measures if isinstance(outcome, Outcome) else {}
-            entries.append(Entry(key, self.requested[key].settings, status, metrics=metrics))
-        return [(entry.run_id, found[entry.run_id]) for entry in reversed(rank(entries))]
+        ranked = rank(self._make_entry(key, outcome) for key, outcome in found.items())
+        return [(entry.run_id, found[entry.run_id]) for entry in reversed(ranked)]
+
+    def _make_entry(self, key: str, outcome: Outcome | str) -> Entry:
+        """Return what an outcome says of a configuration that has no run yet; its key stands for the id of the run."""
+        tags, settings = _outcome_tags(outcome), self.requested[key].settings
+        measures = outcome.measures if isinstance(outcome, Outcome) else {}
+        return Entry(key, settings, tags[tag_names.STATUS], tags.get(tag_names.REASON, ""), measures)
 
     def _describe(self, key: str, outcome: Outcome | str, parent_id: str, sweep: SweepSettings, name: str) -> NewRun:
         """Return the run of a configuration as it is to be written."""
@@ -210,6 +213,7 @@ class ConfigurationRuns:
             # A run that failed before has a reason, which must not stay.
             **({tag_names.REASON: ""} if unfinished else {}),
             **_outcome_tags(outcome),
+            tag_names.NOTE: describe_configuration(self._make_entry(key, outcome)),
         }
         params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
         points: list[tuple[str, float, int]] = []

@@ -15,7 +15,7 @@ from one_neuron.tracking.views import View, draw_contour, draw_curves, draw_para
 
 _RATE, _LOG_RATE = "train.learning_rate", "log10_learning_rate"  # MLflow's charts have no log axes
 _UNSWEPT = ("train.num_iterations", _RATE)  # shown if nothing is swept
-_ACCURACIES = ("train_accuracy", "validation_accuracy")
+_WORDS = {_RATE: "lr", "train.num_iterations": "iterations"}
 # The run of a sweep shows them of its best configuration, so that the columns are the same.
 MEASURES = (
     "validation_accuracy",
@@ -30,11 +30,11 @@ _MOST_IDS = 100  # in a search: MLflow's UI loads no more runs at once
 
 
 def name_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
-    """Return a name that shows what is tried, such as "grid drawn learning_rate x num_iterations"."""
-    words = " x ".join(key.partition(".")[2] for key in plan.swept)
+    """Return a name that shows what is tried, such as "grid: lr x iterations, drawn"."""
     source = next(iter(runs.requested.values())).settings.data.source
-    kind = [plan.committed.removeprefix("sweep="), "search" if plan.space else ""]
-    return " ".join(filter(None, [*kind, source, words or "one configuration"]))
+    words = " x ".join(_WORDS.get(key, key.partition(".")[2]) for key in plan.swept) or "one configuration"
+    kind = " ".join(filter(None, [plan.committed.removeprefix("sweep="), "search" if plan.space else ""]))
+    return f"{kind}{': ' if kind else ''}{words}, {source}"
 
 
 def describe_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> str:
@@ -110,7 +110,7 @@ def _find_own(runs: ConfigurationRuns, parent_id: str, ranked: Sequence[Entry]) 
 def _draw_charts(params: Sequence[str], known: Collection[str], score: str) -> list[dict[str, Any]]:
     """Return the charts of a sweep over `params`, for the metrics that there are; `score` is the column that ranks."""
     axes = {key: metric(_LOG_RATE) if key == _RATE else param(key) for key in params if KEYS[key] in (int, float)}
-    charts = [draw_parallel(params, [name for name in _ACCURACIES if name in known])]
+    charts = [draw_parallel(params, [score.partition(".")[2].strip("`")])]  # labels of more axes would overlap
     if len(axes) > 1:
         x, y = sorted(axes, key=lambda key: key != _RATE)[:2]
         charts.append(draw_contour(axes[x], axes[y], score))

@@ -196,6 +196,21 @@ def contender_lines(entries: Sequence[Entry], swept: Sequence[str], folds: int) 
     return [line, f"the simplest of them is a fair choice, too: {chosen}: one-neuron promote --run {simplest.run_id}"]
 
 
+def describe_configuration(entry: Entry) -> str:
+    """Return the description of the run of a configuration, in Markdown: its scores and how it was trained."""
+    words = name_configuration(entry.settings, ("train.learning_rate", "train.num_iterations"))
+    if entry.status != FINISHED:
+        return f"**{entry.status}**: {one_line(entry.reason)}\n\n{words}"
+    train, test = (_percent(entry.get_metric(f"{name}_accuracy")) for name in ("train", "test"))
+    scores = f"train accuracy {train}, test accuracy {test} (for information)"
+    if is_held_out([entry]):
+        names = ("accuracy", "accuracy_std", "baseline_accuracy")
+        accuracy, spread, baseline = (_percent(entry.get_metric(f"validation_{name}")) for name in names)
+        known = f"standard deviation over the folds {spread}, baseline {baseline}"
+        scores = f"Validation accuracy **{accuracy}** ({known}), {scores}"
+    return f"{scores}\n\n{words}"
+
+
 def short_value(value: object) -> str:
     """Return a value with at most six significant digits, for tables and legends."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -15,7 +15,9 @@ from one_neuron.tracking.tags import KIND
 from one_neuron.tracking.views import View, draw_curves, draw_images, metric, param
 
 _NAMED = ("data.source", "train.num_iterations", "train.learning_rate")
-_PARAMS = ("data.source", "data.num_px", "train.learning_rate", "train.num_iterations")
+# The columns of the table, the most important ones first: a page shows five or six.
+_PARAMS = ("data.source", "train.learning_rate", "train.num_iterations")
+_METRICS = ("test_accuracy", "baseline_accuracy", "train_accuracy", "cost", "test_cost", "test_roc_auc", "test_f1")
 
 
 def name_result(result: Result, origin: Origin) -> str:
@@ -73,7 +75,7 @@ def describe_result(result: Result, origin: Origin) -> str:
 def view_results(result: Result) -> dict[str, View]:
     """Return the saved views of the results, by key, with the metrics of one of them."""
     search, metrics = f"tags.`{KIND}` = 'result'", [*result.metrics, *result.curves]
-    columns = [*map(param, _PARAMS), *(metric(name) for name in dict.fromkeys(metrics) if "precision" not in name)]
+    columns = [*map(param, _PARAMS), *(metric(name) for name in _METRICS if name in metrics)]
     charts = [
         draw_curves(*(name for name in ("cost", "test_cost") if name in metrics)),
         draw_curves("train_accuracy", "test_accuracy"),

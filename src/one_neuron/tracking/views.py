@@ -19,7 +19,7 @@ from one_neuron.tracking.links import VIEW_TAG, link_experiment, link_views
 from one_neuron.tracking.tags import MAX_TAG, NOTE
 
 _OUR_NOTE = "one_neuron.note_sha256"  # of the note that this project wrote: a note that the user wrote stays
-_WIDTHS = {"attributes.`Run Name`": 200, "runDateAndNestInfo": 110}  # pixels; the columns that are always there
+_WIDTHS = {"attributes.`Run Name`": 190, "runDateAndNestInfo": 110}  # pixels; the columns that are always there
 _MOST_RUNS = 100  # that the UI loads, and that a chart compares
 _CURVES = 10  # runs whose curves are drawn on top of each other
 _SECTION = "charts"
@@ -166,7 +166,7 @@ def _pack(view: View) -> str:
 def _describe(view: View) -> dict[str, Any]:
     """Return the state of the page."""
     widths = _WIDTHS | {column: max(80, 7 * len(column.partition(".")[2])) for column in view.columns}
-    drawn = {name for chart in view.charts for name in chart.get("selectedMetricKeys", ())}
+    drawn = {chart.get("metricKey") for chart in view.charts}
     # A chart that was deleted keeps the UI from adding one.
     unwanted = [
         {
