@@ -1,7 +1,6 @@
 """The `one-neuron` command."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path

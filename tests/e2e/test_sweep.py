@@ -1,7 +1,12 @@
 """Sweeps as users run them, with the real DVC, Hydra and MLflow, on few and small pictures."""
 
+import os
+import re
 import shutil
+import signal
+import socket
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -14,8 +19,9 @@ from PIL import Image
 from one_neuron.errors import SettingsError
 from one_neuron.storage.model import load_model
 from one_neuron.storage.prepared_set import load_prepared
+from tests.browser import open_browser
 from tests.e2e.conftest import Project, make_project
-from tests.e2e.sweeps import SCRIPT, read_runs, run_here, start, sweep
+from tests.e2e.sweeps import SCRIPT, read_runs, run_here, start, sweep, wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -248,3 +254,72 @@ def test_pictures_of_two_sizes_are_prepared_once_each(project: Project) -> None:
     assert list(aside.iterdir()) == [folder]
     assert {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in files} == made
     assert len(read_runs(project, "sweep")) == 1
+
+
+# --- MLflow's UI ---------------------------------------------------------------------
+
+# How many charts have a line, a point or a surface: MLflow draws with Plotly, and parallel coordinates with parcoords.
+DRAWN = """number => {
+    const plots = [...document.querySelectorAll('.js-plotly-plot')].filter(
+        plot => plot.querySelector('.scatterlayer path, .contourlayer path'));
+    const canvases = [...document.querySelectorAll('.wrapper-parcoords canvas, .parcoords canvas')];
+    return plots.length + (canvases.length > 0) >= number;
+}"""
+
+
+@pytest.fixture
+def opened(swept_once: Project) -> Iterator[dict[str, str]]:
+    """Start MLflow's UI, and return the links that it prints, by what they show."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    process = swept_once.start("one-neuron", "ui", "--port", str(port), PYTHONPATH="src")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"MLflow is at http://127.0.0.1:{port}; stop it with Ctrl-C. Open:\n"
+        lines = [re.split(r"\s{2,}", process.stdout.readline().strip()) for _ in range(6)]
+        wait_for(lambda: _answers(port), process)
+        yield dict(lines)
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.communicate()
+
+
+def _answers(port: int) -> bool:
+    """Return whether a server listens on a port of this machine."""
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.slow
+def test_each_link_of_the_ui_opens_its_answer(swept_once: Project, opened: dict[str, str]) -> None:
+    """In a fresh browser: the best run with parameters and accuracy, all in order, and charts that are drawn."""
+    runs = read_runs(swept_once, "configuration")
+    best = min(runs, key=lambda run: (-run.last("validation_accuracy"), run.last("validation_cost")))
+    accuracy = f"{100 * best.last('validation_accuracy'):.1f} %"
+    (result,) = read_runs(swept_once, "result")
+    named = {run.id: run.tags["mlflow.runName"] for run in runs}
+    expected = {
+        "Best run of the last sweep": [f"train.learning_rate={best.params['train.learning_rate']} ", accuracy],
+        "Results, newest first": [result.tags["mlflow.runName"], "train.learning_rate", "test_accuracy"],
+        "Results, curves": ["cost vs test_cost", "train_accuracy vs test_accuracy"],
+        "Last sweep, best first": [*named.values(), "validation_accuracy", "4 matching runs"],
+        "Last sweep, charts": [*named.values(), "Parallel Coordinates", "log10_learning_rate"],
+        "All sweeps, configurations nested": ["lr x iterations, drawn", "validation_accuracy"],
+    }
+    assert opened.keys() == expected.keys()
+    with open_browser() as browser:
+        for name, texts in expected.items():
+            page = browser.new_page(viewport={"width": 1500, "height": 1400})
+            page.goto(opened[name])
+            for text in texts:
+                page.get_by_text(text).first.wait_for(timeout=30_000)
+            if "chart" in name or "curves" in name:
+                page.wait_for_function(DRAWN, arg=5 if "chart" in name else 2, timeout=30_000)
+            shown = page.inner_text("body")
+            assert "Something went wrong" not in shown, name
+            if name == "Last sweep, best first":
+                assert min(named.values(), key=shown.index) == named[best.id]
+            if name != "Best run of the last sweep":
+                for other in expected.keys() - {"Best run of the last sweep"}:
+                    assert page.get_by_role("link", name=other).count(), f"the note of {name} lacks {other}"
+            page.close()
