@@ -9,6 +9,7 @@ from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS, find_repository
 from one_neuron.metrics import baseline_warning
 from one_neuron.system.files import atomic_write, read_json
+from one_neuron.tracking.links import read_links
 
 NO_RUN = "no MLflow run shows this result; `make track` makes it, and the same command again adds the page to it"
 _SHOWN_CLASSES = 6
@@ -22,6 +23,8 @@ def run_report(options: argparse.Namespace) -> None:
     metrics = map(read_json, (PREPARE_METRICS, TRAIN_METRICS, EVALUATE_METRICS))
     for name, value in _report_rows(*metrics):
         print(f"  {name:<18}{value}")
+    for line in read_links(find_repository()):
+        print(f"  {line}")
 
 
 def write_html(path: Path) -> None:

@@ -4,11 +4,14 @@ Without `workflowType=machine_learning` an experiment opens on the page for GenA
 """
 
 import json
+import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import urlencode
 
-from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
-from one_neuron.tracking.store import SERVERS, Store
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS, read_experiments
+from one_neuron.tracking.store import SERVERS, Store, find_store
 
 PORT = 5000
 VIEW_TAG = "mlflow.sharedViewState."  # of an experiment; followed by the key of the view
@@ -41,6 +44,19 @@ def link_views(experiments: Mapping[str, tuple[str, Mapping[str, str]]]) -> dict
             query = {"viewStateShareKey": key} | ({"compareRunsMode": "CHART"} if key in _CHART_PAGES else {})
             links[name] = f"{link_experiment(experiment_id)}&{urlencode(query)}"
     return links
+
+
+def read_links(root: Path) -> list[str]:
+    """Return a line for each saved view in the SQLite file of the repository `root`, without importing MLflow.
+
+    There are none if the runs are elsewhere, or if the file cannot be read.
+    """
+    try:
+        store = find_store(root)
+        experiments = read_experiments(store.database) if store.database and store.database.is_file() else {}
+        return list_links(find_address(store), link_views(experiments))
+    except (EnvironmentProblem, sqlite3.Error, ValueError, KeyError, TypeError):
+        return []
 
 
 def link_experiment(experiment_id: str) -> str:

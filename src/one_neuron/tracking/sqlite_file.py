@@ -57,6 +57,24 @@ def check_database(path: Path) -> str:
     return str(revisions[0][0])
 
 
+def read_experiments(path: Path) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the id and the tags of each experiment that is not deleted, by its name.
+
+    Raises
+    ------
+    sqlite3.Error
+        If the file is not an MLflow store.
+    """
+    found: dict[str, tuple[str, dict[str, str]]] = {}
+    with closing(_connect(path)) as connection:
+        for number, name in connection.execute(
+            "SELECT experiment_id, name FROM experiments WHERE lifecycle_stage = 'active'"
+        ):
+            tags = connection.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", [number])
+            found[name] = str(number), dict(tags.fetchall())
+    return found
+
+
 def follow_move(path: Path, artifact_location: str) -> None:
     """Update the addresses of artifacts in a store after its folder was moved or copied.
 

@@ -1,11 +1,13 @@
 """Addresses of MLflow's pages."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from one_neuron.tracking.links import compare_lines, find_address, link_run, link_views, list_links
+from one_neuron.tracking.links import compare_lines, find_address, link_run, link_views, list_links, read_links
 from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
 from one_neuron.tracking.store import Store
 
@@ -52,3 +54,29 @@ def test_lines_end_with_whole_addresses() -> None:
     assert list_links("http://host", {}) == []
     assert compare_lines(store_at("sqlite:///x"), links)[0] == "compare in MLflow (start it: make ui):"
     assert compare_lines(store_at("http://host", "http://host"), links)[0] == "compare in MLflow:"
+
+
+def test_links_are_read_from_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without MLflow, which takes a second to import; what is no store has no links, and is not touched."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert read_links(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("CREATE TABLE experiments (experiment_id, name, lifecycle_stage)")
+        database.execute("CREATE TABLE experiment_tags (experiment_id, key, value)")
+        database.execute(
+            "INSERT INTO experiments VALUES (7, 'one-neuron', 'active'), (8, 'one-neuron-sweeps', 'deleted')"
+        )
+        for number, key, name in ((7, "results", "All"), (8, "sweeps", "Gone")):
+            row = [number, f"mlflow.sharedViewState.{key}", json.dumps({"name": name})]
+            database.execute("INSERT INTO experiment_tags VALUES (?, ?, ?)", row)
+    link = "#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=results"
+    assert read_links(tmp_path) == [f"  All  http://127.0.0.1:5000/{link}"]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:1")
+    assert read_links(tmp_path) == []
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "no address")
+    assert read_links(tmp_path) == []
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    file.write_text("not a database, but text of some length", encoding="utf-8")
+    assert read_links(tmp_path) == []
