@@ -232,8 +232,10 @@ def test_what_cannot_be_told_apart_is_counted_and_the_simplest_named() -> None:
     ]
     assert contender_lines([GOOD, *others], SWEPT, 5) == [
         "2 others cannot be told apart from it (one standard error over 5 folds, 1.6 points)",
-        "the simplest of them is a fair choice, too: train.learning_rate=0.02 train.num_iterations=100, "
-        f"validation accuracy 77.0 %: one-neuron promote --run {'c' * 32}",
+        (
+            "the simplest of them is a fair choice, too: train.learning_rate=0.02 train.num_iterations=100, "
+            f"validation accuracy 77.0 %: one-neuron promote --run {'c' * 32}"
+        ),
     ]
     longer = make_entry(num_iterations=5000, validation_accuracy=0.78, **scores)
     assert contender_lines([GOOD, longer], SWEPT, 5) == [
