@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from one_neuron.plots.drawing import BASELINE, TEST, TRAIN, drawing_to
 from one_neuron.training_curves import TrainingCurve
@@ -43,7 +43,7 @@ def plot_curves(
         cost.plot(recorded, values, **train_style, label=f"training set: {values[-1]:.4f} at the end")
         cost.plot(iterations, test.costs, **_TEST, label=f"test set, for information: {test.costs[-1]:.4f}")
         cost.set(title=f"Cross-entropy cost, learning_rate = {learning_rate:g}", ylabel="cost")
-        cost.set_ylim(bottom=0)
+        cost.set_ylim(0, 1.2 * max(*values, *test.costs) or 1.0)  # the legend is above all lines
         last = 100 * train.accuracies[-1], 100 * test.accuracies[-1]
         accuracy.plot(iterations, train.accuracies, **_TRAIN, label=f"training set: {last[0]:.1f} % at the end")
         accuracy.plot(iterations, test.accuracies, **_TEST, label=f"test set, for information: {last[1]:.1f} %")
@@ -54,6 +54,7 @@ def plot_curves(
         accuracy.set_ylim(lowest - 0.4 * (1.02 - lowest), 1.02)  # the legend is below all lines
         for axes in (cost, accuracy):
             axes.set_xlabel("iteration")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
             axes.grid(alpha=0.3)
-            axes.legend(fontsize=9, loc="best" if axes is cost else "lower right")
+            axes.legend(fontsize=9, loc="upper right" if axes is cost else "lower right")
