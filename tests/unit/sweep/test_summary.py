@@ -10,7 +10,14 @@ import pytest
 
 from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, is_held_out
-from one_neuron.sweep.summary import contender_lines, list_parameters, run_lines, summary_lines, write_table
+from one_neuron.sweep.summary import (
+    contender_lines,
+    describe_configuration,
+    list_parameters,
+    run_lines,
+    summary_lines,
+    write_table,
+)
 from tests.values import DATA, VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
@@ -294,3 +301,29 @@ def test_nothing_finished(entries: list[Entry], line: str) -> None:
 def test_whether_pictures_were_held_out(entries: list[Entry], *, expected: bool) -> None:
     """One configuration with a validation accuracy is enough."""
     assert is_held_out(entries) is expected
+
+
+@pytest.mark.parametrize(
+    ("entry", "lines"),
+    [
+        (
+            GOOD,
+            [
+                "Validation accuracy **78.5 %** (standard deviation over the folds 3.1 %, baseline 65.5 %), "
+                "train accuracy 93.5 %, test accuracy 79.0 % (for information)",
+                "train.learning_rate=0.005 train.num_iterations=2000",
+            ],
+        ),
+        (
+            make_entry(train_accuracy=0.9, test_accuracy=0.7),
+            [
+                "train accuracy 90.0 %, test accuracy 70.0 % (for information)",
+                "train.learning_rate=0.005 train.num_iterations=200",
+            ],
+        ),
+        (GONE, ["**diverged**: the last costs lie above", "train.learning_rate=0.5 train.num_iterations=200"]),
+    ],
+)
+def test_the_description_of_a_configuration(entry: Entry, lines: list[str]) -> None:
+    """Its scores beside the baseline and its training; for a diverged one, the reason."""
+    assert describe_configuration(entry).split("\n\n") == lines
