@@ -309,8 +309,10 @@ def test_whether_pictures_were_held_out(entries: list[Entry], *, expected: bool)
         (
             GOOD,
             [
-                "Validation accuracy **78.5 %** (standard deviation over the folds 3.1 %, baseline 65.5 %), "
-                "train accuracy 93.5 %, test accuracy 79.0 % (for information)",
+                (
+                    "Validation accuracy **78.5 %** (standard deviation over the folds 3.1 %, baseline 65.5 %), "
+                    "train accuracy 93.5 %, test accuracy 79.0 % (for information)"
+                ),
                 "train.learning_rate=0.005 train.num_iterations=2000",
             ],
         ),
