@@ -101,6 +101,7 @@ def test_plots_of_experiments_are_drawn_without_a_network(queued: Project, tmp_p
         assert page["errors"] == []
         assert len(page["Cost"]["lines"]) == curves
         assert all(path.count("L") == len(costs) - 1 for path in page["Cost"]["lines"])
+        assert len(page["Accuracy"]["lines"]) >= 2 * curves  # of training and test set
         cells = page["Confusion_matrix_of_the_test_set"]["cells"]
         assert counts <= set(cells) if command == "show" else len(cells) > 2
         assert page["pictures"]
