@@ -1,7 +1,7 @@
 """Print DVC's experiments of this commit as a table of at most 120 columns: `make experiments`.
 
-`dvc exp show` has a column for every parameter, metric and file. This table has the accuracies, test cost and ROC AUC,
-and the parameters in which an experiment differs from the commit.
+`dvc exp show` has a column for every parameter, metric and file. This table has the accuracies with their 95 %
+intervals, test cost and ROC AUC, and the parameters in which an experiment differs from the commit.
 """
 
 import json
@@ -14,7 +14,6 @@ from typing import Any
 WIDTH = 120
 LONGEST_NAME = 24
 HEADER = ("experiment", "created", "train", "test", "test cost", "ROC AUC", "differs from the commit in")
-MEASURES = ("train_accuracy", "test_accuracy", "test.cost", "test.roc_auc")
 NOTE = "The test set is for information. To choose between values: make sweep. All commits: dvc exp show -A"
 
 
@@ -44,15 +43,15 @@ def _row(
 ) -> tuple[str, ...]:
     """Return the cells of one experiment, compared with a commit; "-" where a number is missing."""
     metrics = _flatten(_data(state, "metrics").get("metrics/evaluate.json", {}))
-    values = [metrics.get(key) for key in MEASURES]
-    numbers = [_number(value, percent=key.endswith("accuracy")) for key, value in zip(MEASURES, values, strict=True)]
+    accuracies = [_accuracy(metrics, split) for split in ("train", "test")]
+    others = ["-" if (value := metrics.get(key)) is None else f"{value:.4f}" for key in ("test.cost", "test.roc_auc")]
     created = (state["data"] or {}).get("timestamp")
     when = f"{datetime.fromisoformat(created):%Y-%m-%d %H:%M}" if created else "-"
-    params, others = (_flatten(_data(one, "params").get("params.yaml", {})) for one in (state, commit))
-    changes = [f"{key}={value}" for key, value in params.items() if others.get(key) != value]
+    params, known = (_flatten(_data(one, "params").get("params.yaml", {})) for one in (state, commit))
+    changes = [f"{key}={value}" for key, value in params.items() if known.get(key) != value]
     waiting = [f"[{executor['state']}]"] if executor and executor.get("state") not in (None, "success") else []
     title = f"  {name}" if name else state["name"] or state["rev"][: len("workspace")]
-    return _cut(title, LONGEST_NAME), when, *numbers, " ".join([*waiting, *changes])
+    return _cut(title, LONGEST_NAME), when, *accuracies, *others, " ".join([*waiting, *changes])
 
 
 def _data(state: Mapping[str, Any], kind: str) -> dict[str, Any]:
@@ -69,11 +68,13 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _number(value: float | None, *, percent: bool) -> str:
-    """Return a number for the table."""
-    if value is None:
+def _accuracy(metrics: Mapping[str, Any], split: str) -> str:
+    """Return an accuracy in percent, with its 95 % interval if there is one."""
+    accuracy, low, high = (metrics.get(f"{split}{end}") for end in ("_accuracy", ".accuracy_low", ".accuracy_high"))
+    if accuracy is None:
         return "-"
-    return f"{100 * value:.1f} %" if percent else f"{value:.4f}"
+    interval = "" if low is None or high is None else f" ({100 * low:.0f}-{100 * high:.0f})"
+    return f"{100 * accuracy:.1f} %{interval}"
 
 
 def _cut(text: str, most: int) -> str:
@@ -84,7 +85,9 @@ def _cut(text: str, most: int) -> str:
 
 def main() -> int:
     """Print the table."""
-    done = subprocess.run(["dvc", "exp", "show", "--json"], stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "exp", "show", "--json"], stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         return done.returncode  # DVC has printed the reason
     shown = json.loads(done.stdout)

@@ -21,7 +21,8 @@ def script(repository: Path) -> ModuleType:
 
 def make_state(rev: str, name: str | None = None, *, rate: object = 0.005, **changes: Any) -> dict[str, Any]:
     """Return a state as DVC describes it."""
-    metrics = {"train_accuracy": 0.95, "test_accuracy": 0.85, "test": {"cost": 0.5, "roc_auc": 0.83, **changes}}
+    test = {"cost": 0.5, "roc_auc": 0.83, "accuracy_low": 0.6396, "accuracy_high": 0.9476, **changes}
+    metrics = {"train_accuracy": 0.95, "test_accuracy": 0.85, "test": test}
     data = {
         "rev": rev,
         "timestamp": "2026-11-27T15:22:27",
@@ -50,13 +51,13 @@ def test_the_table_by_hand(script: ModuleType) -> None:
         make_experiment("done-one", make_state("d" * 40), {"state": "success"}),
     ]
     assert script.tabulate([workspace, commit]) == [
-        "experiment    created            train    test  test cost  ROC AUC  differs from the commit in",
-        "workspace     -                 95.0 %  85.0 %     0.5000   0.8300  train.learning_rate=0.01",
-        "main          2026-11-27 15:22  95.0 %  85.0 %     0.5000   0.8300",
-        "  tidy-oak    2026-11-27 15:22  95.0 %  85.0 %     0.5000        -  train.learning_rate=0.001",
-        "  queued-one  2026-11-27 15:22       -       -          -        -  [queued] train.learning_rate=0.02",
-        "  failed-one  -                      -       -          -        -  [failed]",
-        "  done-one    2026-11-27 15:22  95.0 %  85.0 %     0.5000   0.8300",
+        "experiment    created            train            test  test cost  ROC AUC  differs from the commit in",
+        "workspace     -                 95.0 %  85.0 % (64-95)     0.5000   0.8300  train.learning_rate=0.01",
+        "main          2026-11-27 15:22  95.0 %  85.0 % (64-95)     0.5000   0.8300",
+        "  tidy-oak    2026-11-27 15:22  95.0 %  85.0 % (64-95)     0.5000        -  train.learning_rate=0.001",
+        "  queued-one  2026-11-27 15:22       -               -          -        -  [queued] train.learning_rate=0.02",
+        "  failed-one  -                      -               -          -        -  [failed]",
+        "  done-one    2026-11-27 15:22  95.0 %  85.0 % (64-95)     0.5000   0.8300",
     ]
 
 
