@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from one_neuron.system.command import run_command
+
 WIDTH = 120
 LONGEST_NAME = 24
 HEADER = ("experiment", "created", "train", "test", "test cost", "ROC AUC", "differs from the commit in")
@@ -100,4 +102,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

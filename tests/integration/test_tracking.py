@@ -104,6 +104,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
             (folder / "plots" / f"{name}.png").parent.mkdir(exist_ok=True)
             (folder / "plots" / f"{name}.png").write_bytes(encode_picture(picture))
     split = {"m": 12, "cost": 0.5, "accuracy": 0.8, "precision": 0.7, "recall": 0.6, "f1": 0.65, "roc_auc": 0.9}
+    split |= {"accuracy_low": 0.4674, "accuracy_high": 0.9111}
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
     counts = [ClassCount("non-cat", 0, 6, 4), ClassCount("cat", 1, 6, 3)]
@@ -247,6 +248,8 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
         "cost": read_costs(root / "plots/costs.csv")[-1][1],
         "train_accuracy": 0.8,
         "test_accuracy": 0.75,
+        "test_accuracy_low": 0.4674,
+        "test_accuracy_high": 0.9111,
         "baseline_accuracy": 0.5,
         "test_cost": 0.5,
         "train_roc_auc": 0.9,
@@ -332,7 +335,7 @@ def test_a_promotion_links_the_result_and_its_configuration(root: Path, configur
     start, own = (f"(#/experiments/{run.info.experiment_id}/runs/" for run in (source, result))
     end = "?workflowType=machine_learning)"
     first, second, *_ = result.data.tags["mlflow.note.content"].split("\n\n")
-    assert first.startswith("Test accuracy **75.0 %**")
+    assert first.startswith("Test accuracy **75.0 %** (95 % interval 46.7 to 91.1 %, baseline 50.0 %), train accuracy")
     assert second == (
         f"Its parameters were promoted from [a\\*b]{start}{configurations[0]}{end} "
         f"of the [sweep 55555555]{start}{'5' * 32}{end}."

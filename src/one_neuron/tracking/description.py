@@ -46,6 +46,12 @@ def _find_changes(folder: Path, origin: Origin, settings: Settings) -> list[str]
     return [key for key, value in flatten_settings(settings).items() if value != before[key]]
 
 
+def _describe_interval(result: Result) -> str:
+    """Return the 95 % interval of the test accuracy, with a comma behind it, or "" if the metrics have none."""
+    ends = [result.evaluate_metrics.get("test", {}).get(f"accuracy_{end}") for end in ("low", "high")]
+    return "" if None in ends else f"95 % interval {100 * ends[0]:.1f} to {100 * ends[1]:.1f} %, "
+
+
 def describe_result(result: Result, origin: Origin) -> str:
     """Return the description of a run, in Markdown: how good the result is, what it is, and how to make it again."""
     metrics, num_px = result.metrics, result.model.preprocessing.num_px
@@ -58,7 +64,7 @@ def describe_result(result: Result, origin: Origin) -> str:
         test, baseline = metrics["test_accuracy"], metrics["baseline_accuracy"]
         warning = baseline_warning(test, baseline)
         lines.append(
-            f"Test accuracy **{100 * test:.1f} %** (baseline {100 * baseline:.1f} %), "
+            f"Test accuracy **{100 * test:.1f} %** ({_describe_interval(result)}baseline {100 * baseline:.1f} %), "
             f"train accuracy {100 * metrics['train_accuracy']:.1f} %, cost {result.costs[-1][1]:.4f}."
             + (f" **{warning}**." if warning else "")
         )
