@@ -16,10 +16,8 @@ from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, downsample, fold_parameters
-from one_neuron.sweep.curve_plot import Curves
 from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
 from one_neuron.sweep.plan import Plan
-from one_neuron.sweep.plots import save_plots
 from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
@@ -36,6 +34,8 @@ from one_neuron.training import train_model, training_inputs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+    from one_neuron.sweep.curve_plot import Curves
 
 MOST_CURVES = 200  # in a plot; each curve of an earlier sweep has to be read from the store
 
@@ -199,6 +199,8 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str
     """
     from mlflow.entities import Metric, Param, RunTag
 
+    from one_neuron.sweep.plots import save_plots  # imports Matplotlib, which a single run does not need
+
     client, entries = runs.connection.client, list(runs.entries.values())
     best = find_best(entries)
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
@@ -232,8 +234,10 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
         connection.client.set_terminated(parent_id, "KILLED")
 
 
-def _find_curves(runs: ConfigurationRuns) -> list[Curves]:
+def _find_curves(runs: ConfigurationRuns) -> "list[Curves]":
     """Return cost curves for the plot: the longest of each training, and the best; earlier ones are read again."""
+    from one_neuron.sweep.curve_plot import Curves
+
     longest: dict[str, tuple[str, Entry]] = {}
     for key, entry in runs.entries.items():
         train = entry.settings.train

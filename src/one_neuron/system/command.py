@@ -1,6 +1,8 @@
 """Run a command: signals, exit codes, and one line for each error."""
 
+import atexit
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -15,6 +17,7 @@ from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, repo
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The libraries that are not in the extra `pipeline`
 _EXTRAS = dict.fromkeys(("anyio", "multipart", "python_multipart", "starlette", "uvicorn"), "serve")
+_NEW_OBJECTS = 100_000  # between two searches for garbage; Python's own 700 suit programs that import little
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 
 
@@ -66,6 +69,18 @@ def defer_signals() -> Iterator[None]:
             signal.raise_signal(received[0])
 
 
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Do not look for garbage during a `with` block, which imports a large library: its objects stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def run_command(command: Callable[[], int | None], *, debug: bool | None = None) -> int:
     """Run `command`; report an error that a user can cause as one line on stderr and an exit code.
 
@@ -86,6 +101,10 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     # Pillow warns about odd metadata; what matters is checked by this project and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    # MLflow brings 340,000 objects. To look for garbage among them, during imports and twice before Python exits, takes
+    # a second.
+    gc.set_threshold(_NEW_OBJECTS)
+    atexit.register(gc.freeze)
     _handle_termination()
     try:
         code = command() or 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import EnvironmentProblem
+from one_neuron.system.command import no_garbage_collection
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking.sqlite_file import RESULTS, SAFE_IN_FILES, SWEEPS
 from one_neuron.tracking.store import Store, check_schema, ensure_store, prepare_mlflow, short_reason
@@ -60,13 +61,15 @@ def connect(root: Path, remedy: str = REMEDY, *, experiment: str = RESULTS) -> C
     EnvironmentProblem
         If the store cannot be used.
     """
-    prepare_mlflow()
-    store = ensure_store(root)
-    check_schema(store)
-    from mlflow import MlflowClient
+    with no_garbage_collection():
+        prepare_mlflow()
+        store = ensure_store(root)
+        check_schema(store)
+        from mlflow import MlflowClient
 
+        with mlflow_errors(store, remedy):
+            client = MlflowClient(store.uri, registry_uri=store.uri)
     with mlflow_errors(store, remedy):
-        client = MlflowClient(store.uri, registry_uri=store.uri)
         return Connection(root, store, client, _find_experiment(client, store, experiment))
 
 

@@ -3,7 +3,8 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,30 +126,48 @@ def _save_model(model_folder: Path, package: Path, path: Path, picture: bytes, l
     for name in find_code(script):
         (package.parent / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(SOURCE_ROOT / name, package.parent / name)
-    save_model(
-        model_folder,
-        mlflow_model=Model(
-            artifact_path=logged.artifact_location,
-            model_uuid=logged.model_id,
-            run_id=logged.source_run_id,
-            model_id=logged.model_id,
-        ),
-        python_model=script,
-        artifacts={"model": path.as_uri()},
-        code_paths=[str(package)],
-        signature=ModelSignature(
-            inputs=Schema([ColSpec(DataType.binary, "picture")]),
-            outputs=Schema(
-                [
-                    ColSpec(DataType.double, "probability"),
-                    ColSpec(DataType.string, "class", required=False),
-                    ColSpec(DataType.string, "error", required=False),
-                ]
+    with _no_comparison_of_requirements():
+        save_model(
+            model_folder,
+            mlflow_model=Model(
+                artifact_path=logged.artifact_location,
+                model_uuid=logged.model_id,
+                run_id=logged.source_run_id,
+                model_id=logged.model_id,
             ),
-        ),
-        input_example=DataFrame({"picture": [picture]}),  # MLflow would return any other form as base64
-        # Without them, MLflow would load the model in another process and call pip.
-        pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
-    )
+            python_model=script,
+            artifacts={"model": path.as_uri()},
+            code_paths=[str(package)],
+            signature=ModelSignature(
+                inputs=Schema([ColSpec(DataType.binary, "picture")]),
+                outputs=Schema(
+                    [
+                        ColSpec(DataType.double, "probability"),
+                        ColSpec(DataType.string, "class", required=False),
+                        ColSpec(DataType.string, "error", required=False),
+                    ]
+                ),
+            ),
+            input_example=DataFrame({"picture": [picture]}),  # MLflow would return any other form as base64
+            # Without them, MLflow would load the model in another process and call pip.
+            pip_requirements=[f"{name}=={version(name)}" for name in MODEL_REQUIREMENTS],
+        )
     for cache in model_folder.rglob("__pycache__"):
         shutil.rmtree(cache)
+
+
+@contextmanager
+def _no_comparison_of_requirements() -> Iterator[None]:
+    """Keep MLflow from comparing the requirements of a model with what is installed, which they were made from.
+
+    It reads the metadata of all installed packages once for each requirement, which takes 0.4 s.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    compare = getattr(environment, name)
+    setattr(environment, name, lambda _: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, compare)

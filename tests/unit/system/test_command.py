@@ -1,5 +1,6 @@
 """Exit codes and messages: one line for an error that a user can cause, a traceback for a mistake of the program."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -16,7 +19,7 @@ from one_neuron.errors import (
     EnvironmentProblem,
     SettingsError,
 )
-from one_neuron.system.command import defer_signals, run_command
+from one_neuron.system.command import defer_signals, no_garbage_collection, run_command
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -200,3 +203,31 @@ def test_signals_wait_in_any_thread() -> None:
     thread.start()
     thread.join()
     assert done == ["block"]
+
+
+def test_garbage_is_not_looked_for_in_a_block() -> None:
+    """After it, and after an error, it is as before."""
+    for before in (True, False):
+        (gc.enable if before else gc.disable)()
+        try:
+            states = []
+            with suppress(KeyError), no_garbage_collection():
+                states.append(gc.isenabled())
+                raise KeyError
+            assert [*states, gc.isenabled()] == [False, before]
+        finally:
+            gc.enable()
+
+
+def test_a_command_exits_without_a_last_look_for_garbage(tmp_path: Path) -> None:
+    """What it imported is moved where Python does not look; what it wrote at exit is still written."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import atexit, gc, sys\n"
+        "from one_neuron.system.command import run_command\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000, gc.get_threshold()[0]))\n"
+        "sys.exit(run_command(lambda: 3))\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "True 100000\n", "")
