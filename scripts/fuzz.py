@@ -25,7 +25,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from one_neuron.storage.model import Model
 
 MAX_SECONDS = 5.0
 MAX_MB = 500
@@ -114,23 +117,37 @@ def make_hdf5(folder: Path) -> None:
                 file["list_classes"] = np.array([b"non-cat", b"cat"])
 
 
-def make_own_files(folder: Path) -> None:
-    """Write a model, a prepared set and a params.yaml."""
-    import shutil
-
+def make_model() -> "Model":
+    """Return a small model, always the same."""
     import numpy as np
 
     from one_neuron.neuron import Parameters
     from one_neuron.pictures.preprocessing import Preprocessing
-    from one_neuron.storage.model import Model, save_model
-    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+    from one_neuron.storage.model import Model
 
-    rng = np.random.default_rng(0)
-    (folder / "model").mkdir()
-    (folder / "prepared").mkdir()
-    (folder / "params").mkdir()
-    parameters, classes, preprocessing = Parameters(rng.normal(size=48), 0.5), ("non-cat", "cat"), Preprocessing(4)
-    save_model(folder / "model/model.h5", Model(parameters, preprocessing, classes, 0.5))
+    parameters = Parameters(np.random.default_rng(0).normal(size=48), 0.5)
+    return Model(parameters, Preprocessing(4), ("non-cat", "cat"), 0.5)
+
+
+def make_own_files(folder: Path) -> None:
+    """Write a model, its snapshots, a prepared set and a params.yaml."""
+    import shutil
+
+    import numpy as np
+
+    from one_neuron.neuron import initialize_with_zeros
+    from one_neuron.storage.model import save_model
+    from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+    from one_neuron.storage.snapshots import save_snapshots
+
+    rng = np.random.default_rng(1)
+    for kind in ("model", "snapshots", "prepared", "params"):
+        (folder / kind).mkdir()
+    model = make_model()
+    classes, preprocessing = model.classes, model.preprocessing
+    save_model(folder / "model/model.h5", model)
+    snapshots = {0: initialize_with_zeros(48), 2000: model.parameters}
+    save_snapshots(folder / "snapshots/snapshots.h5", snapshots, model)
     pixels, labels = rng.integers(0, 256, (6, 48), dtype=np.uint8), (np.arange(6) % 2).astype(np.uint8)
     names = tuple(f"cat/{i}.png" for i in range(6))
     save_prepared(folder / "prepared/train.h5", PreparedSet(pixels, labels, names, preprocessing, classes, "folder"))
@@ -188,6 +205,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
     from one_neuron.sources.load import load_source
     from one_neuron.storage.model import load_model
     from one_neuron.storage.prepared_set import load_prepared
+    from one_neuron.storage.snapshots import load_snapshots
 
     settings = load_settings(Path(__file__).resolve().parent.parent / "params.yaml")
 
@@ -202,6 +220,7 @@ def make_readers() -> dict[str, Callable[[Path], object]]:
         "hdf5": load_hdf5,
         "params": load_settings,
         "model": load_model,
+        "snapshots": lambda path: load_snapshots(path, make_model()),
         "prepared": lambda path: load_prepared(path).sha256,
     }
 
