@@ -20,7 +20,8 @@ DVC := $(BIN)/dvc
 COMPILE := $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make lock' --quiet
 
-.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz deps sweep track experiments ui bench lock clean
+.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz docs deps sweep track experiments ui bench \
+	lock clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ format: setup-dev ## Format the sources and fix what the linter can fix
 fuzz: setup ## Read files damaged at random for two minutes (SECONDS=120, SEED=1): none may do harm
 	@PYTHONPATH=src $(PY) scripts/fuzz.py --seconds "$(or $(SECONDS),120)" --seed "$(or $(SEED),1)"
 
+docs: setup-dev ## Build the documentation, docs/_build/html/index.html; a warning is an error
+	@PYTHONPATH=src $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+
 deps: setup ## Write the source files that each stage imports into dvc.yaml
 	@PYTHONPATH=src $(PY) scripts/update_deps.py
 
@@ -86,10 +90,10 @@ bench: setup-dev ## Compare training with the usual alternatives (minutes; BENCH
 
 lock: setup ## Resolve the requirements*.txt again from the ranges in pyproject.toml
 	@$(COMPILE) pyproject.toml --extra pipeline --extra serve --group setup --output-file requirements.txt
-	@$(COMPILE) --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	@$(COMPILE) --group dev --group docs --constraint requirements.txt --output-file requirements-dev.txt
 	@$(COMPILE) pyproject.toml --extra optuna --extra postgres --extra ray --extra s3 --constraint requirements.txt \
 		--output-file requirements-extras.txt
 
 clean: ## Remove what the stages made, and the caches (the MLflow store and .venv stay)
-	rm -rf data models metrics plots dvc_plots dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf data models metrics plots dvc_plots dist docs/_build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src pipeline benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -49,13 +49,13 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_ : ndarray of shape (2,)
         The class labels, sorted. The second one is the positive class: cat, say.
-    coef_ : ndarray of shape (1, n_features_in_), float64
+    coef_ : ndarray of shape (1, n_x), float64
         The weights w.
     intercept_ : ndarray of shape (1,), float64
         The bias b.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,), object
+    feature_names_in_ : ndarray of shape (n_x,), object
         The names of the columns, if X was a data frame with names.
     n_iter_ : int
         Number of updates that were made.
