@@ -919,6 +919,8 @@ def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run
     assert [(done.returncode, done.stderr) for done in outputs] == [(0, "")] * 2
     assert f"(new) in {server}\n" in outputs[0].stdout
     assert f"(already there) in {server}\n" in outputs[1].stdout
+    assert outputs[1].stdout.count(f"  {server}/#/experiments/") == 3  # the run, and the views that the server took
+    assert "make ui" not in outputs[1].stdout
     assert {path.name for path in {*folder.rglob("*")} - before} == {".one-neuron", "store.lock", "tracked.json"}
     kept = {path.name for path in (tmp_path / "server" / "kept").rglob("*")}
     assert {"curves.png", "evaluate.json", "params.yaml", "MLmodel", "model.h5"} <= kept

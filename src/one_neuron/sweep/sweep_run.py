@@ -116,7 +116,11 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
         run = _get_active(runs.connection, parent_id) if keys <= runs.requested.keys() else None
         # A sweep that ran all the configurations it requested reused nothing and was not interrupted.
         expected = _summarize(len(keys), plan)
-        if run is not None and run.info.status == "FINISHED" and run.data.tags[KEYS].partition(" ")[2] == expected:
+        if (
+            run is not None
+            and run.info.status == "FINISHED"
+            and run.data.tags.get(KEYS, "").partition(" ")[2] == expected
+        ):
             return run
     return None
 
