@@ -709,6 +709,28 @@ def test_a_deleted_configuration_is_tried_again(start: Start, connection: Connec
 # --- the end of a sweep --------------------------------------------------------------
 
 
+def test_plots_are_drawn_again_only_if_the_table_changed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same sweep again takes less time; with a new configuration, or without the table, they are drawn."""
+    drawn: list[int] = []
+
+    def draw(folder: Path, entries: Sequence[object], *_: object, **__: object) -> None:
+        drawn.append(len(entries))
+        (folder / "plot.txt").write_text(str(len(entries)))
+
+    monkeypatch.setattr("one_neuron.sweep.plots.save_plots", draw)
+    for configurations in ((0.01, 0.02), (0.01, 0.02), (0.01, 0.02, 0.03)):
+        sweep = start(*map(configure, configurations))
+        sweep.record_all()
+        sweep.close()
+    assert drawn == [2, 3]
+    kept = read_artifacts(sweep.connection, sweep.parent_id)
+    assert kept["plot.txt"] == b"3"
+    assert {"configurations.csv", "command.txt", "plot.txt"} <= kept.keys()
+    sweep.connection.client.log_text(sweep.parent_id, "another table", "configurations.csv")
+    sweep.close()
+    assert drawn == [2, 3, 3]
+
+
 def read_artifacts(connection: Connection, run_id: str) -> dict[str, bytes]:
     """Return the files of a run."""
     folder = Path(connection.client.download_artifacts(run_id, ""))

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -92,7 +92,8 @@ class Settings:
 
 def flatten_settings(settings: Settings) -> dict[str, Any]:
     """Return all values by their keys in params.yaml: "draw.seed": 1, ..."""
-    return {f"{section}.{key}": value for section, keys in asdict(settings).items() for key, value in keys.items()}
+    sections = vars(settings).items()  # asdict, which copies, is ten times slower
+    return {f"{name}.{key}": value for name, section in sections for key, value in vars(section).items()}
 
 
 SECTIONS: dict[str, Any] = {section.name: section.type for section in fields(Settings)}

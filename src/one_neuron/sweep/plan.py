@@ -4,7 +4,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from one_neuron.errors import SettingsError
@@ -177,7 +177,7 @@ def set_values(settings: Settings, point: Mapping[str, Any]) -> Settings:
     SettingsError
         If a value does not fit.
     """
-    sections = asdict(settings)
+    sections = {name: dict(vars(section)) for name, section in vars(settings).items()}  # asdict is ten times slower
     for key, value in point.items():
         section, _, name = key.partition(".")
         sections[section][name] = value

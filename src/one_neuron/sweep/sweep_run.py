@@ -23,7 +23,7 @@ from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_bes
 from one_neuron.sweep.summary import write_table
 from one_neuron.system.progress import training_bar
 from one_neuron.tracking.bulk import read_curves
-from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
+from one_neuron.tracking.connection import Connection, delete_run, has_artifact, mlflow_errors
 from one_neuron.tracking.links import link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
@@ -203,19 +203,23 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    from one_neuron.sweep.plots import save_plots  # imports Matplotlib, which a single run does not need
-
     client, entries = runs.connection.client, list(runs.entries.values())
     best = find_best(entries)
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
-        folder = Path(name)
-        write_table(folder / "configurations.csv", entries)
-        save_plots(folder, entries, _find_curves(runs), folds=plan.sweep.folds)
+        table, folder = Path(name, "configurations.csv"), Path(name, "rest")
+        folder.mkdir()
+        write_table(table, entries)
+        if not (is_shown := has_artifact(runs.connection, parent_id, table)):
+            from one_neuron.sweep.plots import save_plots  # imports Matplotlib
+
+            save_plots(folder, entries, _find_curves(runs), folds=plan.sweep.folds)
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         with runs.writing():
             for run_id in runs.duplicates:
                 delete_run(client, client.get_run(run_id))
             client.log_artifacts(parent_id, str(folder))
+            if not is_shown:  # last: where the table is, the plots of its numbers are
+                client.log_artifact(parent_id, str(table))
             now = int(1000 * time.time())
             client.log_batch(
                 parent_id,

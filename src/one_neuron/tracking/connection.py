@@ -1,5 +1,6 @@
 """The open MLflow store: the client, the experiment, and errors as one line. No other module opens the store."""
 
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,3 +123,15 @@ def delete_run(client: "MlflowClient", run: "Run") -> None:
     for output in run.outputs.model_outputs if run.outputs else []:
         client.delete_logged_model(output.model_id)
     client.delete_run(run.info.run_id)
+
+
+def has_artifact(connection: Connection, run_id: str, path: Path) -> bool:
+    """Return whether a run has an artifact with the name and the content of a file."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="one-neuron-") as folder:
+            found = connection.client.download_artifacts(run_id, path.name, folder)
+            return Path(found).read_bytes() == path.read_bytes()
+    except (MlflowException, OSError):
+        return False
