@@ -71,7 +71,7 @@ docs: setup-dev ## Build the documentation, docs/_build/html/index.html; a warni
 deps: setup ## Write the source files that each stage imports into dvc.yaml
 	@PYTHONPATH=src $(PY) scripts/update_deps.py
 
-sweep: setup ## Try the configurations of conf/sweep/grid.yaml, or SWEEP=course, SWEEP=fine
+sweep: setup ## Try the configurations of conf/sweep/grid.yaml, or SWEEP=course, SWEEP=fine, SWEEP=tpe
 	@$(PY) pipeline/sweep.py -m sweep="$(or $(SWEEP),grid)"
 
 track: setup ## Record the newest result in MLflow again (after its store was deleted or unreachable)

@@ -31,7 +31,7 @@ FOLDS = (0, 5)
 ITERATIONS = range(200, 2001, 200)
 # The same 20 both ways. Each five have 200, 650 ... 2,000 iterations, on average as many as those of the large grids.
 TWENTY = ("train.learning_rate=0.0001,0.0005,0.002,0.01", "train.num_iterations=range(200,2001,450)")
-PARTS = ("start", "looking up", "training", "recording", "models kept", "summary")
+PARTS = ("start", "looking up", "training", "recording", "starting jobs", "models kept", "summary")
 OURS, AGAIN, PLAIN = "ours", "ours, the same again", "plain script, Hydra's basic sweeper"
 
 # What one writes without this project. It gets its pictures as floats, and stops after five, ten or fifteen jobs when

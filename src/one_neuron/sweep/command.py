@@ -107,7 +107,8 @@ class _Clock:
 
     def __init__(self) -> None:
         self._begin = self._last = time.monotonic()
-        self._parts: dict[str, float] = {}
+        # What the last line always shows, also where no job ran.
+        self._parts = dict.fromkeys(("start", "looking up", "training", "recording", "starting jobs"), 0.0)
 
     def count(self, part: str, **within: float) -> None:
         """Count the time since the last call as a part, except for the seconds in it that belong to other parts."""
