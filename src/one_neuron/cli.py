@@ -10,6 +10,7 @@ from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
 from one_neuron.commands.report import run_report
 from one_neuron.commands.serve import add_serve, parse_port
+from one_neuron.commands.verify import add_verify
 from one_neuron.layout import PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_register(commands)
     add_serve(commands)
+    add_verify(commands)
 
     settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")
     settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example train.learning_rate=0.01")

@@ -48,7 +48,13 @@ USERS = {
     "optuna": ["sweep/search.py"],
     "jinja2": ["commands/report_page.py"],
     "sklearn": ["commands/comparison.py", "estimator.py"],
-    "yaml": ["commands/lineage.py", "settings/params.py", "sweep/compose.py", "sweep/prepared_data.py"],
+    "yaml": [
+        "commands/lineage.py",
+        "settings/params.py",
+        "sweep/compose.py",
+        "sweep/prepared_data.py",
+        "tracking/verify_lock.py",
+    ],
     "ruamel": ["tracking/promote.py"],
     "PIL": [
         "pictures/reader.py",
@@ -68,6 +74,7 @@ USERS = {
         "tracking/record.py",
         "tracking/register.py",
         "tracking/store.py",
+        "tracking/verify.py",
         "sweep/sweep_run.py",
     ],
     "sqlalchemy": ["tracking/bulk.py", "tracking/connection.py", "tracking/store.py"],

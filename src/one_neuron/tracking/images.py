@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from one_neuron.layout import WEIGHTS_FOLDER
 from one_neuron.tracking import tags as tag
 
 if TYPE_CHECKING:
@@ -17,20 +18,33 @@ if TYPE_CHECKING:
 FOLDER = "images"  # among the artifacts of a run
 
 
-def log_images(client: "MlflowClient", run: "Run", key: str, pictures: Mapping[int, Path]) -> None:
-    """Write PNG files by their steps to a run, as `MlflowClient.log_image` does.
+def find_weights(folder: Path) -> dict[int, Path]:
+    """Return the pictures of w that the stage `evaluate` wrote in `folder`, by their iterations."""
+    return {int(path.stem): path for path in sorted((folder / WEIGHTS_FOLDER).glob("*.png"))}
 
-    `log_image` takes 60 ms for each and makes a new name each time. These are written at once, and their names follow
-    from run, key and step, so that a second attempt replaces the files of the first.
-    """
+
+def log_images(client: "MlflowClient", run: "Run", key: str, pictures: Mapping[int, Path]) -> None:
+    """Write PNG files by their steps to a run, as `MlflowClient.log_image` does, but all at once."""
     with tempfile.TemporaryDirectory() as folder:
-        for step, path in pictures.items():
-            unique = uuid.uuid5(uuid.UUID(run.info.run_id), f"{key} {step}")
-            name = f"{key}+step+{step}+timestamp+{run.info.start_time}+{unique}"
-            target = Path(folder, f"{name}.png")
-            target.write_bytes(path.read_bytes())
-            with Image.open(path) as picture:
-                # The grid shows this file; MLflow calls it compressed whatever it is.
-                picture.save(target.with_name(f"{name}+compressed.webp"), lossless=True, method=0)
+        write_images(Path(folder), run.info.run_id, run.info.start_time, key, pictures)
         client.log_artifacts(run.info.run_id, folder, FOLDER)
     client.set_tag(run.info.run_id, tag.HAS_IMAGES, "True")
+
+
+def write_images(folder: Path, run_id: str, start_time: int, key: str, pictures: Mapping[int, Path]) -> list[Path]:
+    """Write the files that MLflow's image grid needs for PNG files by their steps, and return their paths.
+
+    `log_image` takes 60 ms for each and makes a new name each time. The names of these files follow from run, key and
+    step, so that a second attempt replaces the files of the first.
+    """
+    written = []
+    for step, path in pictures.items():
+        unique = uuid.uuid5(uuid.UUID(run_id), f"{key} {step}")
+        name = f"{key}+step+{step}+timestamp+{start_time}+{unique}"
+        target, small = folder / f"{name}.png", folder / f"{name}+compressed.webp"
+        target.write_bytes(path.read_bytes())
+        with Image.open(path) as picture:
+            # The grid shows this file; MLflow calls it compressed whatever it is.
+            picture.save(small, lossless=True, method=0)
+        written += [target, small]
+    return written

@@ -4,17 +4,19 @@ MLflow is used through a client with explicit ids, never through its global stat
 current experiment), so the environment cannot lead a run astray.
 """
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE, WEIGHTS_FOLDER
+from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking import tags as tag
+from one_neuron.tracking.changes import CHANGES_FILE, read_changes
 from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
 from one_neuron.tracking.description import describe_result, name_result, view_results
-from one_neuron.tracking.images import log_images
+from one_neuron.tracking.images import find_weights, log_images
 from one_neuron.tracking.links import compare_lines, link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import data_location_tags, origin_tags
@@ -63,7 +65,7 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
     """
     result = read_result(folder.resolve())
     origin = find_origin(folder)
-    metrics = result.metrics  # checked before anything is written
+    curves = result.points  # checked before anything is written
     connection = connect(root)
     client = connection.client
     with mlflow_errors(connection.store), store_lock(connection.store):
@@ -71,7 +73,7 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
         created = not finished
         if created:
             run = interrupted.pop(0) if interrupted else _create_run(connection, result, origin)
-            _fill_run(client, run, result, metrics)
+            _fill_run(client, run, result, curves)
             # Look again: on a server, another machine may have finished the same result meanwhile.
             finished = _find_runs(connection, result.content_key)[0] or [run]
         _add_origin(client, finished[0], origin)
@@ -138,7 +140,9 @@ def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
             client.set_tag(run.info.run_id, key, joined)
 
 
-def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[str, float]) -> None:
+def _fill_run(
+    client: "MlflowClient", run: "Run", result: Result, curves: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
     """Write everything that a run shows, and finish it. Writing it twice leaves the same as writing it once."""
     from mlflow.entities import DatasetInput, InputTag, Metric, Param
 
@@ -159,9 +163,8 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
 
     # Every point has the start of the run as its time, so that a second attempt adds no rows.
     start_time = run.info.start_time
-    measured = {key: [(last_iteration, value)] for key, value in metrics.items()} | result.curves
     points = []
-    for key, curve in measured.items():
+    for key, curve in curves.items():
         dataset = sets.get("test" if key.startswith(("test", "baseline")) else "train", sets["train"])
         for iteration, value in curve:
             # The model has the last point of each.
@@ -169,9 +172,13 @@ def _fill_run(client: "MlflowClient", run: "Run", result: Result, metrics: dict[
             points.append(Metric(key, value, start_time, iteration, model, dataset.name, dataset.digest))
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
-    pictures = {int(path.stem): path for path in sorted((result.folder / WEIGHTS_FOLDER).glob("*.png"))}
-    if pictures:
+    if pictures := find_weights(result.folder):
         log_images(client, run, "weights", pictures)
     for path, kind in result.artifacts:
         client.log_artifact(run_id, str(path), kind or None)
+    if patch := read_changes(result.folder, run.data.tags.get(tag.COMMIT, "")):
+        with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
+            path = Path(temporary, CHANGES_FILE)
+            path.write_bytes(patch)
+            client.log_artifact(run_id, str(path))
     client.set_terminated(run_id, "FINISHED")

@@ -97,6 +97,11 @@ class Result:
         return {"cost": self.costs, **self.snapshot_curves}
 
     @property
+    def points(self) -> dict[str, Sequence[tuple[int, float]]]:
+        """Everything that a run shows as a metric: the final measures, at the last iteration, and the curves."""
+        return {name: [(self.costs[-1][0], value)] for name, value in self.metrics.items()} | self.curves
+
+    @property
     def warning(self) -> str:
         """A warning about test pictures that are copies of training pictures; "" if there are none.
 
