@@ -67,6 +67,7 @@ fuzz: setup ## Read files damaged at random for two minutes (SECONDS=120, SEED=1
 
 docs: setup-dev ## Build the documentation, docs/_build/html/index.html; a warning is an error
 	@PYTHONPATH=src $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 deps: setup ## Write the source files that each stage imports into dvc.yaml
 	@PYTHONPATH=src $(PY) scripts/update_deps.py

@@ -39,6 +39,8 @@ napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = "one-neuron"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_show_search_summary = False  # would fetch pages, which browsers refuse for files

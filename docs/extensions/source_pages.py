@@ -34,6 +34,8 @@ class SourceLinks(SphinxTransform):
         links = [*self.document.findall(addnodes.download_reference), *self.document.findall(addnodes.pending_xref)]
         for link in links:
             path = (DOCS / unquote(link["reftarget"])).resolve()
+            if not path.exists():
+                path = path.with_name(f"{path.name}.md")  # MyST leaves the ending of pages out
             if not path.exists() or not path.is_relative_to(ROOT) or (path.suffix == ".md" and path.parent == DOCS):
                 continue
             needed(self.env).setdefault(self.env.docname, set()).add(path)
