@@ -18,7 +18,7 @@ from one_neuron.tracking.find_run import find_run_by_id
 from one_neuron.tracking.store import find_store
 from one_neuron.tracking.tags import ALSO_COMMITS, COMMIT, KIND
 from one_neuron.tracking.verify_compare import Comparison, compare_files, compare_model, compare_records
-from one_neuron.tracking.verify_copy import make_copy
+from one_neuron.tracking.verify_copy import ProjectCopy, make_copy
 from one_neuron.tracking.verify_expected import Expected
 from one_neuron.tracking.verify_lock import compare_locks, read_lock
 from one_neuron.tracking.verify_rebuild import rebuild
@@ -82,7 +82,7 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
     commits = _find_commits(run)
     with temporary_folder("one-neuron-verify-") as temporary:
         with mlflow_errors(connection.store, REMEDY):
-            artifacts, models = _download(connection, run, temporary / "stored")
+            artifacts, models = download_stored(connection, run, temporary / "stored")
         changes = artifacts / CHANGES_FILE
         if changes.is_file() and not trust_diff and not _is_local(connection, run):
             raise EnvironmentProblem(
@@ -107,10 +107,7 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
         recomputed, note = rebuild(copy, stored, artifacts / DVC_LOCK)
         images = temporary / "images"
         images.mkdir()
-        printed = copy.python(
-            "one_neuron.tracking.verify_expected", run.info.run_id, str(run.info.start_time), str(images)
-        )
-        expected = Expected(**json.loads(printed))
+        expected = _ask_expected(copy, run, images)
         comparison = Comparison(differences=list(compare_locks(stored, recomputed)))
         compare_files(comparison, artifacts, expected.files)
         for logged, folder in models:
@@ -146,7 +143,20 @@ def _find_commits(run: "Run") -> list[str]:
     return commits
 
 
-def _download(connection: Connection, run: "Run", folder: Path) -> "tuple[Path, list[tuple[LoggedModel, Path]]]":
+def _ask_expected(copy: ProjectCopy, run: "Run", images: Path) -> Expected:
+    """Return what the code of the copy stores for the result there."""
+    arguments = (run.info.run_id, str(run.info.start_time), str(images))
+    try:
+        printed = copy.python("one_neuron.tracking.verify_expected", *arguments)
+    except EnvironmentProblem as problem:
+        raise EnvironmentProblem(
+            f"the code of commit {copy.commit[:12]} does not tell what a run stores ({problem}); commits before "
+            "`one-neuron verify` cannot be verified"
+        ) from problem
+    return Expected(**json.loads(printed))
+
+
+def download_stored(connection: Connection, run: "Run", folder: Path) -> "tuple[Path, list[tuple[LoggedModel, Path]]]":
     """Fetch everything that a run and its logged models store; return the folders."""
     from mlflow.artifacts import download_artifacts
 

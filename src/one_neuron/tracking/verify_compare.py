@@ -92,7 +92,7 @@ def compare_records(client: "MlflowClient", run: "Run", expected: Expected, comp
             continue
         # One point is enough to say that a curve differs.
         first = min(set(before) ^ set(after))[0]
-        values = (", ".join(str(value) for step, value in one if step == first) or "none" for one in (before, after))
+        values = (", ".join(str(value) for step, value in one if step == first) or "nothing" for one in (before, after))
         comparison.compare(f"metric {name}, iteration {first}", *values)
     tags = run.data.tags
     comparison.compare(f"tag {tag.KEYS}", tags.get(tag.KEYS), expected.content_key)

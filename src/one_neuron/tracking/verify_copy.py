@@ -78,8 +78,7 @@ class ProjectCopy:
         )
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
-            reason = one_line(lines[-1]).removeprefix("one-neuron: ")
-            raise EnvironmentProblem(f"the result cannot be made again here: {reason}")
+            raise EnvironmentProblem(one_line(lines[-1]).removeprefix("one-neuron: "))
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
@@ -132,7 +131,6 @@ def make_copy(
     configure_dvc(folder, f'[cache]\n    dir = "{temporary / "dvc-cache"}"\n')
     copy = ProjectCopy(root, temporary, folder, commit)
     _place_pictures(copy, stored)
-    copy.python("one_neuron.cli", "settings")  # as `make repro`: DVC would wait for ever for a pipe among the pictures
     return copy
 
 

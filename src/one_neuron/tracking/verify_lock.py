@@ -8,13 +8,13 @@ from typing import Any
 
 from one_neuron.errors import EnvironmentProblem, quote_path
 
-STAGES = ("draw", "prepare", "train", "evaluate")
+_LAST = "evaluate"  # the last stage that makes the result again
 _MAX_BYTES = 10_000_000
 
 
 @dataclass(frozen=True)
 class Lock:
-    """The stages of a dvc.lock up to `evaluate`: the MD5 of each input and output by its path, and the parameters."""
+    """The stages of a dvc.lock up to `evaluate`: the MD5 of inputs and outputs by their paths, parameters by stage."""
 
     deps: Mapping[str, str]
     outs: Mapping[str, str]
@@ -46,10 +46,11 @@ def read_lock(path: Path) -> Lock:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError("too large")
         stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        names = _find_upstream(stages)
         lock = Lock(
-            {str(one["path"]): str(one["md5"]) for name in STAGES for one in stages[name]["deps"]},
-            {str(one["path"]): str(one["md5"]) for name in STAGES for one in stages[name]["outs"]},
-            {name: stages[name]["params"] for name in STAGES},
+            {str(one["path"]): str(one["md5"]) for name in names for one in stages[name].get("deps", [])},
+            {str(one["path"]): str(one["md5"]) for name in names for one in stages[name].get("outs", [])},
+            {name: stages[name].get("params", {}) for name in names},
         )
         if not (lock.source and lock.data_path.parts):
             raise ValueError("no source of pictures")
@@ -62,6 +63,19 @@ def read_lock(path: Path) -> Lock:
     return lock
 
 
+def _find_upstream(stages: Mapping[str, Any]) -> list[str]:
+    """Return the names of `evaluate` and of the stages whose outputs it needs, directly or through others."""
+    makers = {str(one["path"]): name for name, stage in stages.items() for one in stage.get("outs", [])}
+    found: list[str] = []
+    waiting = [_LAST]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.append(name)
+            waiting += [makers[str(one["path"])] for one in stages[name]["deps"] if str(one["path"]) in makers]
+    return sorted(found)
+
+
 def find_other_code(lock: Lock, project: Path) -> list[str]:
     """Return the files of the project that differ from those with which the run was made; its pictures do not count."""
     code = {path: md5 for path, md5 in lock.deps.items() if path not in lock.outs and Path(path) != lock.data_path}
@@ -70,9 +84,9 @@ def find_other_code(lock: Lock, project: Path) -> list[str]:
 
 def compare_locks(stored: Lock, recomputed: Lock) -> Iterator[str]:
     """Yield a line for each parameter section and each output that differs, by its MD5."""
-    for stage in STAGES:
-        if stored.params[stage] != recomputed.params[stage]:
-            before, after = stored.params[stage], recomputed.params[stage]
+    for stage in sorted(stored.params.keys() | recomputed.params.keys()):
+        before, after = (lock.params.get(stage, "nothing") for lock in (stored, recomputed))
+        if before != after:
             yield f"dvc.lock, parameters of the stage {stage}: stored {before}, recomputed {after}"
     for path in sorted(stored.outs.keys() | recomputed.outs.keys()):
         before, after = (lock.outs.get(path, "nothing") for lock in (stored, recomputed))

@@ -10,7 +10,7 @@ from one_neuron.tracking.verify_lock import Lock, hash_file, read_lock
 
 # Stage by stage, whatever DVC remembers. --no-commit: nothing is copied into the cache, which is thrown away.
 REPRO = ("repro", "--force", "--no-run-cache", "--no-commit")
-FROM_CACHE = "the pictures are not those of the run any more; the prepared sets come from DVC's cache"
+FAILED = "the result cannot be made again here: `dvc repro` failed, see its messages above"
 
 
 def rebuild(copy: ProjectCopy, stored: Lock, lock_file: Path) -> tuple[Lock, str]:
@@ -31,15 +31,26 @@ def rebuild(copy: ProjectCopy, stored: Lock, lock_file: Path) -> tuple[Lock, str
     EnvironmentProblem
         If a stage fails, or if neither the pictures nor the prepared sets can be had.
     """
-    code, note = copy.dvc(*REPRO, "evaluate"), ""
-    no_pictures = code != 0 and not (copy.folder / TEST_FILE).exists()
-    if no_pictures or (code == 0 and _has_other_pictures(copy, stored)):
-        note = FROM_CACHE
-        _restore_prepared(copy, stored, lock_file)
-        code = copy.dvc(*REPRO, "--single-item", "train", "evaluate")
-    if code:
-        raise EnvironmentProblem("the result cannot be made again here: `dvc repro` failed, see its messages above")
+    note = ""
+    if problem := _rebuild_from_pictures(copy, stored):
+        _restore_prepared(copy, stored, lock_file, problem)
+        note = f"{problem}; the prepared sets come from DVC's cache, and the rest was made again from them"
+        if copy.dvc(*REPRO, "--single-item", "train", "evaluate"):
+            raise EnvironmentProblem(FAILED)
     return read_lock(copy.folder / DVC_LOCK), note
+
+
+def _rebuild_from_pictures(copy: ProjectCopy, stored: Lock) -> str:
+    """Make the result again from its pictures; return "", or why the pictures cannot be had."""
+    try:
+        copy.python("one_neuron.cli", "settings")  # as `make repro`: DVC would wait for ever for a pipe
+    except EnvironmentProblem as problem:
+        return str(problem)
+    if copy.dvc(*REPRO, "evaluate"):
+        if (copy.folder / TEST_FILE).exists():
+            raise EnvironmentProblem(FAILED)
+        return "the pictures cannot be prepared here"
+    return "the pictures have changed since the run" if _has_other_pictures(copy, stored) else ""
 
 
 def _has_other_pictures(copy: ProjectCopy, stored: Lock) -> bool:
@@ -50,16 +61,19 @@ def _has_other_pictures(copy: ProjectCopy, stored: Lock) -> bool:
     return read_lock(copy.folder / DVC_LOCK).deps.get(path) != stored.deps.get(path)
 
 
-def _restore_prepared(copy: ProjectCopy, stored: Lock, lock_file: Path) -> None:
-    """Copy the prepared sets of the run from DVC's cache of the user's workspace, and their lock."""
+def _restore_prepared(copy: ProjectCopy, stored: Lock, lock_file: Path, problem: str) -> None:
+    """Copy the prepared sets of the run from DVC's cache of the user's workspace, and their lock.
+
+    `problem` says why the pictures cannot be had.
+    """
     cache = copy.find_cache() / "files/md5"
     for path in (TRAIN_FILE, TEST_FILE, PREPARE_METRICS):
         md5 = stored.outs.get(path.as_posix(), "")
         source, target = cache / md5[:2] / md5[2:], copy.folder / path
         if not md5.isalnum() or hash_file(source) != md5:
             raise EnvironmentProblem(
-                f"the pictures of the run are neither at {quote_path(stored.data_path)} nor, prepared, in DVC's cache "
-                f"({quote_path(cache)}); bring them back and run it again"
+                f"{problem}; nor does DVC's cache have the prepared sets of the run ({quote_path(source)}); "
+                "bring the pictures back and verify again"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)

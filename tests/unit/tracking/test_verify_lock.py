@@ -39,6 +39,10 @@ def write_lock(path: Path, *, source: str = "drawn", model: str = "1" * 32, lear
         ),
         "evaluate": stage({"models/model.h5": model}, {"plots/a.png": "5" * 32}, {"evaluate": {}}),
     }
+    # Two stages of the user: `crop`, which the result needs, and `export`, which needs the result.
+    stages["prepare"]["deps"].append({"path": "data/cropped", "md5": "6" * 32})
+    stages["crop"] = stage({"src/crop.py": CODE}, {"data/cropped": "6" * 32}, {}) | {"frozen": True}
+    stages["export"] = stage({"models/model.h5": model, "not here.txt": CODE}, {"export.bin": "7" * 32}, {})
     path.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}), encoding="utf-8")
     return path
 
@@ -47,9 +51,10 @@ def test_only_code_is_compared_with_the_project(tmp_path: Path) -> None:
     """Neither the pictures nor what another stage makes: these are restored later."""
     lock = read_lock(write_lock(tmp_path / "dvc.lock"))
     assert (lock.source, lock.data_path) == ("drawn", Path("my pictures"))
-    assert find_other_code(lock, tmp_path) == ["src/draw.py", "src/train.py"]
+    assert sorted(find_other_code(lock, tmp_path)) == ["src/crop.py", "src/draw.py", "src/train.py"]
     (tmp_path / "src").mkdir()
-    (tmp_path / "src/draw.py").write_bytes(b"code")
+    for name in ("crop", "draw"):
+        (tmp_path / f"src/{name}.py").write_bytes(b"code")
     (tmp_path / "src/train.py").write_bytes(b"other code")
     assert find_other_code(lock, tmp_path) == ["src/train.py"]
 
