@@ -78,6 +78,18 @@ def test_the_model_comes_back_bit_for_bit(tracked: TrackedRun, by: str) -> None:
     assert predictor.metrics["test_accuracy"] == 0.85
 
 
+@pytest.mark.usefixtures("tracked")
+@pytest.mark.parametrize("alias", ["", "a b", "v1", "V2", "latest", "Latest", "x" * 256])
+def test_a_wrong_alias_registers_nothing(alias: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """MLflow refuses an alias only after the version exists. One line, exit 2."""
+    assert main(["register", "--alias", alias]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"one-neuron: '{alias[:150]}")
+    assert "cannot be an alias; " in error
+    assert error.count("\n") == 1
+    assert not client().search_registered_models()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -85,8 +97,7 @@ def test_the_model_comes_back_bit_for_bit(tracked: TrackedRun, by: str) -> None:
         (["serve", "--model", "models:/"], "there is no 'models:/' in '"),
         (["serve", "--run", "ffffffff"], "has no run ffffffff"),
         (["register", "--run", "ffffffff"], "has no run ffffffff"),
-        (["register", "--alias", "v1"], "'v1' cannot be an alias; use letters and digits, for example champion"),
-        (["register", "--alias", ""], "'' cannot be an alias; use letters and digits, for example champion"),
+        (["serve", "--run", ""], "'' is not the id of a run; expected 4 to 32 letters and digits"),
     ],
 )
 def test_what_is_not_there_is_named(

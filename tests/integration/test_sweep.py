@@ -573,6 +573,13 @@ def test_what_a_parent_shows_while_it_runs(start: Start, connection: Connection)
     assert sweep.plan.command in note
 
 
+def test_what_the_parent_of_one_configuration_shows(start: Start, connection: Connection) -> None:
+    """One configuration is not called "1 configurations"."""
+    start(configure(0.1), swept=(RATE,))
+    (run,) = runs_of(connection, "sweep")
+    assert run.data.tags["mlflow.note.content"].startswith("1 configuration, with draw.seed=1, ")
+
+
 def test_the_same_grid_is_the_same_sweep(start: Start, connection: Connection) -> None:
     """In any order, finished or not, and after an interruption."""
     one, two = configure(0.1), configure(0.2)

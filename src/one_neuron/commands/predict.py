@@ -44,8 +44,10 @@ def load_chosen_model(path: Path) -> "Model":
     """
     from one_neuron.storage.model import load_model
 
-    if path != MODEL_FILE and not path.exists():
-        raise DataError(f"{quote_path(path)} does not exist; name a model file: --model FILE")
+    if path != MODEL_FILE:
+        problem = "does not exist" if not path.exists() else "is a folder" if path.is_dir() else ""
+        if problem:
+            raise DataError(f"{quote_path(path)} {problem}; name a model file: --model FILE")
     return load_model(path)
 
 

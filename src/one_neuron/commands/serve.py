@@ -48,7 +48,7 @@ def run_serve(options: argparse.Namespace) -> None:
 
     check_port(options.host, options.port)
     predictor = load_predictor(options.model, options.run_id)
-    address = f"http://{options.host}:{options.port}"
+    address = write_address(options.host, options.port)
     names = " or ".join(predictor.model.classes)
     print(f"Serving {names} ({next(iter(predictor.origin.values()))}) on {address}; stop with Ctrl-C.", flush=True)
     server = uvicorn.Server(
@@ -81,7 +81,7 @@ def load_predictor(name: str, run_id: str | None) -> "Predictor":
     if run_id is not None or name.startswith(REGISTRY):
         from one_neuron.tracking.logged_model import fetch_model
 
-        logged = fetch_model(find_repository(), run=run_id, registered=None if run_id else name)
+        logged = fetch_model(find_repository(), run=run_id, registered=name if run_id is None else None)
         return Predictor(logged.model, logged.origin, logged.metrics)
     path = Path(name)
     model = load_chosen_model(path)
@@ -93,10 +93,16 @@ def load_predictor(name: str, run_id: str | None) -> "Predictor":
     return Predictor(model, {"file": str(path)}, metrics, TEST_FILE if TEST_FILE.is_file() else None)
 
 
+def write_address(host: str, port: int) -> str:
+    """Return the address of the page."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def check_port(host: str, port: int) -> None:
     """Raise EnvironmentProblem if a port cannot be used."""
     try:
-        socket.create_server((host, port)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise EnvironmentProblem(
             f"port {port} of {host} cannot be used ({one_line(error)}); name another one: --port {port % 65535 + 1}"

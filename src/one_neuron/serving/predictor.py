@@ -33,7 +33,7 @@ class Predictor:
     ----------
     model : Model
     origin : mapping of str to str
-        Where it comes from, for `GET /model`: "file", or "run_id" and "experiment", or "registry".
+        Where it comes from, for `GET /model`: "file", or "run_id", with "registry" for a registered model.
     metrics : mapping of str to float
         What is known of its quality.
     test_file : Path or None

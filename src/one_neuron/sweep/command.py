@@ -25,7 +25,7 @@ from one_neuron.sweep.plan import Plan, read_plan, set_values
 from one_neuron.sweep.prepared_data import DataFiles, name_data, prepare_data
 from one_neuron.sweep.ranking import FAILED
 from one_neuron.sweep.search import BATCH, TpeSearch
-from one_neuron.sweep.summary import name_configuration, run_lines, summary_lines
+from one_neuron.sweep.summary import count_configurations, name_configuration, run_lines, summary_lines
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, follow_moves, keep_models, open_sweep
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar
@@ -177,8 +177,8 @@ def _first_line(plan: Plan, total: int, reused: int, missing: Sequence[Configura
         return f"1 configuration, {held_out}" + ("; it is there already" if reused else "")
     known = f"{held_out}; {reused:,} {'is' if reused == 1 else 'are'} there already"
     if plan.space:
-        return f"search for {total:,} configurations, {BATCH} at a time, {known}"
-    line = f"{total:,} configurations, {known}"
+        return f"search for {count_configurations(total)}, {BATCH} at a time, {known}"
+    line = f"{count_configurations(total)}, {known}"
     if not missing:
         return line
     number = len(missing) if plan.one_by_one else count_trainings(missing)

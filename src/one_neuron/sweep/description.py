@@ -7,7 +7,7 @@ from one_neuron.settings.params import KEYS
 from one_neuron.sweep.configuration_runs import ConfigurationRuns
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.ranking import FINISHED, Entry, find_best, is_held_out, rank
-from one_neuron.sweep.summary import TABLE_ROWS, best_line, contender_lines, tabulate
+from one_neuron.sweep.summary import TABLE_ROWS, best_line, contender_lines, count_configurations, tabulate
 from one_neuron.tracking.links import BEST_VIEW, SWEEP_CHARTS, SWEEPS_VIEW, link_run
 from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.tags import MAX_TAG, PARENT, STATUS
@@ -79,7 +79,8 @@ def _describe_plan(runs: ConfigurationRuns, plan: Plan) -> str:
     shared = run_parameters(next(iter(runs.requested.values())).settings).items()
     words = ", ".join(f"{key}={value}" for key, value in shared if key not in plan.swept and "evaluate." not in key)
     number = plan.sweep.trials if plan.space else len(runs.requested)
-    return f"{number} configurations, all with {words}. {chosen} Test accuracy is for information and plays no part."
+    counted = f"{count_configurations(number)}, {'all ' if number > 1 else ''}with {words}."
+    return f"{counted} {chosen} Test accuracy is for information and plays no part."
 
 
 def view_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str, View]:

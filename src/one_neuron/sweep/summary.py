@@ -151,6 +151,11 @@ def tabulate(shown: Sequence[Entry], swept: Sequence[str]) -> dict[str, list[str
     return columns
 
 
+def count_configurations(number: int) -> str:
+    """Return a number of configurations in words."""
+    return f"{number:,} {'configuration' if number == 1 else 'configurations'}"
+
+
 def count_line(entries: Sequence[Entry], reused: int) -> str:
     """Return the line with the number of configurations that ran, were reused, diverged or failed."""
     diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
@@ -179,9 +184,10 @@ def contender_lines(entries: Sequence[Entry], swept: Sequence[str], folds: int) 
     contenders = find_contenders(entries, folds)
     if not contenders or len(entries) == 1:
         return []
-    error = f"one standard error over {folds} folds, {100 * standard_error(contenders[0], folds):.1f} points"
+    points = f"{100 * standard_error(contenders[0], folds):.1f} points"
     if len(contenders) == 1:
-        return [f"no other one is within its spread ({error})"]
+        return [f"no other one is within one standard error of it ({points} over {folds} folds)"]
+    error = f"one standard error over {folds} folds, {points}"
     number = len(contenders) - 1
     line, simplest = (
         f"{number:,} other{'s' * (number > 1)} cannot be told apart from it ({error})",

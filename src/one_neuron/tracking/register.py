@@ -1,11 +1,13 @@
 """Put the model of a run into MLflow's registry, with a model card."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from one_neuron.errors import SettingsError
+from one_neuron.settings.fields import format_value
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import find_run_by_id, promotable
 from one_neuron.tracking.links import link_run
@@ -50,10 +52,11 @@ def register(root: Path, *, run: str | None, alias: str, force: bool = False) ->
     Raises
     ------
     SettingsError
-        If there is no such run, if it has no model, if MLflow refuses the alias, or if the model is not good enough.
+        If there is no such run, if it has no model, if the alias cannot be one, or if the model is not good enough.
     EnvironmentProblem
         If the store cannot be used.
     """
+    _check_alias(alias)
     connection = connect(root, REMEDY)
     store = connection.store
     with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
@@ -68,8 +71,18 @@ def register(root: Path, *, run: str | None, alias: str, force: bool = False) ->
         if not outputs:
             raise SettingsError(f"the run {found.info.run_id} has no model; name another one with --run, see make ui")
         version, created = _find_or_create(connection, found, str(outputs[0].model_id))
-        _set_alias(connection, alias, version)
+        connection.client.set_registered_model_alias(REGISTERED_NAME, alias, version)
     return Registered(version, found.info.run_id, created)
+
+
+def _check_alias(alias: str) -> None:
+    """Raise SettingsError for an alias that MLflow refuses; it does so only after the version exists."""
+    if not re.fullmatch(r"[\w-]{1,255}", alias):
+        raise SettingsError(f"{format_value(alias)} cannot be an alias; use letters and digits, for example champion")
+    if re.fullmatch(r"latest|v\d+", alias, re.IGNORECASE):
+        raise SettingsError(
+            f"{alias!r} cannot be an alias; MLflow keeps latest and v1, v2, ... for versions; use for example champion"
+        )
 
 
 def _find_or_create(connection: Connection, run: "Run", model_id: str) -> tuple[str, bool]:
@@ -96,20 +109,6 @@ def _find_or_create(connection: Connection, run: "Run", model_id: str) -> tuple[
         model_id=model_id,
     )
     return str(version.version), True
-
-
-def _set_alias(connection: Connection, alias: str, version: str) -> None:
-    """Have an alias point to a version."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        connection.client.set_registered_model_alias(REGISTERED_NAME, alias, version)
-    except MlflowException as error:
-        if error.error_code == "INVALID_PARAMETER_VALUE":
-            raise SettingsError(
-                f"{alias!r} cannot be an alias; use letters and digits, for example champion"
-            ) from error
-        raise
 
 
 def write_card(run: "Run") -> str:

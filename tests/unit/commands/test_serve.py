@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.cli import main
-from one_neuron.commands.serve import load_predictor
+from one_neuron.commands.serve import check_port, load_predictor, write_address
 from one_neuron.layout import MODEL_FILE, TEST_FILE
 from one_neuron.storage.model import save_model
 from tests.results import write_result
@@ -61,12 +61,30 @@ def test_a_port_in_use(used_port: int, capsys: pytest.CaptureFixture[str]) -> No
     assert error.endswith(f"); name another one: --port {used_port + 1}\n")
 
 
+@pytest.mark.usefixtures("folder")
+def test_an_address_of_ipv6(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is tried as one, and stands in brackets."""
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        assert main(["serve", "--host", "::1", "--port", str(port)]) == 4
+    assert f"port {port} of ::1 cannot be used ([Errno 98] " in capsys.readouterr().err
+    check_port("::1", port)
+    assert write_address("::1", port) == f"http://[::1]:{port}"
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x", "-1"])
 def test_what_is_not_a_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Refused by the command line."""
     with pytest.raises(SystemExit, match="2"):
         main(["serve", f"--port={port}"])
     assert f"'{port}' is not a port; expected a whole number from 1 to 65535" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_for_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    """The remedy is another name: `dvc repro` makes the pipeline's own model alone. Exit 3."""
+    assert main(["serve", "--model", "metrics", "--port", "65000"]) == 3
+    assert capsys.readouterr().err == "one-neuron: 'metrics' is a folder; name a model file: --model FILE\n"
 
 
 @pytest.mark.usefixtures("folder")

@@ -12,6 +12,7 @@ from one_neuron.settings.params import Settings, check_settings
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, is_held_out
 from one_neuron.sweep.summary import (
     contender_lines,
+    count_configurations,
     describe_configuration,
     list_parameters,
     run_lines,
@@ -180,10 +181,17 @@ def test_the_lines_of_a_sweep() -> None:
             "best: train.learning_rate=0.005 train.num_iterations=2000, "
             "validation accuracy 78.5 % (cost 0.512, baseline 65.5 %)"
         ),
-        "no other one is within its spread (one standard error over 5 folds, 1.6 points)",
+        "no other one is within one standard error of it (1.6 points over 5 folds)",
         "tracked: sweep c0ffee in mlflow.db",
         "promote it: one-neuron promote --sweep c0ffee",
     ]
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 configuration"), (2, "2 configurations"), (1000, "1,000 config")])
+def test_a_number_of_configurations(number: int, words: str) -> None:
+    """In the first line of a sweep and in its description."""
+    assert count_configurations(number).startswith(words)
+    assert count_configurations(number).endswith("s") == (number > 1)
 
 
 def test_without_folds_the_training_cost_is_named() -> None:
