@@ -97,4 +97,4 @@ lock: setup ## Resolve the requirements*.txt again from the ranges in pyproject.
 
 clean: ## Remove what the stages made, and the caches (the MLflow store and .venv stay)
 	rm -rf data models metrics plots dvc_plots dist docs/_build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src pipeline benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src pipeline benchmarks tests docs -name __pycache__ -type d -prune -exec rm -rf {} +

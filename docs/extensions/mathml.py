@@ -1,5 +1,7 @@
 """Formulas as MathML, which browsers show without a script or a font from elsewhere. docutils translates them."""
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -9,13 +11,18 @@ from sphinx.util.typing import ExtensionMetadata
 from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
+# What TeX does by itself: `:=` is one sign, and a thin space stands before log, and after it unless a bracket follows.
+_CORRECTIONS = ((":=", r"\\coloneqq "), (r"\\log\b", r"\\,\\log"), (r"\\log (?!\()", r"\\log\\,"))
 
 
 def translate(node: nodes.math | nodes.math_block, *, block: bool) -> str:
     """Return a formula as MathML. GitHub's backticks within the dollars are not part of it."""
-    formula = node.astext().strip().strip("`").replace(":=", r"\coloneqq ")
+    formula = node.astext().strip().strip("`")
+    corrected = formula
+    for pattern, replacement in _CORRECTIONS:
+        corrected = re.sub(pattern, replacement, corrected)
     try:
-        return str(tex2mathml(formula, as_block=block))
+        return str(tex2mathml(corrected, as_block=block))
     except MathError as error:
         logger.warning("the formula '%s' cannot be translated to MathML: %s", formula, error, location=node)
         return ""

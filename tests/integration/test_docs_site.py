@@ -61,6 +61,7 @@ def test_formulas_are_shown(site: Path, page: "Page") -> None:
     assert page.locator("math").count() == source.count("$`") + source.count("```math") > 50
     shown = page.locator("article").inner_text()
     assert "\\frac" not in shown
+    assert "\N{COLON EQUALS}" in shown
     assert "$" not in shown
 
 
