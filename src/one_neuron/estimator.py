@@ -175,7 +175,7 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray(self.classes_[above.astype(np.intp)])
 
     def __sklearn_tags__(self) -> Tags:
-        """Tell scikit-learn that there are two classes."""
+        """Return the tags for scikit-learn: there are two classes."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
@@ -239,7 +239,7 @@ class PictureRows(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.array(rows, dtype=np.uint8).reshape(len(rows), preprocessing.n_x)
 
     def __sklearn_tags__(self) -> Tags:
-        """Tell scikit-learn that pictures are not a table of numbers, and that no fit is required."""
+        """Return the tags for scikit-learn: pictures are not a table of numbers, and no fit is required."""
         tags = super().__sklearn_tags__()
         tags.input_tags.two_d_array = False
         tags.requires_fit = False

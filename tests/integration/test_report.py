@@ -78,7 +78,26 @@ def test_without_a_run_the_page_is_written_all_the_same(
     assert printed.out.startswith("wrote 'report.html'")
     assert printed.err.startswith("one-neuron: warning: ")
     assert printed.err.count("\n") == 1
-    assert "none in the store" in (folder / "report.html").read_text(encoding="utf-8")
+    assert "none found when this page was written" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_cannot_take_the_page(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page is written, and one line says that the run lacks it, as when the store does not answer."""
+
+    def fail(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "mlartifacts")
+
+    record_result(folder, folder)
+    monkeypatch.setattr("mlflow.MlflowClient.log_text", fail)
+    assert main(["report", "--html"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("wrote 'report.html'")
+    assert printed.out.count("\n") == 1
+    assert printed.err.startswith("one-neuron: warning: ")
+    assert "Permission denied" in printed.err
+    assert "the page was written without it; run the same command again" in printed.err
 
 
 def test_the_page_in_a_browser_without_a_network(folder: Path) -> None:

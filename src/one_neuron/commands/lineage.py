@@ -61,7 +61,7 @@ def find_lineage(result: Result, recorded: ResultRun | None) -> dict[str, Any]:
 def _recorded_rows(recorded: ResultRun | None) -> list[tuple[str, str]]:
     """Return the rows about the MLflow run."""
     if recorded is None:
-        return [("MLflow run", "none in the store at the time of this page; make track records the result")]
+        return [("MLflow run", "none found when this page was written; make track records the result")]
     info, store = recorded.run.info, recorded.connection.store
     where = store.database.name if store.database else store.place
     rows = [("MLflow run", f"{info.run_name} ({info.run_id}) in {where}")]

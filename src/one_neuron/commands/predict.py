@@ -42,13 +42,19 @@ def load_chosen_model(path: Path) -> "Model":
     DataError
         If it is missing or damaged; `dvc repro` is the remedy for the pipeline's own model alone.
     """
+    from one_neuron.storage.header import REMEDY
     from one_neuron.storage.model import load_model
 
     if path != MODEL_FILE:
         problem = "does not exist" if not path.exists() else "is a folder" if path.is_dir() else ""
         if problem:
             raise DataError(f"{quote_path(path)} {problem}; name a model file: --model FILE")
-    return load_model(path)
+    try:
+        return load_model(path)
+    except DataError as error:
+        if path == MODEL_FILE:
+            raise
+        raise DataError(str(error).replace(REMEDY, "name another model file: --model FILE")) from error
 
 
 def run_predict(options: argparse.Namespace) -> int:

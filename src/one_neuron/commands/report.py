@@ -59,10 +59,14 @@ def write_html(path: Path) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     print(f"wrote {quote_path(path)} ({len(page.encode()) / 1e6:.1f} MB); open it in a browser")
+    if recorded is not None:
+        try:
+            recorded.log_report(page)
+        except EnvironmentProblem as error:
+            recorded, problem = None, str(error)
     if recorded is None:
         print(f"one-neuron: warning: {one_line(problem)}", file=sys.stderr)
         return
-    recorded.log_report(page)
     print(f"also stored with the MLflow run {recorded.run.info.run_id}, as {REPORT_FILE}")
 
 

@@ -153,7 +153,7 @@ async def _refuse_address(request: Request, error: Exception) -> Response:
 
 
 async def _leave(_: Request, __: Exception) -> Response:
-    """Answer a client that has gone: nobody reads this."""
+    """Return an empty answer, which Starlette needs even if the client has gone."""
     return Response(status_code=400)
 
 

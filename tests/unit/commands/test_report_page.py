@@ -85,7 +85,7 @@ def test_the_page_holds_the_result(tmp_path: Path) -> None:
     assert len(re.findall(r"true: non-cat, predicted: cat P\(cat\) = 0\.\d{3} 0\.png", page.text)) == 3
     for text in (result.content_key, result.model.sha256, result.train.sha256, result.test.sha256, "make repro"):
         assert text in page.text
-    assert "none in the store" in page.text
+    assert "none found when this page was written" in page.text
     pictures = page.attributes("src")
     assert len(pictures) == 3 + 3  # plots and mistakes
     assert page.attributes("alt")[:3] == [report_page.PLOTS["curves"], "The weights w as a picture", "Roc curve"]

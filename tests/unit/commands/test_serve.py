@@ -87,6 +87,19 @@ def test_a_folder_for_a_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "one-neuron: 'metrics' is a folder; name a model file: --model FILE\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [("other.h5", "name another model file: --model FILE"), (str(MODEL_FILE), "run `dvc repro` to make it again")],
+)
+def test_a_file_that_holds_no_model(folder: Path, name: str, remedy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`dvc repro` cannot repair a file of the user. Exit 3."""
+    (folder / name).write_text("something else")
+    assert main(["serve", "--model", name, "--port", "65000"]) == 3
+    error = capsys.readouterr().err
+    assert error.startswith(f"one-neuron: '{name}' is not a readable HDF5 file (")
+    assert error.endswith(f"; {remedy}\n")
+
+
 @pytest.mark.usefixtures("folder")
 def test_a_missing_model(capsys: pytest.CaptureFixture[str]) -> None:
     """Named, exit 3."""
