@@ -41,6 +41,7 @@ from report import (
     threads_of,
     write_section,
 )
+from serving import time_serving
 from sweeps import time_sweeps
 
 from one_neuron.gradient_descent.many import optimize_many
@@ -257,6 +258,7 @@ SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Table], str]] = {
     "stage": (time_stage, "15 seconds, at least 10 rounds"),
     "growth": (time_growth, "2 minutes, at most 3 rounds"),
     "sweeps": (time_sweeps, "15 minutes, at most 3 rounds"),
+    "serving": (time_serving, "a minute"),
     "pictures": (time_pictures, "10 minutes and 2 GB of disk with the --pictures of the page, at most 3 rounds"),
 }
 
