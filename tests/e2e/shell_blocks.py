@@ -1,4 +1,4 @@
-"""The shell blocks of a page, and a copy of the project in which they can be run as they stand."""
+"""The blocks of commands of a page, and a copy of the project in which they can be run as they stand."""
 
 import os
 import re
@@ -9,20 +9,26 @@ from pathlib import Path
 
 from tests.e2e.conftest import Project
 
-_BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n+)?^```sh\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n+)?^```(?P<language>sh|python)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+INTERPRETERS = {"sh": ("bash", "-euo", "pipefail"), "python": ("python",)}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A shell block; `reason` says why it is not run, "" if it is."""
+    """A block in the language "sh" or "python"; `reason` says why it is not run, "" if it is."""
 
+    language: str
     text: str
     reason: str
 
 
 def find_blocks(page: str) -> list[Block]:
-    """Return the blocks of a page in their order."""
-    return [Block(found["text"], found["reason"] or "") for found in _BLOCK.finditer(page)]
+    """Return the blocks of a page in their order, without those that are doctests."""
+    found = (Block(match["language"], match["text"], match["reason"] or "") for match in _BLOCK.finditer(page))
+    return [block for block in found if block.language == "sh" or ">>> " not in block.text]
 
 
 def give_environment(project: Project) -> None:
@@ -44,12 +50,12 @@ def give_environment(project: Project) -> None:
     (environment / "one-neuron-dev-stamp").write_text(f"{hashes['requirements-dev.txt']}\n", encoding="utf-8")
 
 
-def run_block(project: Project, text: str, home: Path) -> str:
-    """Run a block in a shell that stops at the first error, as a user would with the environment activated."""
+def run_block(project: Project, block: Block, home: Path) -> str:
+    """Run a block as a user would with the environment activated; a shell stops at the first error."""
     environment = project.environment(HOME=str(home), MPLBACKEND="agg", BROWSER="true")
     environment["PATH"] = f"{project.folder / '.venv/bin'}{os.pathsep}{environment['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
+        [*INTERPRETERS[block.language], "-c", block.text],
         cwd=project.folder,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -59,5 +65,5 @@ def run_block(project: Project, text: str, home: Path) -> str:
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, f"{text}\nended with {done.returncode}: {done.stdout}"
+    assert done.returncode == 0, f"{block.text}\nended with {done.returncode}: {done.stdout}"
     return done.stdout

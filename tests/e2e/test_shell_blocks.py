@@ -1,4 +1,4 @@
-"""The shell blocks of the README and of the how-to pages do what the pages say. A block that is not run says why."""
+"""The blocks of commands in the README and in all pages do what the pages say. A block that is not run says why."""
 
 import re
 import shutil
@@ -17,6 +17,7 @@ RUN = [name for name, blocks in BLOCKS.items() if any(not block.reason for block
 # What the last block of a page prints, beside that all of them succeed.
 PRINTS = {
     "README.md": "test accuracy",
+    "predict.md": r"\[False False False\]",
     "experiments.md": r"tracked: run [0-9a-f]{8}",
     "serving.md": "champion",
     "share-cache.md": r"Stage 'train' didn't change, skipping\n(.*\n)*tracked: run [0-9a-f]{8} \(new\)",
@@ -53,14 +54,19 @@ def test_the_blocks_of_a_page_run(name: str, project: Project, tmp_path: Path) -
     project.run(*FIRST.get(name, ("true",)))
     (tmp_path / "home").mkdir()
     (tmp_path / "home/.gitconfig").write_text("[user]\nname = test\nemail = test@localhost\n", encoding="utf-8")
-    printed = [run_block(project, block.text, tmp_path / "home") for block in BLOCKS[name] if not block.reason]
+    printed = [run_block(project, block, tmp_path / "home") for block in BLOCKS[name] if not block.reason]
     assert re.search(PRINTS.get(name, ""), printed[-1]), printed[-1]
 
 
 def test_blocks_are_found() -> None:
     """With their reasons; a comment elsewhere is none."""
-    page = "<!-- not run: no network -->\n```sh\na\n```\n\n<!-- else -->\n```sh\nb\nc\n```\n\n```python\nd\n```\n"
-    assert find_blocks(page) == [Block("a\n", "no network"), Block("b\nc\n", "")]
+    page = "<!-- not run: no network -->\n```sh\na\n```\n\n<!-- else -->\n```sh\nb\nc\n```\n"
+    page += "\n```python\nd\n```\n\n```python\n>>> e\n```\n\n```yaml\nf\n```\n"
+    assert find_blocks(page) == [
+        Block("sh", "a\n", "no network"),
+        Block("sh", "b\nc\n", ""),
+        Block("python", "d\n", ""),
+    ]
     assert len(RUN) > 5
     assert PRINTS.keys() <= set(RUN)
 
