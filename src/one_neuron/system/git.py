@@ -136,10 +136,7 @@ def check_out(root: Path, commit: str, target: Path) -> Path:
     EnvironmentProblem
         If Git is not installed, if `root` is not in a repository, or if the repository does not have the commit.
     """
-    prefix, objects = (
-        ask_git(root, "rev-parse", *what)
-        for what in (["--show-prefix"], ["--path-format=absolute", "--git-path", "objects"])
-    )
+    prefix, objects = (ask_git(root, "rev-parse", *what) for what in (["--show-prefix"], ["--git-path", "objects"]))
     if prefix is None or objects is None:
         raise EnvironmentProblem(
             f"{quote_path(root)} is not in a Git repository, or git is not installed; run it in a clone of the project"
@@ -150,7 +147,7 @@ def check_out(root: Path, commit: str, target: Path) -> Path:
     target.mkdir(parents=True)
     run_git(target, "init", "--quiet", "--template=")
     (target / ".git/objects/info").mkdir(parents=True, exist_ok=True)
-    (target / ".git/objects/info/alternates").write_text(f"{objects}\n", encoding="utf-8")
+    (target / ".git/objects/info/alternates").write_text(f"{(root / objects).resolve()}\n", encoding="utf-8")
     run_git(target, "-c", f"core.hooksPath={os.devnull}", "checkout", "--quiet", "--detach", commit)
     return target / prefix
 

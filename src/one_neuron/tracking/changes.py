@@ -1,5 +1,6 @@
 """The uncommitted changes of the code that made a result, as an artifact of its run."""
 
+import sys
 from pathlib import Path
 
 from one_neuron.layout import find_code
@@ -19,7 +20,7 @@ def read_changes(folder: Path, commit: str) -> bytes:
     Returns
     -------
     bytes
-        b"" if nothing differs, or if the patch is larger than `MAX_BYTES`.
+        b"" if nothing differs, or, with a warning, if the patch is larger than `MAX_BYTES`.
     """
     # Reading the imports takes a moment, so first look whether anything changed at all.
     places = ("dvc.yaml", "requirements.txt", "pipeline", "src")
@@ -32,4 +33,11 @@ def read_changes(folder: Path, commit: str) -> bytes:
     names = ["dvc.yaml", "requirements.txt"]
     names += [f"pipeline/{path.name}" for path in scripts] + [f"src/{path.as_posix()}" for path in sources]
     patch = diff_files(folder, commit, names)
-    return patch if len(patch) <= MAX_BYTES else b""
+    if len(patch) <= MAX_BYTES:
+        return patch
+    print(
+        f"one-neuron: warning: the uncommitted changes of the code are larger than {MAX_BYTES:,} bytes and are not "
+        "stored with the run; commit them, so that it can be verified",
+        file=sys.stderr,
+    )
+    return b""

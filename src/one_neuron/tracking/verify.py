@@ -79,7 +79,7 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
     connection = connect(root, REMEDY)
     with mlflow_errors(connection.store, REMEDY):
         run = find_run_by_id(connection, run_id, "run")
-    commits = _find_commits(run)
+    commits = find_commits(run)
     with temporary_folder("one-neuron-verify-") as temporary:
         with mlflow_errors(connection.store, REMEDY):
             artifacts, models = download_stored(connection, run, temporary / "stored")
@@ -119,11 +119,11 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
         notes = [note] if note else []
         notes += [f"not compared, because no stage makes it: {name}" for name in comparison.others]
         if comparison.differences:
-            notes += _find_other_versions(copy.folder / "requirements.txt")
+            notes += find_other_versions(copy.folder / "requirements.txt")
     return Verification(run.info.run_id, copy.commit, comparison.num_same, comparison.differences, notes)
 
 
-def _find_commits(run: "Run") -> list[str]:
+def find_commits(run: "Run") -> list[str]:
     """Return the commit of a run, then those that gave the same result, after checking that it shows a result."""
     tags, run_id = run.data.tags, run.info.run_id
     if tags.get(KIND) != "result":
@@ -178,7 +178,7 @@ def _is_local(connection: Connection, run: "Run") -> bool:
     return connection.store.database is not None and run.info.artifact_uri.startswith("file:")
 
 
-def _find_other_versions(requirements: Path) -> list[str]:
+def find_other_versions(requirements: Path) -> list[str]:
     """Return a note about each library that is installed in another version than the commit locks."""
     locked = dict(re.findall(r"(?m)^([\w.-]+)==([^\s;\\]+)", requirements.read_text(encoding="utf-8")))
     notes = []

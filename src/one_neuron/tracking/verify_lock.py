@@ -9,7 +9,8 @@ from typing import Any
 from one_neuron.errors import EnvironmentProblem, quote_path
 
 _LAST = "evaluate"  # the last stage that makes the result again
-_MAX_BYTES = 10_000_000
+_MAX_BYTES = 1_000_000
+_MAX_DEPTH = 20
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,11 @@ def read_lock(path: Path) -> Lock:
     EnvironmentProblem
         If it is missing, is not a lock of DVC, or lacks a stage.
     """
-    import yaml
+    from yaml import YAMLError
 
     remedy = "delete the run in `make ui`, and record its result again with `make track`"
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError("too large")
-        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        stages = _read_yaml(path)["stages"]
         names = _find_upstream(stages)
         lock = Lock(
             {str(one["path"]): str(one["md5"]) for name in names for one in stages[name].get("deps", [])},
@@ -56,11 +55,25 @@ def read_lock(path: Path) -> Lock:
             raise ValueError("no source of pictures")
     except FileNotFoundError as error:
         raise EnvironmentProblem(f"the run has no {path.name}, so its result cannot be made again; {remedy}") from error
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, YAMLError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise EnvironmentProblem(
             f"the {path.name} of the run is not a lock of DVC with all stages; {remedy}"
         ) from error
     return lock
+
+
+def _read_yaml(path: Path) -> Any:
+    """Return what a file holds that anyone may have written into a store; ValueError if it is expensive to read."""
+    import yaml
+
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError("it is too large")
+    text, depth = path.read_text(encoding="utf-8"), 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent):
+            raise ValueError("it is nested too deep or holds an alias")
+    return yaml.safe_load(text)
 
 
 def _find_upstream(stages: Mapping[str, Any]) -> list[str]:

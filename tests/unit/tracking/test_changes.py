@@ -43,7 +43,9 @@ def test_files_on_which_no_result_depends_do_not_count(tmp_path: Path, committed
     assert read_changes(tmp_path, committed) == b""
 
 
-def test_stages_modules_and_requirements_count(tmp_path: Path, committed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_modules_and_requirements_count(
+    tmp_path: Path, committed: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A module that a stage imports may be new and even ignored by Git. Large changes are not stored."""
     (SOURCE_ROOT / "one_neuron/rows.py").stat()  # the library imports it
     (tmp_path / ".git/info/exclude").write_text("rows.py\n")
@@ -53,5 +55,7 @@ def test_stages_modules_and_requirements_count(tmp_path: Path, committed: str, m
     patch = read_changes(tmp_path, committed).decode("utf-8")
     for name in ("src/one_neuron/rows.py", "src/one_neuron/neuron.py", "requirements.txt", "pipeline/draw.py"):
         assert f"+# changed {name}\n" in patch
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr(changes, "MAX_BYTES", len(patch) - 1)
     assert read_changes(tmp_path, committed) == b""
+    assert "not stored with the run; commit them" in capsys.readouterr().err

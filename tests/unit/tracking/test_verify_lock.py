@@ -80,7 +80,9 @@ def test_each_other_output_and_parameter_has_its_line(tmp_path: Path) -> None:
         "[1, 2]",
         "a: &a [*a",
         "\0",
-        "[" * 5000,
+        "[" * 100_000,
+        "#" * 1_000_001,
+        "a: &a 1\nstages: *a",
         "stages: {draw: {deps: [1], outs: []}}",
     ],
 )
