@@ -289,7 +289,9 @@ def test_the_ui_names_a_port_that_is_taken(
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert main(["ui", "--port", str(port)]) == 4
-    assert f"port {port} cannot be used" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"port {port} cannot be used" in error
+    assert error.endswith(f"; try another one: make ui PORT={port + 1}\n")
 
 
 class Sweeps:

@@ -40,7 +40,8 @@ def run_ui(options: argparse.Namespace) -> None:
         socket.create_server(("127.0.0.1", options.port)).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"port {options.port} cannot be used ({one_line(error)}); try another one: make ui PORT=5001"
+            f"port {options.port} cannot be used ({one_line(error)}); try another one: make ui "
+            f"PORT={options.port % 65535 + 1}"
         ) from error
     links = find_links(root)
     print("\n".join([f"MLflow is at {address}; stop it with Ctrl-C. Open:", *list_links(address, links)]), flush=True)

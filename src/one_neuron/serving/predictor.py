@@ -83,16 +83,16 @@ class Predictor:
         return {**self.predict(pixels), "seen": _as_uri(pixels), "contributions": _as_uri(_colour(products))}
 
     def describe(self) -> dict[str, Any]:
-        """Return what the model is: classes, treatment of pictures, training, quality and origin."""
+        """Return what the model is: classes, preprocessing, training, quality and origin."""
         model = self.model
-        treatment = model.preprocessing
+        preprocessing = model.preprocessing
         return {
             "classes": list(model.classes),
             "positive_class": model.classes[1],
             "threshold": model.threshold,
-            "num_px": treatment.num_px,
-            "resize": treatment.resize,
-            "decode": treatment.decode,
+            "num_px": preprocessing.num_px,
+            "resize": preprocessing.resize,
+            "decode": preprocessing.decode,
             "trained_with": dict(model.trained_with),
             "sha256": model.sha256,
             "metrics": dict(self.metrics),
