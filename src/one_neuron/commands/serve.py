@@ -27,10 +27,19 @@ def add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     what = "a trained model (default: %(default)s in the current folder), or models:/NAME@ALIAS of MLflow's registry"
     chosen.add_argument("--model", default=str(MODEL_FILE), metavar="MODEL", help=what)
     chosen.add_argument("--run", metavar="ID", dest="run_id", help="the model of this MLflow run")
-    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    serve.add_argument(
+        "--host", type=_host, default="127.0.0.1", help="the address to listen on (default: %(default)s)"
+    )
     serve.add_argument("--port", type=parse_port, default=8000, help="the port (default: %(default)s)")
     serve.add_argument("--open", action="store_true", help="open the page in a browser")
     serve.set_defaults(run=run_serve)
+
+
+def _host(text: str) -> str:
+    """Return a host; "" would listen on all addresses, for which there is 0.0.0.0."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not a host; expected for example 127.0.0.1")
+    return text
 
 
 def parse_port(text: str) -> int:
@@ -105,5 +114,10 @@ def check_port(host: str, port: int) -> None:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"port {port} of {host} cannot be used ({one_line(error)}); name another one: --port {port % 65535 + 1}"
+            f"port {port} of {host} cannot be used ({bind_reason(error)}); name another one: --port {port % 65535 + 1}"
         ) from error
+
+
+def bind_reason(error: OSError) -> str:
+    """Return why a port cannot be used, without the address that Python adds."""
+    return one_line(error.strerror or error).partition(" (while")[0]

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.commands.serve import bind_reason
+from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.files import find_root
 from one_neuron.tracking.connection import connect, mlflow_errors
 from one_neuron.tracking.links import find_address, link_run, link_views, list_links
@@ -40,7 +41,7 @@ def run_ui(options: argparse.Namespace) -> None:
         socket.create_server(("127.0.0.1", options.port)).close()
     except OSError as error:
         raise EnvironmentProblem(
-            f"port {options.port} cannot be used ({one_line(error)}); try another one: make ui "
+            f"port {options.port} cannot be used ({bind_reason(error)}); try another one: make ui "
             f"PORT={options.port % 65535 + 1}"
         ) from error
     links = find_links(root)

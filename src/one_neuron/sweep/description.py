@@ -19,8 +19,8 @@ _WORDS = {_RATE: "lr", "train.num_iterations": "iterations"}
 # The run of a sweep shows them of its best configuration, so that the columns are the same.
 MEASURES = (
     "validation_accuracy",
-    "validation_accuracy_std",
     "validation_baseline_accuracy",
+    "validation_accuracy_std",
     "validation_cost",
     "train_accuracy",
     "cost",

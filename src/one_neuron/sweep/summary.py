@@ -160,7 +160,8 @@ def count_line(entries: Sequence[Entry], reused: int) -> str:
     """Return the line with the number of configurations that ran, were reused, diverged or failed."""
     diverged, failed = (sum(entry.status == status for entry in entries) for status in (DIVERGED, FAILED))
     noun = "configuration" if len(entries) == 1 else "configurations"
-    return f"{len(entries)} {noun}: {len(entries) - reused} ran, {reused} reused, {diverged} diverged, {failed} failed"
+    counts = {"ran": len(entries) - reused, "reused": reused, "diverged": diverged, "failed": failed}
+    return f"{len(entries):,} {noun}: " + ", ".join(f"{count:,} {what}" for what, count in counts.items())
 
 
 def best_line(entries: Sequence[Entry], swept: Sequence[str]) -> str:

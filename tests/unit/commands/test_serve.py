@@ -57,8 +57,8 @@ def test_a_port_in_use(used_port: int, capsys: pytest.CaptureFixture[str]) -> No
     """One line with the remedy, exit 4."""
     assert main(["serve", "--port", str(used_port)]) == 4
     error = capsys.readouterr().err
-    assert error.startswith(f"one-neuron: port {used_port} of 127.0.0.1 cannot be used (")
-    assert error.endswith(f"); name another one: --port {used_port + 1}\n")
+    assert error.startswith(f"one-neuron: port {used_port} of 127.0.0.1 cannot be used (Address already in use)")
+    assert error.endswith(f"; name another one: --port {used_port + 1}\n")
 
 
 @pytest.mark.usefixtures("folder")
@@ -67,7 +67,7 @@ def test_an_address_of_ipv6(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = server.getsockname()[1]
         assert main(["serve", "--host", "::1", "--port", str(port)]) == 4
-    assert f"port {port} of ::1 cannot be used ([Errno 98] " in capsys.readouterr().err
+    assert f"port {port} of ::1 cannot be used (Address already in use)" in capsys.readouterr().err
     check_port("::1", port)
     assert write_address("::1", port) == f"http://[::1]:{port}"
 
@@ -98,6 +98,13 @@ def test_a_file_that_holds_no_model(folder: Path, name: str, remedy: str, capsys
     error = capsys.readouterr().err
     assert error.startswith(f"one-neuron: '{name}' is not a readable HDF5 file (")
     assert error.endswith(f"; {remedy}\n")
+
+
+def test_an_empty_host(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would listen on all addresses, and there is no password."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--host", ""])
+    assert "'' is not a host; expected for example 127.0.0.1" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("folder")
