@@ -3,9 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from one_neuron import __version__, errors
+from one_neuron.commands.doctor import add_doctor
 from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
 from one_neuron.commands.report import run_report
@@ -14,6 +16,19 @@ from one_neuron.commands.verify import add_verify
 from one_neuron.layout import PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
+
+# Shown by `one-neuron COMMAND --help`
+EXAMPLES = {
+    "predict": ("photo.jpg holiday/", "--json - <photo.jpg"),
+    "promote": ("", "--run 1a2b3c4d"),
+    "report": ("", "--html result.html"),
+    "register": ("", "--run 1a2b3c4d --alias candidate"),
+    "serve": ("--open", "--model models:/one-neuron@champion --port 8001"),
+    "verify": ("1a2b3c4d",),
+    "settings": ("", "train.learning_rate=0.01 data.num_px=32"),
+    "ui": ("", "--port 5001"),
+    "doctor": ("",),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"one-neuron {__version__}")
     what_debug = "show the traceback of an error"
     parser.add_argument("--debug", action="store_true", help=what_debug)
+    with suppress(ModuleNotFoundError):  # shtab comes with the extra `pipeline`
+        import shtab
+
+        shtab.add_argument_to(parser, help="print the completion of a shell, for its start-up file")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     add_predict(commands)
@@ -59,8 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     ui = commands.add_parser("ui", help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=parse_port, default=5000, help="the port (default: %(default)s)")
     ui.set_defaults(run=run_ui)
-    for command in commands.choices.values():  # before the command or behind it
+    add_doctor(commands)
+    for name, command in commands.choices.items():
+        # Before the command or behind it
         command.add_argument("--debug", action="store_true", help=what_debug, default=argparse.SUPPRESS)
+        command.formatter_class = argparse.RawDescriptionHelpFormatter
+        command.epilog = "examples:\n" + "\n".join(f"  one-neuron {name} {each}".rstrip() for each in EXAMPLES[name])
     return parser
 
 

@@ -83,6 +83,7 @@ USERS = {
     "pooch": ["sources/catvnoncat.py"],
     "requests": ["sources/catvnoncat.py"],
     "threadpoolctl": ["system/machine.py"],
+    "shtab": ["cli.py"],
     "starlette": ["serving/*.py"],
     "anyio": ["serving/*.py"],
     "uvicorn": ["commands/serve.py"],

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 import one_neuron
-from one_neuron.cli import main
+from one_neuron.cli import EXAMPLES, _parser, main
 from one_neuron.commands import ui
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
@@ -88,6 +89,25 @@ def test_a_model_that_the_user_named_is_not_remade_by_dvc(folder: Path, capsys: 
     """The remedy fits: name another one."""
     assert main(["predict", "--model", "nofile.h5", "pictures"]) == 3
     assert capsys.readouterr().err == "one-neuron: 'nofile.h5' does not exist; name a model file: --model FILE\n"
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every command, and the command line accepts them."""
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    shown = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
+    assert [line.strip() for line in shown] == [f"one-neuron {name} {each}".strip() for each in EXAMPLES[name]]
+    for line in shown:
+        assert _parser().parse_args(shlex.split(line.partition(" <")[0])[1:]).run
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """By a maintained library, for its three shells."""
+    with pytest.raises(SystemExit, match="0"):
+        main(["--print-completion", shell])
+    assert "predict" in capsys.readouterr().out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
