@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_browser() -> Iterator["Browser"]:
-    """Yield a browser. Where there is none, the test is skipped; in CI it fails, because .ci/run installs one."""
+    """Yield a browser. Where there is none, the test is skipped, except in .ci/run, which installs one."""
     from playwright.sync_api import sync_playwright
 
     path = shutil.which("chromium")
     if path is None:
-        assert not os.environ.get("CI"), "chromium is not installed"
+        assert os.environ.get("ONE_NEURON_TEST_BROWSER") != "required", "chromium is not installed"
         pytest.skip("chromium is not installed (Debian: apt install chromium)")
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to run as root with one
     with sync_playwright() as driver:
