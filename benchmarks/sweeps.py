@@ -191,7 +191,7 @@ class Copy:
         printed = self._run(sys.executable, "pipeline/sweep.py", "-m", *overrides, MLFLOW_TRACKING_URI=store)
         whole = time.perf_counter() - start
         reused = kind.number if kind.name == AGAIN else 0
-        if not re.search(rf"^{kind.number:,} configurations, .*; {reused:,} are there already$", printed, re.MULTILINE):
+        if not re.search(rf"^{kind.number:,} configurations, .*; {reused:,} are there already", printed, re.MULTILINE):
             raise SystemExit(f"the sweep did not begin with {kind.number:,} configurations and {reused:,} of them done")
         return Timing(kind.number, whole, read_parts(printed))
 
