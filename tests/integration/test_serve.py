@@ -1,5 +1,6 @@
 """`one-neuron serve` as a process: the page in Chromium, hostile requests, and its end."""
 
+import base64
 import http.client
 import json
 import signal
@@ -21,6 +22,15 @@ from tests.browser import open_browser
 from tests.results import write_result
 
 pytestmark = pytest.mark.integration
+
+# Paste or drop a picture: what a browser does then, as far as a script may.
+TRANSFER = """([kind, data]) => {
+    const transfer = new DataTransfer();
+    const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+    transfer.items.add(new File([bytes], `${kind}.jpg`, { type: "image/jpeg" }));
+    const options = { bubbles: true, cancelable: true, clipboardData: transfer, dataTransfer: transfer };
+    document.body.dispatchEvent(kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options));
+}"""
 
 
 @pytest.fixture
@@ -96,6 +106,11 @@ def test_the_page_says_what_the_command_says(folder: Path, tmp_path: Path) -> No
             assert page.inner_text("#answer").startswith(f"{answer}, P(cat) = ")
             sizes = page.evaluate("['seen', 'contributions'].map((id) => document.getElementById(id).naturalWidth)")
             assert sizes == [4, 4]
+        data = base64.b64encode((folder / "dark.jpg").read_bytes()).decode()
+        for kind in ("paste", "drop"):
+            page.evaluate(TRANSFER, [kind, data])
+            page.wait_for_selector(f"#original[alt='{kind}.jpg']")
+            assert float(page.get_attribute("#answer", "data-probability") or "nan") == expected["dark.jpg"]
         page.set_input_files("#file", folder / "hostile.png")
         page.wait_for_selector("#result", state="hidden")
         assert page.inner_text("#message").startswith("hostile.png has 2147483647 x 2147483647 pixels")
