@@ -93,7 +93,7 @@ def test_a_wrong_alias_registers_nothing(alias: str, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["serve", "--model", "models:/one-neuron@nobody"], "there is no 'models:/one-neuron@nobody' in '"),
+        (["serve", "--model", "models:/one-neuron@missing"], "there is no 'models:/one-neuron@missing' in '"),
         (["serve", "--model", "models:/"], "there is no 'models:/' in '"),
         (["serve", "--run", "ffffffff"], "has no run ffffffff"),
         (["register", "--run", "ffffffff"], "has no run ffffffff"),

@@ -1133,7 +1133,7 @@ def test_the_views_follow_what_was_swept_and_measured(start: Start, connection: 
 
 
 def test_without_folds_nothing_of_the_validation_is_shown(start: Start, connection: Connection) -> None:
-    """The lowest training cost comes first; a text is no axis of a contour."""
+    """The lowest training cost comes first. A parameter with text values cannot be an axis of a contour."""
     pads = [replace(configure(), data=replace(SETTINGS.data, resize=name)) for name in ("crop", "pad")]
     sweep = start(*pads, swept=("data.resize",))
     measures = {"cost": 0.2, "train_accuracy": 0.9, "test_accuracy": 0.6, "iterations": 200.0}

@@ -58,7 +58,7 @@ def test_the_commit_that_made_the_result_is_surer(folder: Path, dirty: str, revi
 
 
 def test_a_run_in_a_file(folder: Path) -> None:
-    """The page of the run needs `make ui`, so it is no link; the name of the folder stays at home."""
+    """The address of the run needs `make ui`, so it is plain text; the name of the local folder is left out."""
     tags = {"one_neuron.promoted_from": "abc of sweep def"}
     lineage = find_lineage(read_result(folder), recorded_in("/home/me/mlflow.db", "/home/me/mlflow.db", **tags))
     rows = dict(lineage["rows"])

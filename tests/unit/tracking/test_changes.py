@@ -36,7 +36,7 @@ def committed(tmp_path: Path) -> str:
 
 
 def test_files_on_which_no_result_depends_do_not_count(tmp_path: Path, committed: str) -> None:
-    """params.yaml, which is an artifact; a command; a script that is no stage; a file beside the sources."""
+    """Left out: params.yaml, a command, a script outside the stages, a file beside the sources."""
     assert read_changes(tmp_path, committed) == b""
     for name in ("params.yaml", "src/one_neuron/cli.py", "pipeline/sweep.py", "src/notes.txt"):
         (tmp_path / name).write_text("changed\n")

@@ -57,7 +57,7 @@ def test_lines_end_with_whole_addresses() -> None:
 
 
 def test_links_are_read_from_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without MLflow, which takes a second to import; what is no store has no links, and is not touched."""
+    """MLflow is not imported. A file that is not a store gives no links and is not changed."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert read_links(tmp_path) == []
     assert list(tmp_path.iterdir()) == []

@@ -128,7 +128,7 @@ def test_the_notes_link_both_experiments() -> None:
 
 
 def test_a_note_of_the_user_stays() -> None:
-    """One that was there before, and one that the user made of ours."""
+    """A note that existed before, and one of this project that the user edited, both stay."""
     client = Client()
     client.tags["2"][NOTE] = "mine"
     write_views(connect(client), {"results": TABLE})
