@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.system.command import run_command
+from one_neuron.stage import run_stage
 
 
 def main() -> None:
@@ -82,4 +82,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_stage(main))

@@ -33,7 +33,7 @@ LAYERS = [
     "commands",
     "sweep serving",
     "tracking",
-    "plots sources training estimator",
+    "stage plots sources training estimator",
     "storage",
     "gradient_descent dvc_guard",
     "settings pictures system training_curves metric_curves metrics neuron",
