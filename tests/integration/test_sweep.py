@@ -32,6 +32,7 @@ from one_neuron.sweep import sweep_run
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
+from one_neuron.sweep.drawing import drawing_plots
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.ranking import rank
@@ -185,7 +186,8 @@ class Sweeper:
 
     def close(self) -> None:
         """End the sweep."""
-        close_sweep(self.runs, self.parent_id, self.plan)
+        with drawing_plots(self.runs, self.parent_id, folds=self.plan.sweep.folds) as drawing:
+            close_sweep(self.runs, self.parent_id, self.plan, drawing)
 
 
 def _interrupt(*_: object) -> None:
@@ -716,12 +718,15 @@ def test_a_deleted_configuration_is_tried_again(start: Start, connection: Connec
 # --- the end of a sweep --------------------------------------------------------------
 
 
-def test_plots_are_drawn_again_only_if_the_table_changed(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plots_are_drawn_again_only_if_the_table_changed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """The same sweep again takes less time; with a new configuration, or without the table, they are drawn."""
-    drawn: list[int] = []
+    log = tmp_path / "drawn"
 
-    def draw(folder: Path, entries: Sequence[object], *_: object, **__: object) -> None:
-        drawn.append(len(entries))
+    def draw(folder: Path, entries: Sequence[object], *_: object, **__: object) -> None:  # in another process
+        with log.open("a") as stream:
+            stream.write(f"{len(entries)} ")
         (folder / "plot.txt").write_text(str(len(entries)))
 
     monkeypatch.setattr("one_neuron.sweep.plots.save_plots", draw)
@@ -729,13 +734,13 @@ def test_plots_are_drawn_again_only_if_the_table_changed(start: Start, monkeypat
         sweep = start(*map(configure, configurations))
         sweep.record_all()
         sweep.close()
-    assert drawn == [2, 3]
+    assert log.read_text() == "2 3 "
     kept = read_artifacts(sweep.connection, sweep.parent_id)
     assert kept["plot.txt"] == b"3"
     assert {"configurations.csv", "command.txt", "plot.txt"} <= kept.keys()
     sweep.connection.client.log_text(sweep.parent_id, "another table", "configurations.csv")
     sweep.close()
-    assert drawn == [2, 3, 3]
+    assert log.read_text() == "2 3 3 "
 
 
 def read_artifacts(connection: Connection, run_id: str) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from one_neuron.layout import WORK_FOLDER
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
+from one_neuron.sweep.drawing import drawing_plots
 from one_neuron.sweep.hydra_app import print_instead, read_command_line, start_jobs
 from one_neuron.sweep.jobs import SweepJobs, count_trainings, find_folds, pack_batches, read_times
 from one_neuron.sweep.plan import Plan, read_plan, set_values
@@ -72,11 +73,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         while missing:
             _run_jobs(plan, runs, parent_id, missing, clock)
             missing = rounds.find_missing()
-        keep_models(runs, plan.sweep.keep_models)
-        clock.count("models kept")
-        if parent_id:
-            links = close_sweep(runs, parent_id, plan)
-            clock.count("summary")
+        links = _finish(plan, runs, parent_id, clock)
     except BaseException:
         print(
             f"one-neuron: {len(runs.finished):,} of {rounds.total:,} configurations are recorded; the same command "
@@ -210,6 +207,20 @@ def _run_jobs(
         training, recording = read_times(Path(times))
     runs.refresh_under_lock()  # the jobs may have run in other processes
     clock.count("starting jobs", training=training, recording=recording)
+
+
+def _finish(plan: Plan, runs: ConfigurationRuns, parent_id: str, clock: _Clock) -> dict[str, str]:
+    """Keep the best models, and finish the run of the sweep if there is one; return links to what it shows."""
+    if not parent_id:
+        keep_models(runs, plan.sweep.keep_models)
+        clock.count("models kept")
+        return {}
+    with drawing_plots(runs, parent_id, folds=plan.sweep.folds) as drawing:
+        keep_models(runs, plan.sweep.keep_models)
+        clock.count("models kept")
+        links = close_sweep(runs, parent_id, plan, drawing)
+    clock.count("summary")
+    return links
 
 
 def _best_note(runs: ConfigurationRuns) -> str:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -17,30 +16,11 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 
 from one_neuron.plots.drawing import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
 from one_neuron.sweep.axis_labels import short_labels, spread_rates
-from one_neuron.sweep.ranking import DIVERGED, Entry, find_best
+from one_neuron.sweep.ranking import DIVERGED, Curves, Entry, Points, find_best
 from one_neuron.sweep.summary import list_parameters, short_value
-
-Points = Sequence[tuple[int, float]]
 
 _NAMED = list(zip((BLUE, ORANGE, GREEN, VERMILION, SKY_BLUE, PURPLE), "os^vDP", strict=True))
 _MOST_MARKS = 8  # on a curve
-
-
-@dataclass(frozen=True)
-class Curves:
-    """The costs of one configuration.
-
-    Parameters
-    ----------
-    entry : Entry
-    train, validation : sequence of (int, float)
-        Pairs of an iteration and the cost after that many updates, on the training set (at least one) and on the
-        held-out pictures (none without folds). Costs may be infinite or nan.
-    """
-
-    entry: Entry
-    train: Points
-    validation: Points = ()
 
 
 def draw_curves(figure: Figure, curves: Sequence[Curves]) -> None:

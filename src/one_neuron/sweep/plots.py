@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from one_neuron.plots.drawing import BASELINE, BLACK, TRAIN, VALIDATION, VERMILION, drawing_to
 from one_neuron.sweep.axis_labels import set_labels, short_labels, spread_rates
-from one_neuron.sweep.curve_plot import Curves, draw_curves
+from one_neuron.sweep.curve_plot import draw_curves
 from one_neuron.sweep.ranking import (
     DIVERGED,
     FAILED,
     FINISHED,
+    Curves,
     Entry,
     find_best,
     find_contenders,

@@ -1,12 +1,13 @@
 """What is known of the configurations of a sweep, and their ranking, in which the test set plays no part."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from one_neuron.settings.params import Settings
 
 FINISHED, DIVERGED, FAILED = "finished", "diverged", "failed"
+Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,23 @@ class Entry:
     def get_metric(self, name: str) -> float:
         """Return a metric, or nan if it is missing."""
         return self.metrics.get(name, math.nan)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The costs of one configuration.
+
+    Parameters
+    ----------
+    entry : Entry
+    train, validation : sequence of (int, float)
+        Pairs of an iteration and the cost after that many updates, on the training set (at least one) and on the
+        held-out pictures (none without folds). Costs may be infinite or nan.
+    """
+
+    entry: Entry
+    train: Points
+    validation: Points = ()
 
 
 def rank(entries: Iterable[Entry]) -> list[Entry]:

@@ -15,15 +15,15 @@ from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, downsample, fold_parameters
+from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, fold_parameters
 from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
+from one_neuron.sweep.drawing import Drawing
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import load_data
 from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.summary import write_table
 from one_neuron.system.progress import training_bar
-from one_neuron.tracking.bulk import read_curves
-from one_neuron.tracking.connection import Connection, delete_run, has_artifact, mlflow_errors
+from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.links import link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
@@ -34,10 +34,6 @@ from one_neuron.training import train_model, training_inputs
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
-
-    from one_neuron.sweep.curve_plot import Curves
-
-MOST_CURVES = 200  # in a plot; each curve of an earlier sweep has to be read from the store
 
 
 def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
@@ -193,7 +189,7 @@ def _log_model(connection: Connection, entry: Entry, model: Model, train: Prepar
     client.log_batch(entry.run_id, metrics=points, tags=[RunTag(MODEL_SHA256, model.sha256)], synchronous=True)
 
 
-def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str, str]:
+def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan, drawing: Drawing) -> dict[str, str]:
     """Write what the sweep as a whole shows, and finish its run, whose id is `parent_id`.
 
     Returns
@@ -206,20 +202,14 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan) -> dict[str
     client, entries = runs.connection.client, list(runs.entries.values())
     best = find_best(entries)
     with tempfile.TemporaryDirectory(prefix="one-neuron-") as name:
-        table, folder = Path(name, "configurations.csv"), Path(name, "rest")
-        folder.mkdir()
+        table, folder = Path(name, "configurations.csv"), drawing.wait()
         write_table(table, entries)
-        if not (is_shown := has_artifact(runs.connection, parent_id, table)):
-            from one_neuron.sweep.plots import save_plots  # imports Matplotlib
-
-            save_plots(folder, entries, _find_curves(runs), folds=plan.sweep.folds)
         (folder / "command.txt").write_text(f"{plan.command}\n", encoding="utf-8")
         with runs.writing():
             for run_id in runs.duplicates:
                 delete_run(client, client.get_run(run_id))
             client.log_artifacts(parent_id, str(folder))
-            if not is_shown:  # last: where the table is, the plots of its numbers are
-                client.log_artifact(parent_id, str(table))
+            client.log_artifact(parent_id, str(table))  # last: where the table is, the plots of its numbers are
             now = int(1000 * time.time())
             client.log_batch(
                 parent_id,
@@ -240,31 +230,6 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
     """Mark a sweep as interrupted; the same command continues it."""
     with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
-
-
-def _find_curves(runs: ConfigurationRuns) -> "list[Curves]":
-    """Return cost curves for the plot: the longest of each training, and the best; earlier ones are read again."""
-    from one_neuron.sweep.curve_plot import Curves
-
-    longest: dict[str, tuple[str, Entry]] = {}
-    for key, entry in runs.entries.items():
-        train = entry.settings.train
-        name = str(replace(entry.settings, train=replace(train, num_iterations=1)))
-        if name not in longest or longest[name][1].settings.train.num_iterations < train.num_iterations:
-            longest[name] = (key, entry)
-    shown = downsample(list(longest.values()), MOST_CURVES)
-    best = find_best(runs.entries.values())
-    shown += [(key, entry) for key, entry in runs.entries.items() if entry is best and (key, entry) not in shown]
-    with mlflow_errors(runs.connection.store, REMEDY), hold_signals(runs.connection.store):
-        wanted = [entry.run_id for key, entry in shown if key not in runs.curves]
-        earlier, held_out = (read_curves(runs.connection, name, wanted) for name in ("cost", "validation_cost"))
-    curves = [
-        Curves(entry, runs.curves[key], runs.validation_curves[key])
-        if key in runs.curves
-        else Curves(entry, earlier[entry.run_id], held_out[entry.run_id])
-        for key, entry in shown
-    ]
-    return [each for each in curves if each.train]
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:

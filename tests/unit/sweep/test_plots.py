@@ -25,8 +25,8 @@ from PIL import Image
 from one_neuron.plots.drawing import BLACK, drawing_to
 from one_neuron.settings.params import check_settings
 from one_neuron.sweep import axis_labels, curve_plot, plots
-from one_neuron.sweep.curve_plot import Curves, draw_curves
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry
+from one_neuron.sweep.curve_plot import draw_curves
+from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Curves, Entry
 from tests.values import VALUES
 
 SETTINGS = check_settings(VALUES, origin="the test")
