@@ -51,6 +51,7 @@ USERS = {
     "yaml": [
         "commands/lineage.py",
         "settings/params.py",
+        "settings/yaml_file.py",
         "sweep/compose.py",
         "sweep/prepared_data.py",
         "tracking/verify_lock.py",

@@ -10,12 +10,10 @@ from one_neuron.errors import SettingsError, one_line
 from one_neuron.layout import PARAMS_FILE
 from one_neuron.pictures.preprocessing import DECODES, MAX_NUM_PX, RESIZES, Preprocessing
 from one_neuron.settings.fields import check_value, choice_field, format_value, number_field, text_field
+from one_neuron.settings.yaml_file import check_yaml
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
-
-MAX_YAML_BYTES = 2**16
-MAX_YAML_DEPTH = 20  # libyaml's time grows with the square of the depth
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
     from yaml import YAMLError
 
     try:
-        check_yaml(path)
+        check_yaml(path, KEYS)
         # Not resolved: DVC compares the text of params.yaml, in which an environment variable would stay a name.
         values = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     except FileNotFoundError as error:
@@ -132,34 +130,6 @@ def load_settings(path: Path = PARAMS_FILE) -> Settings:
         # OmegaConf raises it for a file that holds only a number.
         raise SettingsError(f"'{path}' holds no sections: {one_line(error)}") from error
     return check_settings(values, origin=str(path))
-
-
-def check_yaml(path: Path) -> None:
-    """Refuse a YAML file that is expensive to parse: aliases of aliases of aliases fill any memory.
-
-    Raises
-    ------
-    SettingsError
-        If it is larger than 64 KB, holds an alias (`*name`), or is nested too deep.
-    OSError, YAMLError
-        If it cannot be read, or is not YAML.
-    """
-    import yaml
-
-    size = path.stat().st_size
-    if size > MAX_YAML_BYTES:
-        raise SettingsError(
-            f"'{path}' has {size:,} bytes; at most {MAX_YAML_BYTES:,} are read; keep only parameters in it"
-        )
-    depth = 0
-    for event in yaml.parse(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_YAML_DEPTH:
-            line = event.start_mark.line + 1
-            raise SettingsError(f"'{path}', line {line}: lists or sections are nested more than {MAX_YAML_DEPTH} deep")
-        if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1
-            raise SettingsError(f"'{path}', line {line}: the alias '*{event.anchor}' is not read; write the value out")
 
 
 def check_settings(values: Any, *, origin: str) -> Settings:

@@ -17,9 +17,10 @@ from one_neuron.settings.params import (
     check_known,
     check_section,
     check_settings,
-    check_yaml,
     load_settings,
 )
+from one_neuron.settings.spelling import check_override
+from one_neuron.settings.yaml_file import check_yaml
 
 CONF_FOLDER = Path("conf")
 COMMAND_LINE = "the command line"
@@ -52,7 +53,9 @@ def compose_settings(overrides: Sequence[str]) -> Settings:
     load_settings()  # an error in params.yaml names the file
     try:
         for override in OverridesParser.create().parse_overrides(list(overrides)):
-            check_known(override.key_or_group, [*KEYS, *SECTIONS], COMMAND_LINE)
+            key = override.key_or_group
+            check_known(key, [*KEYS, *SECTIONS], COMMAND_LINE)
+            check_override(str(override.input_line), COMMAND_LINE, kind=KEYS.get(key))
     except (HydraException, ValueError) as error:  # ValueError: a number with too many digits
         raise _does_not_fit(overrides, error) from error
     values = compose_values(overrides)
@@ -78,7 +81,7 @@ def compose_values(overrides: Sequence[str]) -> dict[str, Any]:
         raise SettingsError(f"'{CONF_FOLDER / 'config.yaml'}' is missing; restore it: git checkout {CONF_FOLDER}")
     try:
         for path in sorted(CONF_FOLDER.rglob("*.yaml")):
-            check_yaml(path)
+            check_yaml(path, {})
         with initialize_config_dir(config_dir=str(CONF_FOLDER.resolve()), version_base="1.3"):
             values = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from one_neuron.errors import SettingsError, one_line
 from one_neuron.settings.fields import format_value
 from one_neuron.settings.params import KEYS, SECTIONS, check_known
+from one_neuron.settings.spelling import check_override
 from one_neuron.sweep.compose import COMMAND_LINE
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def parse_overrides(arguments: Sequence[str]) -> dict[str, "Override"]:
     parser = OverridesParser.create()
     found: dict[str, Override] = {}
     for argument in arguments:
+        check_override(argument, COMMAND_LINE, kind=KEYS.get(argument.partition("=")[0].strip()))
         try:
             override = parser.parse_override(write_out(argument))
         except (HydraException, ValueError) as error:  # ValueError: a number with too many digits
