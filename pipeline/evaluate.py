@@ -24,10 +24,12 @@ def main() -> None:
     from one_neuron.storage.pixel_file import row_blocks
     from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.storage.snapshots import load_snapshots
-    from one_neuron.system.files import read_costs, write_csv, write_json
+    from one_neuron.system.files import write_csv, write_json
+    from one_neuron.system.outputs import read_costs, write_digests
     from one_neuron.system.workers import worker_processes
     from one_neuron.training_curves import measure_curve
 
+    layout.EVALUATE_DIGESTS.unlink(missing_ok=True)
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(layout.MODEL_FILE)
     train, test = load_prepared(layout.TRAIN_FILE), load_prepared(layout.TEST_FILE)
@@ -44,30 +46,32 @@ def main() -> None:
         "baseline_accuracy": baseline_accuracy(test.Y),
     }
     columns = train_curve.costs, test_curve.costs, train_curve.accuracies, test_curve.accuracies
-    header = ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"]
-    write_csv(layout.CURVES_FILE, header, zip(snapshots, *columns, strict=True))
+    write_csv(
+        layout.CURVES_FILE,
+        ["iteration", "train_cost", "test_cost", "train_accuracy", "test_accuracy"],
+        zip(snapshots, *columns, strict=True),
+    )
     write_json(layout.EVALUATE_METRICS, {**accuracies, "train": train_metrics, "test": test_metrics})
 
-    of_train = ScoredSet("train", train.Y, train_curve.z, neuron.sigmoid(train_curve.z))
-    of_test = ScoredSet("test", test.Y, test_curve.z, neuron.sigmoid(test_curve.z))
-    rows = zip(
-        test.names,
-        [test.classes[label] for label in test.Y],
-        [test.classes[label] for label in (of_test.A > model.threshold).astype(int)],
-        of_test.A.tolist(),
-        strict=True,
+    of_train, of_test = sets = [
+        ScoredSet(name, prepared.Y, curve.z, neuron.sigmoid(curve.z))
+        for name, prepared, curve in (("train", train, train_curve), ("test", test, test_curve))
+    ]
+    labels = test.Y, (of_test.A > model.threshold).astype(int)
+    write_csv(
+        layout.PREDICTIONS_FILE,
+        ["name", "actual", "predicted", "probability"],
+        zip(test.names, *([test.classes[label] for label in one] for one in labels), of_test.A.tolist(), strict=True),
     )
-    write_csv(layout.PREDICTIONS_FILE, ["name", "actual", "predicted", "probability"], rows)
     folder, threshold = layout.PLOTS_FOLDER, model.threshold
-    sets = [of_train, of_test]
-    curves = read_costs(layout.COSTS_FILE), list(snapshots), train_curve, test_curve
-    rate, baseline = float(model.trained_with["learning_rate"]), accuracies["baseline_accuracy"]
+    curves = read_costs(), list(snapshots), train_curve, test_curve
+    marks = {"baseline": accuracies["baseline_accuracy"], "learning_rate": float(model.trained_with["learning_rate"])}
     mistakes = find_mistakes(of_test.A, test.Y, threshold=threshold)[:num_mistakes]
     with worker_processes() as pool:  # Matplotlib uses one core; pixels, which may be many, stay in this process
         drawing = [
             pool.submit(plot_probabilities, folder / "probabilities.png", sets, test.classes, threshold=threshold),
             pool.submit(plot_evaluation, folder / "evaluation.png", sets, threshold=threshold),
-            pool.submit(plot_curves, folder / "curves.png", *curves, baseline=baseline, learning_rate=rate),
+            pool.submit(plot_curves, folder / "curves.png", *curves, **marks),
             pool.submit(plot_weights, folder / "weights.png", model),
             pool.submit(draw_snapshots, layout.WEIGHTS_FOLDER, folder / "weights_over_time.png", snapshots, model),
         ]
@@ -79,6 +83,7 @@ def main() -> None:
             wait(drawing)  # the pool kills its processes after an error, which would leave half-written files behind
         for plot in drawing:
             plot.result()
+    write_digests(layout.EVALUATE_DIGESTS, [*layout.EVALUATED, *layout.WEIGHTS_FOLDER.glob("*.png")])
 
 
 if __name__ == "__main__":

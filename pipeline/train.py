@@ -7,17 +7,19 @@ from one_neuron.stage import run_stage
 
 def main() -> None:
     """Train the neuron."""
-    from one_neuron.layout import COSTS_FILE, MODEL_FILE, SNAPSHOTS_FILE, TRAIN_FILE, TRAIN_METRICS
+    from one_neuron.layout import COSTS_FILE, MODEL_FILE, SNAPSHOTS_FILE, TRAIN_DIGESTS, TRAIN_FILE, TRAIN_METRICS
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.checkpoint import CheckpointFile
     from one_neuron.storage.model import save_model
     from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.storage.snapshots import save_snapshots
     from one_neuron.system.files import write_csv, write_json
+    from one_neuron.system.outputs import write_digests
     from one_neuron.system.progress import training_bar
     from one_neuron.training import train_model, training_inputs
 
     settings = load_settings().train
+    TRAIN_DIGESTS.unlink(missing_ok=True)
     prepared = load_prepared(TRAIN_FILE)
     checkpoint = CheckpointFile(training_inputs(prepared, settings))
     with training_bar(settings.num_iterations) as bar:
@@ -34,6 +36,7 @@ def main() -> None:
         TRAIN_METRICS,
         {"source": prepared.source, "form": result.form, "m": m, "n_x": n_x, **measured},
     )
+    write_digests(TRAIN_DIGESTS, [COSTS_FILE, TRAIN_METRICS])
     checkpoint.remove()
     course = f"{iterations[-1]:,} iterations: cost {costs[0]:.6f} -> {costs[-1]:.6f}"
     print(f"{result.form} form, m = {m:,}, n_x = {n_x:,}, {course}")

@@ -119,6 +119,7 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
                 done = run("-c", program)
                 if done.returncode:
                     raise RuntimeError(f"{name}: {what} ended with {done.returncode}: {done.stderr}")
+            shutil.rmtree(folder / "data/digests")  # they follow from the other files
             for path in sorted(path for part in OUTPUTS for path in (folder / part).rglob("*") if path.is_file()):
                 digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return probe.stdout, digest.hexdigest()

@@ -14,6 +14,7 @@ from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.system.files import write_csv, write_json
+from one_neuron.system.outputs import write_digests
 
 NUM_PX = 4
 PARAMS = """\
@@ -24,6 +25,19 @@ hdf5: {train_file: a.h5, test_file: b.h5, train_x: x, train_y: y, test_x: x, tes
 train: {learning_rate: 0.005, num_iterations: 2000, record_every: 100, tolerance: 0, threshold: 0.5}
 evaluate: {num_mistakes: 12}
 """
+
+
+def seal(folder: Path = Path()) -> None:
+    """Write the digests of the metrics, tables and plots in a folder, as the stages do."""
+    trained = [layout.TRAIN_METRICS, layout.COSTS_FILE]
+    plots = [path.relative_to(folder) for path in (folder / layout.PLOTS_FOLDER).rglob("*.*")]
+    evaluated = [layout.EVALUATE_METRICS, *plots]
+    for path, files in (
+        (layout.PREPARE_DIGESTS, [layout.PREPARE_METRICS]),
+        (layout.TRAIN_DIGESTS, trained),
+        (layout.EVALUATE_DIGESTS, [file for file in evaluated if file not in trained]),
+    ):
+        write_digests(path, [file for file in files if (folder / file).is_file()], folder)
 
 
 def write_result(
@@ -78,4 +92,5 @@ def write_result(
     measured = {"first_cost": costs[0][1], "last_cost": costs[-1][1], "diverged": False, "stability_bound": 0.0036}
     write_json(folder / layout.TRAIN_METRICS, {"source": "folder", "form": "gram", "m": 40, "n_x": 48, **measured})
     (folder / layout.PARAMS_FILE).write_text(PARAMS, encoding="utf-8")
+    seal(folder)
     return folder

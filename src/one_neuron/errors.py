@@ -5,6 +5,7 @@
     OneNeuronError
     +-- SettingsError        exit code 2: wrong usage, or a parameter out of range
     +-- DataError            exit code 3: a picture, a prepared set or a model that cannot be used
+    |   +-- DamagedFile      a file that a stage wrote does not fit its digest
     +-- EnvironmentProblem   exit code 4: disk, memory, network, a library or the tracking store
 
 Any other exception is a mistake of the program and keeps its traceback.
@@ -13,6 +14,9 @@ Any other exception is a mistake of the program and keeps its traceback.
 import os
 import re
 import sys
+from pathlib import Path
+
+REMEDY = "run `dvc repro` to make it again"
 
 
 class OneNeuronError(Exception):
@@ -31,6 +35,25 @@ class DataError(OneNeuronError):
     """A picture, a prepared set or a model that cannot be used."""
 
     exit_code = 3
+
+
+class DamagedFile(DataError):  # noqa: N818 - a kind of DataError
+    """A file that a stage wrote does not fit its digest, or cannot be read as what it should be.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong, with the name of the file.
+    *paths : Path
+        The files of which one is damaged.
+    """
+
+    def __init__(self, reason: str, *paths: Path) -> None:
+        super().__init__(f"{reason}; {REMEDY}")
+        self.reason, self.paths = reason, paths
+
+    def __reduce__(self) -> tuple[type["DamagedFile"], tuple[str | Path, ...]]:
+        return type(self), (self.reason, *self.paths)
 
 
 class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Python's own

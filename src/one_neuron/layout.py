@@ -24,6 +24,26 @@ METRICS_FOLDER = Path("metrics")
 PREPARE_METRICS = METRICS_FOLDER / "prepare.json"
 TRAIN_METRICS = METRICS_FOLDER / "train.json"
 EVALUATE_METRICS = METRICS_FOLDER / "evaluate.json"
+# What the stage `evaluate` writes, beside the pictures in WEIGHTS_FOLDER
+EVALUATED = (
+    EVALUATE_METRICS,
+    CURVES_FILE,
+    PREDICTIONS_FILE,
+    PLOTS_FOLDER / "classes.png",
+    PLOTS_FOLDER / "curves.png",
+    PLOTS_FOLDER / "evaluation.png",
+    PLOTS_FOLDER / "examples.png",
+    PLOTS_FOLDER / "mistakes.png",
+    PLOTS_FOLDER / "probabilities.png",
+    PLOTS_FOLDER / "weights.png",
+    PLOTS_FOLDER / "weights_over_time.png",
+)
+# For each stage, the SHA-256 of its files that cannot hold their own
+DIGESTS_FOLDER = Path("data/digests")
+DRAW_DIGESTS = DIGESTS_FOLDER / "draw.sha256"
+PREPARE_DIGESTS = DIGESTS_FOLDER / "prepare.sha256"
+TRAIN_DIGESTS = DIGESTS_FOLDER / "train.sha256"
+EVALUATE_DIGESTS = DIGESTS_FOLDER / "evaluate.sha256"
 TRACKED_FILE = Path("data/tracked.json")  # the receipt of the stage `track`
 MLFLOW_ARTIFACTS = Path("mlartifacts")
 WORK_FOLDER = Path(".one-neuron")  # caches, checkpoints and locks; ignored by git

@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 from one_neuron.errors import DataError, EnvironmentProblem
+from one_neuron.layout import CURVES_FILE, EVALUATE_METRICS, PREPARE_METRICS
 from one_neuron.neuron import Parameters, predict_probability
 from one_neuron.pictures.convert import encode_picture
 from one_neuron.pictures.preprocessing import Preprocessing
@@ -29,7 +30,8 @@ from one_neuron.settings.params import load_settings
 from one_neuron.sources.report import ClassCount, Loaded, build_report
 from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared, save_prepared
-from one_neuron.system.files import read_costs, read_curves, read_json, write_csv, write_json
+from one_neuron.system.files import write_csv, write_json
+from one_neuron.system.outputs import read_costs, read_curves, read_json
 from one_neuron.tracking import store
 from one_neuron.tracking.connection import connect
 from one_neuron.tracking.find_run import find_run
@@ -40,6 +42,7 @@ from one_neuron.tracking.result import read_result
 from one_neuron.tracking.sqlite_file import SWEEPS
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
 from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, KEYS
+from tests.results import seal
 
 pytestmark = [
     pytest.mark.integration,
@@ -115,6 +118,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     write_json(folder / "metrics/train.json", {"form": "gram", "m": 12, "n_x": 48, **measured})
     (folder / "params.yaml").write_text(PARAMS)
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
+    seal(folder)
     return folder
 
 
@@ -196,6 +200,7 @@ def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Pat
     assert client_of(root).get_run(record_result(root, root).run_id).data.tags["one_neuron.status"] == "finished"
     metrics = json.loads((root / "metrics/train.json").read_text())
     write_json(root / "metrics/train.json", {**metrics, "diverged": True})
+    seal(root)
     run = client_of(root).get_run(record_result(root, root).run_id)
     assert run.data.tags["one_neuron.status"] == "diverged"
     assert run.data.tags["mlflow.note.content"].startswith("**The training diverged**")
@@ -206,8 +211,9 @@ def test_a_training_that_went_wrong_is_a_run_like_any_other_and_tagged(root: Pat
 def test_copies_between_the_sets_are_a_tag(root: Path) -> None:
     """As in metrics/prepare.json; a name may be longer than a tag."""
     assert "one_neuron.warning" not in client_of(root).get_run(record_result(root, root).run_id).data.tags
-    report = read_json(root / "metrics/prepare.json")
+    report = read_json(PREPARE_METRICS, root)
     write_json(root / "metrics/prepare.json", {**report, "num_copies": 3, "copies": [["a.png", "b.png" * 2000]]})
+    seal(root)
     run = client_of(root).get_run(record_result(root, root).run_id)
     expected = "3 test pictures are copies of training pictures, for instance 'a.png' of 'b.pngb.png"
     assert run.data.tags["one_neuron.warning"].startswith(expected)
@@ -245,7 +251,7 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
     assert run.data.params["train.learning_rate"] == "0.005"
     assert (run.data.params["form"], run.data.params["n_x"]) == ("gram", "48")
     assert run.data.metrics == {
-        "cost": read_costs(root / "plots/costs.csv")[-1][1],
+        "cost": read_costs(root)[-1][1],
         "train_accuracy": 0.8,
         "test_accuracy": 0.75,
         "test_accuracy_low": 0.4674,
@@ -289,11 +295,12 @@ def test_run_shows_parameters_metrics_tags_and_files(root: Path) -> None:
 @pytest.mark.parametrize(("accuracy", "warns"), [(0.49, True), (0.5, True), (0.51, False)])
 def test_a_model_that_is_not_better_than_the_baseline_says_so(root: Path, accuracy: float, warns: bool) -> None:
     """In the description, in which an equal accuracy is not better; and promotion would be refused."""
-    measured = read_json(root / "metrics/evaluate.json")
+    measured = read_json(EVALUATE_METRICS, root)
     del measured["test"]["accuracy"]
     write_json(root / "metrics/evaluate.json", {**measured, "test_accuracy": accuracy})
     curves = (root / "plots/curves.csv").read_text()
     (root / "plots/curves.csv").write_text(f"{curves.removesuffix('0.75' + chr(10))}{accuracy}\n")
+    seal(root)
     run_id = record_result(root, root).run_id
     warning = f"NOT BETTER THAN THE BASELINE: accuracy {100 * accuracy:.1f} %, always the most frequent class 50.0 %"
     assert (f"**{warning}**" in client_of(root).get_run(run_id).data.tags["mlflow.note.content"]) is warns
@@ -375,7 +382,7 @@ def test_cost_history_is_that_of_the_file(root: Path, points: int) -> None:
     write_result(root, points=points)
     run_id = record_result(root, root).run_id
     history = client_of(root).get_metric_history(run_id, "cost")
-    assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
+    assert sorted((point.step, point.value) for point in history) == read_costs(root)
     assert abs(history[0].timestamp / 1000 - time.time()) < 60
 
 
@@ -383,7 +390,7 @@ def test_curves_end_with_the_final_measures(root: Path) -> None:
     """Each measure of the snapshots is a curve; its last point, which the model shows, is the final measure."""
     run_id = record_result(root, root).run_id
     client = client_of(root)
-    expected = read_curves(root / "plots/curves.csv", ["test_cost", "train_accuracy", "test_accuracy"])
+    expected = read_curves(CURVES_FILE, ["test_cost", "train_accuracy", "test_accuracy"], root)
     for name, curve in expected.items():
         history = client.get_metric_history(run_id, name)
         assert sorted((point.step, point.value) for point in history) == curve
@@ -694,10 +701,10 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert model.status.value == "READY"
     history = client_of(root).get_metric_history(run_id, "cost")
-    assert sorted((point.step, point.value) for point in history) == read_costs(root / "plots/costs.csv")
+    assert sorted((point.step, point.value) for point in history) == read_costs(root)
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:
         points = connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
-    curves = read_curves(root / "plots/curves.csv", ["test_cost", "train_accuracy", "test_accuracy"])
+    curves = read_curves(CURVES_FILE, ["test_cost", "train_accuracy", "test_accuracy"], root)
     assert points == len(history) + sum(map(len, curves.values())) + len(run.data.metrics) - 4
     assert len(list((root / "mlartifacts").rglob("images/*"))) == 6
     assert not record_result(root, root).created

@@ -18,7 +18,7 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage.model import load_model
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.storage.snapshots import load_snapshots
-from one_neuron.system.files import read_costs
+from one_neuron.system.outputs import read_costs
 from tests.values import DATA, HDF5
 
 pytestmark = pytest.mark.integration
@@ -186,7 +186,7 @@ def test_the_curves_end_with_the_metrics(
         "train_accuracy": metrics["train_accuracy"],
         "test_accuracy": metrics["test_accuracy"],
     }
-    costs = dict(read_costs(Path("plots/costs.csv")))
+    costs = dict(read_costs())
     assert len(rows) == min(20, len(costs))
     # Recorded costs follow from scalar products of the rows, those of the curve from w.
     assert [row["train_cost"] for row in rows] == pytest.approx(

@@ -175,3 +175,21 @@ def test_every_output_of_dvc_yaml_is_named_here(repository: Path) -> None:
     constants = {value for value in vars(layout).values() if isinstance(value, Path)}
     assert {path for path in outputs if path.parent != layout.PLOTS_FOLDER} <= constants
     assert {path for path in outputs if path in constants} > {layout.COSTS_FILE, layout.MODEL_FILE}
+
+
+def test_every_output_has_a_digest(repository: Path) -> None:
+    """HDF5 files hold their own; `track` writes a receipt that nothing reads."""
+    stages = yaml.safe_load((repository / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    outs = {
+        name: {*stage.get("outs", []), *stage.get("metrics", [])} for name, stage in stages.items() if name != "track"
+    }
+    listed = {
+        "draw": [layout.DRAW_DIGESTS, layout.DRAWN_FOLDER],
+        "prepare": [layout.PREPARE_DIGESTS, layout.PREPARE_METRICS],
+        "train": [layout.TRAIN_DIGESTS, layout.TRAIN_METRICS, layout.COSTS_FILE],
+        "evaluate": [layout.EVALUATE_DIGESTS, layout.WEIGHTS_FOLDER, *layout.EVALUATED],
+    }
+    hdf5 = {str(path) for path in (layout.TRAIN_FILE, layout.TEST_FILE, layout.MODEL_FILE, layout.SNAPSHOTS_FILE)}
+    assert {name: paths - hdf5 for name, paths in outs.items()} == {
+        name: {path.as_posix() for path in paths} for name, paths in listed.items()
+    }

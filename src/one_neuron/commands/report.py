@@ -8,7 +8,8 @@ from typing import Any
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, quote_path
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS, find_repository
 from one_neuron.metrics import baseline_warning
-from one_neuron.system.files import atomic_write, read_json
+from one_neuron.system.files import atomic_write
+from one_neuron.system.outputs import read_json
 from one_neuron.tracking.links import read_links
 
 NO_RUN = "no MLflow run shows this result; `make track` makes it, and the same command again adds the page to it"

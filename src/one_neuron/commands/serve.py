@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from one_neuron.commands.predict import load_chosen_model
 from one_neuron.errors import DataError, EnvironmentProblem, one_line
 from one_neuron.layout import EVALUATE_METRICS, MODEL_FILE, TEST_FILE, find_repository
-from one_neuron.system.files import read_json
+from one_neuron.system.outputs import read_json
 
 if TYPE_CHECKING:
     from one_neuron.serving.predictor import Predictor

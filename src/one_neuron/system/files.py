@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the JSON and CSV files between the stages."""
+"""Write files whole or not at all; JSON and CSV."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from one_neuron.errors import DataError, SettingsError, one_line, quote_path
+from one_neuron.errors import SettingsError, quote_path
 
 
 def find_root() -> Path:
@@ -78,25 +78,6 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a dictionary written by `write_json`.
-
-    Raises
-    ------
-    DataError
-        If the file is missing, is not JSON, or holds something other than an object.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise DataError(f"'{path}' is not JSON ({one_line(error)}); run `dvc repro` to make it again") from error
-    if not isinstance(value, dict):
-        raise DataError(f"'{path}' holds {type(value).__name__} instead of an object; run `dvc repro` to make it again")
-    return value
-
-
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file with one header line and Unix line ends.
 
@@ -109,35 +90,3 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-
-
-def read_costs(path: Path) -> list[tuple[int, float]]:
-    """Read `plots/costs.csv`: pairs of an iteration and the cost after that many updates.
-
-    Raises
-    ------
-    DataError
-        As `read_curves`.
-    """
-    return read_curves(path, ["cost"])["cost"]
-
-
-def read_curves(path: Path, columns: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
-    """Read columns of a table over the iterations: for each one, pairs of an iteration and a number.
-
-    Raises
-    ------
-    DataError
-        If the file is missing or empty, or a line does not hold an integer and the numbers.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows = list(csv.DictReader(stream))
-        if not rows:
-            raise ValueError("it has no rows")
-        return {column: [(int(row["iteration"]), float(row[column])) for row in rows] for column in columns}
-    except FileNotFoundError as error:
-        raise DataError(f"'{path}' is missing; run `dvc repro` to make it") from error
-    except (UnicodeDecodeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        table = ",".join(["iteration", *columns])
-        raise DataError(f"'{path}' is not a table of {table} ({one_line(error)}); run `dvc repro`") from error

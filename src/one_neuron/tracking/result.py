@@ -14,7 +14,7 @@ from one_neuron.settings.params import Settings, load_settings
 from one_neuron.sources.report import format_warning
 from one_neuron.storage.model import Model, load_model
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
-from one_neuron.system.files import read_costs, read_curves, read_json
+from one_neuron.system.outputs import check_outputs, read_costs, read_curves, read_json
 from one_neuron.tracking.parameters import run_parameters, to_text
 
 # What a run shows of metrics/train.json as parameters: which form of training ran, on which shape of data, and the
@@ -151,13 +151,15 @@ class Result:
 
 
 def read_result(folder: Path) -> Result:
-    """Read the outputs of the stages in a folder, and check that they fit together.
+    """Read the outputs of the stages in a folder, and check their digests and that they fit together.
 
     Raises
     ------
     DataError, SettingsError
         If a file is missing, is damaged or does not fit the others.
     """
+    for path in (layout.PREPARE_DIGESTS, layout.TRAIN_DIGESTS, layout.EVALUATE_DIGESTS):
+        check_outputs(path, folder)  # of the plots as well
     model_file, test_file = folder / layout.MODEL_FILE, folder / layout.TEST_FILE
     result = Result(
         folder=folder,
@@ -165,11 +167,11 @@ def read_result(folder: Path) -> Result:
         train=load_prepared(folder / layout.TRAIN_FILE),
         test=load_prepared(test_file),
         model=load_model(model_file),
-        costs=read_costs(folder / layout.COSTS_FILE),
-        snapshot_curves=read_curves(folder / layout.CURVES_FILE, _CURVES),
-        prepare_metrics=read_json(folder / layout.PREPARE_METRICS),
-        train_metrics=read_json(folder / layout.TRAIN_METRICS),
-        evaluate_metrics=read_json(folder / layout.EVALUATE_METRICS),
+        costs=read_costs(folder),
+        snapshot_curves=read_curves(layout.CURVES_FILE, _CURVES, folder),
+        prepare_metrics=read_json(layout.PREPARE_METRICS, folder),
+        train_metrics=read_json(layout.TRAIN_METRICS, folder),
+        evaluate_metrics=read_json(layout.EVALUATE_METRICS, folder),
     )
     trained_on = result.model.trained_with.get("train_sha256")
     if trained_on not in (None, result.train.sha256):

@@ -6,7 +6,9 @@ import pytest
 
 from one_neuron.cli import main
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS
-from one_neuron.system.files import read_json, write_json
+from one_neuron.system.files import write_json
+from one_neuron.system.outputs import read_json
+from tests.results import seal
 from tests.results import write_result as write_complete_result
 
 
@@ -39,6 +41,7 @@ def write_result(**more: object) -> None:
             "test": {"m": 50, "accuracy_low": 0.5625, "accuracy_high": 0.8087},
         },
     )
+    seal()
 
 
 def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +89,7 @@ def test_report_compares_with_the_baseline(
     measured = read_json(EVALUATE_METRICS)
     measured["test"]["accuracy_low"] = low
     write_json(EVALUATE_METRICS, measured | {"test_accuracy": accuracy})
+    seal()
     assert main(["report"]) == 0
     printed = capsys.readouterr().out
     assert f"\n  {said}" in printed
@@ -97,6 +101,7 @@ def test_report_without_a_result(capsys: pytest.CaptureFixture[str]) -> None:
     """The message names a missing file or a missing number."""
     write_result()
     write_json(TRAIN_METRICS, {"source": "drawn", "m": 209})
+    seal()
     assert main(["report"]) == 3
     assert "'n_x'" in capsys.readouterr().err
     TRAIN_METRICS.unlink()
@@ -123,9 +128,11 @@ def test_the_page_needs_a_whole_result(tmp_path: Path, capsys: pytest.CaptureFix
     for path, key in ((TRAIN_METRICS, "stability_bound"), (EVALUATE_METRICS, "test")):
         before = read_json(path)
         write_json(path, {name: value for name, value in before.items() if name != key})
+        seal()
         assert main(["report", "--html"]) == 3
         assert capsys.readouterr().err == f"one-neuron: 'metrics' lacks '{key}'; run `dvc repro` to make it again\n"
         write_json(path, before)
+        seal()
     (complete / "models/model.h5").unlink()
     assert main(["report", "--html"]) == 3
     assert "models/model.h5' is missing" in capsys.readouterr().err

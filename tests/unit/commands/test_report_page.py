@@ -11,9 +11,10 @@ import pytest
 from one_neuron import layout
 from one_neuron.commands import report_page
 from one_neuron.commands.report_page import write_page
-from one_neuron.system.files import read_json, write_json
+from one_neuron.system.files import write_json
+from one_neuron.system.outputs import read_json
 from one_neuron.tracking.result import read_result
-from tests.results import write_result
+from tests.results import seal, write_result
 
 VOID = {"br", "img", "meta"}
 CELLS = {"td", "th", "br", "caption"}
@@ -146,11 +147,12 @@ def test_the_headline_is_plain(tmp_path: Path, positives: int, wrong: int, said:
 def test_warnings_are_shown(tmp_path: Path) -> None:
     """Diverged, copies, skipped and contradicting pictures."""
     folder = write_result(tmp_path)
-    report = read_json(folder / layout.PREPARE_METRICS)
+    report = read_json(layout.PREPARE_METRICS, folder)
     report |= {"num_copies": 1, "copies": [["a<b", "c"]], "num_skipped": 1, "num_contradictions": 2}
     write_json(folder / layout.PREPARE_METRICS, report)
-    train = read_json(folder / layout.TRAIN_METRICS)
+    train = read_json(layout.TRAIN_METRICS, folder)
     write_json(folder / layout.TRAIN_METRICS, train | {"diverged": True})
+    seal(folder)
     text = page_of(folder).text
     assert "Warning: TRAINING DIVERGED: the last costs lie above the first; up to a learning rate of 0.0036" in text
     assert "Warning: 1 test picture is a copy of a training picture, 'a<b' of 'c': the test accuracy is too" in text
@@ -163,6 +165,7 @@ def test_plots_that_are_too_large_are_named(tmp_path: Path, monkeypatch: pytest.
     folder = write_result(tmp_path)
     large = (folder / "plots" / "curves.png").stat().st_size
     (folder / "plots" / "weights.png").write_bytes(b"x" * 10 * large)
+    seal(folder)
     monkeypatch.setattr(report_page, "MOST_PLOT_BYTES", 3 * large)
     page = page_of(folder)
     assert page.attributes("alt")[:2] == [report_page.PLOTS["curves"], "Roc curve"]

@@ -24,7 +24,8 @@ from one_neuron.sources.report import (
 )
 from one_neuron.storage.pixel_file import PixelFile
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.system.files import read_json, write_json
+from one_neuron.system.files import write_json
+from tests.results import seal
 
 MakePrepared = Callable[..., PreparedSet]
 CLASSES = [ClassCount("non-cat", 0, 3, 2), ClassCount("cat", 1, 2, 2)]
@@ -125,7 +126,7 @@ def test_names_of_any_letters_fit_into_the_file_and_on_a_line(
     prepared = make_prepared(m=1, names=(odd,))
     report = report_on(prepared, prepared, classes=[ClassCount(odd, 0, 1, 1)], skipped=[(odd, odd)])
     write_json(tmp_path / "prepare.json", report)
-    read = read_json(tmp_path / "prepare.json")
+    read = json.loads((tmp_path / "prepare.json").read_text(encoding="utf-8"))
     assert read == report
     assert read["classes"][0]["name"] == plain
     assert read["skipped"] == [{"file": plain, "reason": plain}]
@@ -175,6 +176,7 @@ def print_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
     def run(report: dict[str, Any], code: int = 0) -> str:
         write_json(Path("metrics/prepare.json"), report)
+        seal()
         assert main(["report"]) == code
         printed = capsys.readouterr()
         return printed.err if code else printed.out

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.errors import DataError
-from one_neuron.system.files import atomic_write, read_costs, read_json, write_csv, write_json
+from one_neuron.system.files import atomic_write, write_csv, write_json
 
 
 def entries(folder: Path) -> list[str]:
@@ -135,8 +134,7 @@ def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
     write_json(tmp_path / "file.json", value)
     text = (tmp_path / "file.json").read_text(encoding="utf-8")
     assert json.loads(text) == value
-    assert list(read_json(tmp_path / "file.json")) == list(value)
-    assert read_json(tmp_path / "file.json") == value
+    assert list(json.loads(text)) == list(value)
     assert "0.30000000000000004" in text
     assert "猫" in text
     assert text.endswith("}\n")
@@ -149,39 +147,8 @@ def test_json_without_a_number_is_refused(tmp_path: Path, value: float) -> None:
     write_json(path, {"cost": 1.0})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(path, {"cost": value})
-    assert read_json(path) == {"cost": 1.0}
+    assert json.loads(path.read_text()) == {"cost": 1.0}
     assert entries(tmp_path) == ["file.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "is not JSON"),
-        (b"{", "is not JSON"),
-        (b'{"a": 1} x', "is not JSON"),
-        (b"\xff\xfe", "is not JSON"),
-        (b"[" * 100_000, "is not JSON"),
-        (b"[1]", "holds list instead of an object"),
-        (b"null", "holds NoneType instead of an object"),
-        (b'"text"', "holds str instead of an object"),
-    ],
-)
-def test_a_wrong_json_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    """The message names the file and the remedy."""
-    path = tmp_path / "file.json"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        read_json(path)
-    assert str(path) in str(caught.value)
-    assert "dvc repro" in str(caught.value)
-
-
-@pytest.mark.parametrize("read", [read_json, read_costs])
-def test_a_missing_file_is_named(tmp_path: Path, read: object) -> None:
-    """The message names the file and the remedy."""
-    assert callable(read)
-    with pytest.raises(DataError, match=r"nothing\.here' is missing; run `dvc repro`"):
-        read(tmp_path / "nothing.here")
 
 
 def test_csv_bytes(tmp_path: Path) -> None:
@@ -205,35 +172,6 @@ def test_csv_rows_that_fail_leave_the_old_file(tmp_path: Path) -> None:
         write_csv(path, ["x"], ([1 / (1 - i)] for i in range(3)))
     assert path.read_text() == "old\n"
     assert entries(tmp_path) == ["file.csv"]
-
-
-def test_costs_come_back(tmp_path: Path) -> None:
-    """What the stage `train` writes, to the bit."""
-    costs = [(0, math.log(2)), (100, 0.1 + 0.2), (150, 5e-324)]
-    write_csv(tmp_path / "costs.csv", ["iteration", "cost"], costs)
-    assert read_costs(tmp_path / "costs.csv") == costs
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"iteration,cost\n0,abc\n",
-        b"iteration,cost\n1.5,0.1\n",
-        b"iteration,cost\n0\n",
-        b"iteration,cost\n,\n",
-        b"step,cost\n0,0.1\n",
-        b"iteration,cost\n0,0.1\n\xff,1\n",
-        b"\x00PNG",
-        b"iteration,cost\n",
-        b"",
-    ],
-)
-def test_a_wrong_table_of_costs_is_named(tmp_path: Path, content: bytes) -> None:
-    """The message names the file and the remedy."""
-    path = tmp_path / "costs.csv"
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"costs.csv' is not a table of iteration,cost .*dvc repro"):
-        read_costs(path)
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
