@@ -7,6 +7,7 @@
     +-- DataError            exit code 3: a picture, a prepared set or a model that cannot be used
     |   +-- DamagedFile      a file that a stage wrote does not fit its digest
     +-- EnvironmentProblem   exit code 4: disk, memory, network, a library or the tracking store
+        +-- StoreOutage      exit code 4: the tracking store, which may be back later
 
 Any other exception is a mistake of the program and keeps its traceback.
 """
@@ -60,6 +61,10 @@ class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Py
     """A problem of disk, memory, network, a library or the tracking store."""
 
     exit_code = 4
+
+
+class StoreOutage(EnvironmentProblem):
+    """The tracking store does not answer, fails or cannot be written; the same may work later."""
 
 
 def one_line(text: object) -> str:

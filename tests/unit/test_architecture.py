@@ -78,6 +78,7 @@ USERS = {
         "tracking/verify.py",
         "sweep/sweep_run.py",
     ],
+    "urllib3": ["tracking/http_limits.py"],
     "sqlalchemy": ["tracking/bulk.py", "tracking/connection.py", "tracking/store.py"],
     "filelock": ["tracking/store.py", "sweep/prepared_data.py"],
     "pandas": ["tracking/model.py", "tracking/pyfunc_model.py"],

@@ -20,13 +20,14 @@ from one_neuron.tracking import tags as tag_names
 from one_neuron.tracking.bulk import NewRun, find_database, read_runs, write_runs
 from one_neuron.tracking.connection import Connection, mlflow_errors
 from one_neuron.tracking.names import name_runs
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.parameters import data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-REMEDY = "what is recorded stays; run the same command again when the store is back"
+REMEDY = Remedy("run the same command again", "what is recorded stays")
 SCRIPT = "pipeline/sweep.py"
 CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
 _NAMED = ("train.num_iterations", "train.learning_rate")  # in the name of a configuration where nothing is swept
@@ -90,7 +91,7 @@ class ConfigurationRuns:
     def writing(self) -> Iterator[None]:
         """Hold the store's lock and defer signals during a `with` block."""
         store = self.connection.store
-        with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
+        with mlflow_errors(store), store_lock(store), hold_signals(store):
             yield
 
     def refresh_under_lock(self) -> None:
@@ -169,7 +170,7 @@ class ConfigurationRuns:
         EnvironmentProblem
             If the store cannot be used.
         """
-        with mlflow_errors(self.connection.store, REMEDY):
+        with mlflow_errors(self.connection.store):
             is_slow = find_database(self.connection) is None or self._unfinished
         size = _CLIENT_CHUNK if is_slow else _CHUNK
         outcomes = self._sort(outcomes)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, downsample
+from one_neuron.sweep.configuration_runs import ConfigurationRuns, downsample
 from one_neuron.sweep.ranking import Curves, Entry, find_best
 from one_neuron.sweep.summary import write_table
 from one_neuron.system.workers import worker_processes
@@ -62,7 +62,7 @@ def _find_curves(runs: ConfigurationRuns) -> list[Curves]:
     shown = downsample(list(longest.values()), MOST_CURVES)
     best = find_best(runs.entries.values())
     shown += [(key, entry) for key, entry in runs.entries.items() if entry is best and (key, entry) not in shown]
-    with mlflow_errors(runs.connection.store, REMEDY), hold_signals(runs.connection.store):
+    with mlflow_errors(runs.connection.store), hold_signals(runs.connection.store):
         wanted = [entry.run_id for key, entry in shown if key not in runs.curves]
         earlier, held_out = (read_curves(runs.connection, name, wanted) for name in ("cost", "validation_cost"))
     curves = [

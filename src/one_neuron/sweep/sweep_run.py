@@ -15,7 +15,7 @@ from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration_runs import REMEDY, SCRIPT, ConfigurationRuns, fold_parameters
+from one_neuron.sweep.configuration_runs import SCRIPT, ConfigurationRuns, fold_parameters
 from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
 from one_neuron.sweep.drawing import Drawing
 from one_neuron.sweep.plan import Plan
@@ -43,7 +43,7 @@ def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
     reused nothing if it requests all of its configurations.
     """
     store = runs.connection.store
-    with mlflow_errors(store, REMEDY), store_lock(store):
+    with mlflow_errors(store), store_lock(store):
         runs.refresh()
         parent_id = _find_parent(runs, plan)
         _adopt_orphans(runs, parent_id)
@@ -53,7 +53,7 @@ def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
 
 def follow_moves(runs: ConfigurationRuns) -> None:
     """Record where the pictures of finished runs lie now."""
-    with mlflow_errors(runs.connection.store, REMEDY):
+    with mlflow_errors(runs.connection.store):
         for run_id, tags in runs.moved.items():
             for name, value in tags.items():
                 runs.connection.client.set_tag(run_id, name, value)
@@ -228,7 +228,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan, drawing: Dr
 
 def abandon_sweep(connection: Connection, parent_id: str) -> None:
     """Mark a sweep as interrupted; the same command continues it."""
-    with mlflow_errors(connection.store, REMEDY), hold_signals(connection.store):
+    with mlflow_errors(connection.store), hold_signals(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
 
 

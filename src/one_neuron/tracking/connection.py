@@ -1,6 +1,7 @@
 """The open MLflow store: the client, the experiment, and errors as one line. No other module opens the store."""
 
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,17 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.errors import EnvironmentProblem
+from one_neuron.errors import EnvironmentProblem, StoreOutage
 from one_neuron.system.command import no_garbage_collection
 from one_neuron.system.git import Origin, find_origin
-from one_neuron.tracking.sqlite_file import RESULTS, SAFE_IN_FILES, SWEEPS
-from one_neuron.tracking.store import Store, check_schema, ensure_store, prepare_mlflow, short_reason
+from one_neuron.tracking.outages import RECORD, Remedy, has_no_answer, missing_driver, server_reason, short_reason
+from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
+from one_neuron.tracking.store import Store, check_schema, create_database, find_store, prepare_mlflow
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-REMEDY = f"{SAFE_IN_FILES}, run `make track` when the store is back"
+_DATABASE_SECONDS = 10  # in which a database must let us in
 ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than this was interrupted
 
 
@@ -52,43 +54,104 @@ class Connection:
         return self.store.database is not None or run.info.status == "FAILED" or age > ABANDONED_SECONDS
 
 
-def connect(root: Path, remedy: str = REMEDY, *, experiment: str = RESULTS) -> Connection:
+def connect(root: Path, remedy: Remedy = RECORD, *, experiment: str = RESULTS) -> Connection:
     """Open the store of the repository `root`; create it if it does not exist. Errors end with `remedy`.
 
     `experiment` is RESULTS or SWEEPS.
 
     Raises
     ------
+    StoreOutage
+        If the store cannot be used now.
     EnvironmentProblem
-        If the store cannot be used.
+        If it cannot be used at all: an address without a driver, or the file of another version.
     """
+    return open_store(root, find_store(root, remedy), experiment)
+
+
+def open_store(root: Path, store: Store, experiment: str) -> Connection:
+    """Open a store for the repository `root`; see `connect`."""
     with no_garbage_collection():
         prepare_mlflow()
-        store = ensure_store(root)
+        create_database(store)
         check_schema(store)
         from mlflow import MlflowClient
 
-        with mlflow_errors(store, remedy):
+        if store.database is None:
+            from one_neuron.tracking import http_limits
+
+            http_limits.limit_http()
+        with mlflow_errors(store):
+            if store.artifact_location is not None and store.database is None:
+                _try_database(store.uri)
             client = MlflowClient(store.uri, registry_uri=store.uri)
-    with mlflow_errors(store, remedy):
+    with mlflow_errors(store):
         return Connection(root, store, client, _find_experiment(client, store, experiment))
 
 
 @contextmanager
-def mlflow_errors(store: Store, remedy: str = REMEDY) -> Iterator[None]:
-    """Raise the errors of MLflow as EnvironmentProblem: one line with the reason and `remedy`, what the user can do."""
+def mlflow_errors(store: Store) -> Iterator[None]:
+    """Raise the errors of MLflow as StoreOutage: one line with the reason, and what the user can do.
+
+    Raises
+    ------
+    StoreOutage
+        For an error of the store, or of the way to it.
+    EnvironmentProblem
+        If the driver of a database is missing: the same fails every time.
+    """
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason = short_reason(error, hide=(store.uri, store.place))
-        # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
-        if store.artifact_location is None and isinstance(error.__context__, OSError):
-            reason = "it does not answer"
-        what = "tracking server" if store.artifact_location is None else "MLflow store"
-        raise EnvironmentProblem(f"the {what} '{store.place}' cannot be used ({reason}); {remedy}") from error
+        reason, what = short_reason(error, hide=(store.uri, store.place)), "MLflow store"
+        if store.artifact_location is not None and (missing := missing_driver(error)):
+            raise EnvironmentProblem(f"the {what} '{store.place}' cannot be opened: {missing}") from error
+        if store.artifact_location is None:
+            from one_neuron.tracking.http_limits import BUDGET
+
+            what, found = server_reason(error)
+            # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
+            if BUDGET.is_spent:
+                found = f"no answer within {BUDGET.total:g} s"
+            elif not found and has_no_answer(error):
+                found = "it does not answer"
+            reason = found or reason
+        raise StoreOutage(f"the {what} '{store.place}' cannot be used ({reason}); {store.remedy.later}") from error
+
+
+def _try_database(uri: str) -> None:
+    """Connect to a database once, in a thread that may be left behind; MLflow would try for two minutes.
+
+    Raises
+    ------
+    SQLAlchemyError, ImportError
+        If it cannot be opened.
+    TimeoutError
+        If it does not answer.
+    """
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
+
+    problems: list[Exception] = []
+
+    def attempt() -> None:
+        try:
+            engine = create_engine(uri)
+            engine.connect().close()
+            engine.dispose()
+        except (SQLAlchemyError, ImportError, OSError) as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(_DATABASE_SECONDS)
+    if thread.is_alive():
+        raise TimeoutError(f"no answer within {_DATABASE_SECONDS} s")
+    if problems:
+        raise problems[0]
 
 
 def _find_experiment(client: "MlflowClient", store: Store, name: str) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from one_neuron.errors import SettingsError
 from one_neuron.metrics import baseline_warning
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.tags import BEST, DATA_LOCATION, KIND, MODEL_SHA256, PARENT, STATUS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-REMEDY = "promote again when the store is back"
+REMEDY = Remedy("promote again")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def find_run(root: Path, *, sweep: str | None = None, run: str | None = None) ->
         If the store cannot be used.
     """
     connection = connect(root, REMEDY)
-    with mlflow_errors(connection.store, REMEDY):
+    with mlflow_errors(connection.store):
         parent = None
         if run is None:
             parent = find_run_by_id(connection, sweep, "sweep")

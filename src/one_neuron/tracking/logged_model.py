@@ -9,8 +9,9 @@ from one_neuron.errors import SettingsError
 from one_neuron.storage.model import Model, load_model
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import find_run_by_id
+from one_neuron.tracking.outages import Remedy
 
-REMEDY = "try again when the store is back"
+REMEDY = Remedy("try again")
 MODEL_PATH = "artifacts/model.h5"  # in the folder of a logged model; see `model.log_model`
 
 
@@ -52,7 +53,7 @@ def fetch_model(root: Path, *, run: str | None = None, registered: str | None = 
         If the store cannot be used.
     """
     connection = connect(root, REMEDY)
-    with mlflow_errors(connection.store, REMEDY):
+    with mlflow_errors(connection.store):
         origin = {}
         if registered is not None:
             run = _find_registered(connection, registered)

@@ -35,7 +35,7 @@ def record_promotion(root: Path, promoted: PromotableRun) -> None:
     """
     connection = connect(root, REMEDY)
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "sweep": promoted.sweep_id}
-    with mlflow_errors(connection.store, REMEDY), store_lock(connection.store), hold_signals(connection.store):
+    with mlflow_errors(connection.store), store_lock(connection.store), hold_signals(connection.store):
         connection.client.set_tag(promoted.run_id, tag.PROMOTED, json.dumps(record))
 
 

@@ -11,6 +11,7 @@ from one_neuron.settings.fields import format_value
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import find_run_by_id, promotable
 from one_neuron.tracking.links import link_run
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import COMMIT, EXP_NAME, IS_DIRTY, MODEL_SHA256
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 REGISTERED_NAME = "one-neuron"
-REMEDY = "register again when the store is back"
+REMEDY = Remedy("register again")
 _BASELINE = "The baseline is always to predict the most frequent class of the test set."
 _LIMITS = (
     "One neuron adds up pixels with fixed weights and sees no shapes: a subject elsewhere in the picture, another size "
@@ -59,7 +60,7 @@ def register(root: Path, *, run: str | None, alias: str, force: bool = False) ->
     _check_alias(alias)
     connection = connect(root, REMEDY)
     store = connection.store
-    with mlflow_errors(store, REMEDY), store_lock(store), hold_signals(store):
+    with mlflow_errors(store), store_lock(store), hold_signals(store):
         found = find_run_by_id(connection, run, "run" if run else "result")
         candidate = promotable(found)
         problem = "diverged" if candidate.diverged else candidate.warning

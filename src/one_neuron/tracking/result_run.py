@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.links import find_address, link_run
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.store import find_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
 REPORT_FILE = "report.html"  # the name of the artifact
-REMEDY = "the page was written without it; run the same command again when the store is back"
+REMEDY = Remedy("run the same command again", "the page was written without it")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ResultRun:
 
     def log_report(self, page: str) -> None:
         """Store an HTML page with the run, in place of an earlier one."""
-        with mlflow_errors(self.connection.store, REMEDY):
+        with mlflow_errors(self.connection.store):
             self.connection.client.log_text(self.run.info.run_id, page, REPORT_FILE)
 
 
@@ -47,7 +48,7 @@ def find_result_run(root: Path, content_key: str) -> ResultRun | None:
     if store.database is not None and not store.database.exists():
         return None
     connection = connect(root, REMEDY)
-    with mlflow_errors(connection.store, REMEDY):
+    with mlflow_errors(connection.store):
         found = connection.client.search_runs(
             [connection.experiment_id],
             filter_string=f"tags.`{tag.KEYS}` = '{content_key}' AND attributes.status = 'FINISHED'",

@@ -4,14 +4,13 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.errors import EnvironmentProblem, StoreOutage, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS
+from one_neuron.tracking.outages import RECORD, Remedy
 
 RESULTS = "one-neuron"  # the experiment with the results of the pipeline
 SWEEPS = "one-neuron-sweeps"  # the one with sweeps and their configurations
-# Parts of messages: what is not lost, and what to do when the store is back.
-SAFE_IN_FILES = "the results are safe in the files"
-AGAIN = "run `make track`, or the same sweep again"
+_BUSY_SECONDS = 10  # for which another process may lock the file; writing takes well under a second
 # The columns in which MLflow keeps absolute addresses of artifacts.
 LOCATIONS = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 
@@ -29,31 +28,35 @@ def remove_database(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def check_database(path: Path) -> str:
+def check_database(path: Path, remedy: Remedy = RECORD) -> str:
     """Check that a file is a SQLite database with MLflow's tables; return the revision of their schema.
 
     Raises
     ------
     EnvironmentProblem
         If the file is not an MLflow store.
+    StoreOutage
+        If it cannot be read now.
     """
-    remedy = f"move it away and {AGAIN} ({SAFE_IN_FILES})"
+    advice = remedy.after("move it away")
     if not path.is_file():
-        raise EnvironmentProblem(f"'{path}' is not a file, so it cannot be the MLflow store; {remedy}")
+        raise EnvironmentProblem(f"'{path}' is not a file, so it cannot be the MLflow store; {advice}")
     if path.stat().st_size == 0:
-        raise EnvironmentProblem(f"'{path}' is empty, so it is not an MLflow store; {remedy}")
+        raise EnvironmentProblem(f"'{path}' is empty, so it is not an MLflow store; {advice}")
     try:
         with closing(_connect(path)) as connection:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not {"alembic_version", "experiments", "runs"} <= tables:
-                raise EnvironmentProblem(f"'{path}' is a database without MLflow's tables; {remedy}")
+                raise EnvironmentProblem(f"'{path}' is a database without MLflow's tables; {advice}")
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    except sqlite3.OperationalError as error:  # locked, or on a disk that cannot be written
+        raise StoreOutage(f"the MLflow store '{path}' cannot be used ({one_line(error)}); {remedy.later}") from error
     except sqlite3.Error as error:
         raise EnvironmentProblem(
-            f"'{path}' is not readable as the MLflow store ({one_line(error)}); {remedy}"
+            f"'{path}' is not readable as the MLflow store ({one_line(error)}); {advice}"
         ) from error
     if len(revisions) != 1:
-        raise EnvironmentProblem(f"'{path}' is an incomplete MLflow store; {remedy}")
+        raise EnvironmentProblem(f"'{path}' is an incomplete MLflow store; {advice}")
     return str(revisions[0][0])
 
 
@@ -75,7 +78,7 @@ def read_experiments(path: Path) -> dict[str, tuple[str, dict[str, str]]]:
     return found
 
 
-def follow_move(path: Path, artifact_location: str) -> None:
+def follow_move(path: Path, artifact_location: str, remedy: Remedy = RECORD) -> None:
     """Update the addresses of artifacts in a store after its folder was moved or copied.
 
     MLflow fixes absolute addresses when it creates an experiment, and would create the old folder again. Addresses
@@ -84,7 +87,7 @@ def follow_move(path: Path, artifact_location: str) -> None:
 
     Raises
     ------
-    EnvironmentProblem
+    StoreOutage
         If the database cannot be written.
     """
     try:
@@ -99,9 +102,8 @@ def follow_move(path: Path, artifact_location: str) -> None:
                     [artifact_location, len(old) + 1, len(old) + 1, f"{old}/"],
                 )
     except sqlite3.Error as error:
-        raise EnvironmentProblem(
-            f"'{path}' was moved here and cannot be updated ({one_line(error)}); {SAFE_IN_FILES}, move it away and "
-            f"{AGAIN}"
+        raise StoreOutage(
+            f"'{path}' was moved here and cannot be updated ({one_line(error)}); {remedy.after('make it writable')}"
         ) from error
 
 
@@ -110,4 +112,4 @@ def _connect(path: Path) -> sqlite3.Connection:
 
     Not read-only: a writer that was killed leaves a journal, which SQLite must be allowed to roll back.
     """
-    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=20)
+    return sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=_BUSY_SECONDS)

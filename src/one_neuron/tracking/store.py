@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.errors import EnvironmentProblem, StoreOutage, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
 from one_neuron.system.files import atomic_write
 from one_neuron.tracking import sqlite_file
-from one_neuron.tracking.sqlite_file import AGAIN, RESULTS, SAFE_IN_FILES, SWEEPS
+from one_neuron.tracking.outages import RECORD, Remedy, short_reason
+from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
 
 LOCK_FILE = WORK_FOLDER / "store.lock"
 EMPTY_STORES = Path(sys.prefix, "share", "one-neuron")  # removed with the environment
@@ -29,10 +30,11 @@ LOCK_SECONDS = 300  # recording takes well under a second, so a process that hol
 SERVERS = ("http", "https", "databricks")
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
-# MLflow's own defaults let a call to a dead server hang for 4 to 20 minutes.
+# MLflow's own defaults let a call to a dead server hang for 4 to 20 minutes, or as long as the server asks for.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_UV_AUTO_DETECT": "false",
@@ -56,6 +58,8 @@ class Store:
         The SQLite file, if the store is one.
     lock_file : Path
         Held by the process that writes.
+    remedy : Remedy
+        What to do if the store cannot be used.
     """
 
     uri: str
@@ -63,9 +67,10 @@ class Store:
     artifact_location: str | None
     database: Path | None
     lock_file: Path
+    remedy: Remedy = RECORD
 
 
-def ensure_store(root: Path) -> Store:
+def ensure_store(root: Path, remedy: Remedy = RECORD) -> Store:
     """Find the store. If the store is to be a SQLite file and there is none, create it.
 
     By default the store is `mlflow.db` beside `mlartifacts/` in `root`; the environment variable MLFLOW_TRACKING_URI
@@ -75,21 +80,32 @@ def ensure_store(root: Path) -> Store:
     Raises
     ------
     EnvironmentProblem
+        If the file is not an MLflow store, or cannot be created. Errors end with `remedy`.
+    """
+    store = find_store(root, remedy)
+    create_database(store)
+    return store
+
+
+def create_database(store: Store) -> None:
+    """Create the SQLite file of a store, if it has one that does not exist yet, and check it.
+
+    Raises
+    ------
+    EnvironmentProblem
         If the file is not an MLflow store, or cannot be created.
     """
-    store = find_store(root)
     if store.database is None or store.artifact_location is None:
-        return store
+        return
     if not os.path.lexists(store.database):
         with store_lock(store):
             if not os.path.lexists(store.database):  # another process may have created it meanwhile
                 _create_database(store, store.database)
-    sqlite_file.check_database(store.database)
-    sqlite_file.follow_move(store.database, store.artifact_location)
-    return store
+    sqlite_file.check_database(store.database, store.remedy)
+    sqlite_file.follow_move(store.database, store.artifact_location, store.remedy)
 
 
-def find_store(root: Path) -> Store:
+def find_store(root: Path, remedy: Remedy = RECORD) -> Store:
     """Return where the runs of the repository `root` are stored, without opening the store.
 
     Raises
@@ -103,10 +119,11 @@ def find_store(root: Path) -> Store:
     if uri.startswith("sqlite:///") and "?" not in uri:
         database = root / unquote(uri.removeprefix("sqlite:///"))
         artifacts = (database.parent / MLFLOW_ARTIFACTS).as_uri()
-        return Store(sqlite_file.sqlite_uri(database), str(database), artifacts, database, database.parent / LOCK_FILE)
+        uri, lock_file = sqlite_file.sqlite_uri(database), database.parent / LOCK_FILE
+        return Store(uri, str(database), artifacts, database, lock_file, remedy)
     # A database stores no artifacts, and MLflow would write them into the current folder, which may be temporary.
     location = (root / MLFLOW_ARTIFACTS).as_uri() if scheme in DATABASES else None
-    return Store(uri, _without_password(uri), location, None, root / LOCK_FILE)
+    return Store(uri, _without_password(uri), location, None, root / LOCK_FILE, remedy)
 
 
 def _check_scheme(uri: str) -> str:
@@ -135,7 +152,7 @@ def store_lock(store: Store) -> Iterator[None]:
 
     Raises
     ------
-    EnvironmentProblem
+    StoreOutage
         If the lock file cannot be created, or another process holds it for more than five minutes.
     """
     from filelock import FileLock, Timeout
@@ -145,14 +162,14 @@ def store_lock(store: Store) -> Iterator[None]:
         lock = FileLock(store.lock_file, timeout=LOCK_SECONDS)
         lock.acquire()
     except Timeout as error:
-        raise EnvironmentProblem(
+        raise StoreOutage(
             f"'{store.lock_file}' has been held by another process for {LOCK_SECONDS} s; "
-            f"{SAFE_IN_FILES}, end that process and {AGAIN}"
+            f"{store.remedy.after('end that process')}"
         ) from error
     except (OSError, NotImplementedError) as error:
-        raise EnvironmentProblem(
-            f"'{store.lock_file}' cannot be locked ({one_line(error)}); {SAFE_IN_FILES}, "
-            f"make that folder writable and {AGAIN}"
+        raise StoreOutage(
+            f"'{store.lock_file}' cannot be locked ({one_line(error)}); "
+            f"{store.remedy.after('make that folder writable')}"
         ) from error
     try:
         yield
@@ -207,17 +224,6 @@ def prepare_mlflow() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # this project reports errors itself, in one line
 
 
-def short_reason(error: Exception, *, hide: tuple[str, str] = ("", "")) -> str:
-    """Return the message of an error of MLflow or SQLAlchemy, without its SQL and links, in at most 200 characters.
-
-    `hide` is an address with a password, and the text to show instead.
-    """
-    text = one_line(error).replace(*hide)
-    for rest in ("[SQL:", "(Background on this error"):
-        text = text.split(rest)[0].strip()
-    return text if len(text) <= 200 else text[:199] + "…"
-
-
 def _create_database(store: Store, path: Path) -> None:
     """Create a store with both experiments, and rename it to `path` when it is complete. The lock must be held."""
     prepare_mlflow()
@@ -241,9 +247,9 @@ def _create_database(store: Store, path: Path) -> None:
         new.replace(path)
         sqlite_file.remove_database(new)
     except (OSError, SQLAlchemyError, MlflowException) as error:
-        raise EnvironmentProblem(
-            f"the MLflow store '{path}' cannot be created ({short_reason(error)}); {SAFE_IN_FILES}, free disk space or "
-            f"allow writing there, and {AGAIN}"
+        raise StoreOutage(
+            f"the MLflow store '{path}' cannot be created ({short_reason(error)}); "
+            f"{store.remedy.after('free disk space or allow writing there')}"
         ) from error
 
 

@@ -15,6 +15,7 @@ from one_neuron.system.progress import announce
 from one_neuron.tracking.changes import CHANGES_FILE
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import find_run_by_id
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.store import find_store
 from one_neuron.tracking.tags import ALSO_COMMITS, COMMIT, KIND
 from one_neuron.tracking.verify_compare import Comparison, compare_files, compare_model, compare_records
@@ -26,7 +27,7 @@ from one_neuron.tracking.verify_rebuild import rebuild
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
 
-REMEDY = "verify again when the store is back"
+REMEDY = Remedy("verify again")
 # The libraries on which the bytes of a result depend
 _LIBRARIES = ("numpy", "numba", "pillow", "h5py", "matplotlib")
 
@@ -77,11 +78,11 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
     if store.database is not None and not store.database.exists():
         raise SettingsError(f"there is no '{store.place}' yet, and so no run; make one with `make repro`")
     connection = connect(root, REMEDY)
-    with mlflow_errors(connection.store, REMEDY):
+    with mlflow_errors(connection.store):
         run = find_run_by_id(connection, run_id, "run")
     commits = find_commits(run)
     with temporary_folder("one-neuron-verify-") as temporary:
-        with mlflow_errors(connection.store, REMEDY):
+        with mlflow_errors(connection.store):
             artifacts, models = download_stored(connection, run, temporary / "stored")
         changes = artifacts / CHANGES_FILE
         if changes.is_file() and not trust_diff and not _is_local(connection, run):
@@ -114,7 +115,7 @@ def verify(root: Path, run_id: str, *, trust_diff: bool = False) -> Verification
             compare_model(logged, folder, expected, comparison)
         if not models:
             comparison.differences.append("model: stored nothing")
-        with mlflow_errors(connection.store, REMEDY):
+        with mlflow_errors(connection.store):
             compare_records(connection.client, run, expected, comparison)
         notes = [note] if note else []
         notes += [f"not compared, because no stage makes it: {name}" for name in comparison.others]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.errors import EnvironmentProblem
-from one_neuron.tracking.store import Store, ensure_store, find_store, short_reason, store_lock
+from one_neuron.errors import StoreOutage
+from one_neuron.tracking.outages import Remedy, short_reason
+from one_neuron.tracking.store import Store, ensure_store, find_store, store_lock
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,11 @@ def test_a_server_keeps_its_own_artifacts_and_its_password_is_not_shown(
 def test_a_place_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     """For example in a read-only folder."""
     (tmp_path / ".one-neuron").touch()  # fails like a read-only folder, for root as well
-    with pytest.raises(EnvironmentProblem, match="cannot be locked"), store_lock(find_store(tmp_path)):
+    with pytest.raises(StoreOutage, match="cannot be locked"), store_lock(find_store(tmp_path)):
+        pass
+    # The advice is that of the command: nothing was recorded that `make track` could record again.
+    store = find_store(tmp_path, Remedy("promote again"))
+    with pytest.raises(StoreOutage, match=r"; make that folder writable and promote again$"), store_lock(store):
         pass
 
 
