@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 
 import pytest
 import requests
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from one_neuron.tracking import http_limits
 from one_neuron.tracking.http_limits import BUDGET, limit_http
@@ -20,8 +21,8 @@ TOTAL = 0.8
 @pytest.fixture(autouse=True)
 def _limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", str(TOTAL))
-    monkeypatch.setattr(http_limits.HTTPConnectionPool, "ConnectionCls", None)  # put back after the test
-    monkeypatch.setattr(http_limits.HTTPSConnectionPool, "ConnectionCls", None)
+    monkeypatch.setattr(HTTPConnectionPool, "ConnectionCls", None)  # put back after the test
+    monkeypatch.setattr(HTTPSConnectionPool, "ConnectionCls", None)
     limit_http()
     yield
     monkeypatch.undo()

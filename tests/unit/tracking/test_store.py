@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import StoreOutage
-from one_neuron.tracking.outages import Remedy, short_reason
+from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.store import Store, ensure_store, find_store, store_lock
 
 
@@ -68,13 +68,3 @@ def test_a_place_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     store = find_store(tmp_path, Remedy("promote again"))
     with pytest.raises(StoreOutage, match=r"; make that folder writable and promote again$"), store_lock(store):
         pass
-
-
-def test_reasons_are_short_and_keep_passwords() -> None:
-    """No SQL, no links, no secrets."""
-    error = ValueError(
-        "(sqlite3.OperationalError) disk is full\n[SQL: INSERT INTO x]\n(Background on this error at: y)"
-    )
-    assert short_reason(error) == "(sqlite3.OperationalError) disk is full"
-    assert short_reason(ValueError("no http://me:pw@h"), hide=("http://me:pw@h", "http://h")) == "no http://h"
-    assert len(short_reason(ValueError("x" * 1000))) == 200
