@@ -10,12 +10,12 @@ from one_neuron import __version__, errors
 from one_neuron.commands.doctor import add_doctor
 from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
-from one_neuron.commands.report import run_report
 from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.commands.verify import add_verify
 from one_neuron.layout import PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
+from one_neuron.system.memory import check_start
 
 # Shown by `one-neuron COMMAND --help`
 EXAMPLES = {
@@ -33,8 +33,16 @@ EXAMPLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default from the arguments of the process; return the exit code of `run_command`."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_command(lambda: _run(given), debug="--debug" in given or None)
+
+
+def _run(arguments: Sequence[str]) -> int | None:
+    """Read the arguments and run the command that they name."""
     options = _parser().parse_args(arguments)
-    return run_command(lambda: options.run(options), debug=options.debug or None)
+    check_start(options.command if getattr(options, "html", None) is None else "report --html")
+    code: int | None = options.run(options)
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         import shtab
 
         shtab.add_argument_to(parser, help="print the completion of a shell, for its start-up file")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     add_predict(commands)
 
@@ -85,6 +93,13 @@ def _parser() -> argparse.ArgumentParser:
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         command.epilog = "examples:\n" + "\n".join(f"  one-neuron {name} {each}".rstrip() for each in EXAMPLES[name])
     return parser
+
+
+def run_report(options: argparse.Namespace) -> None:
+    """Print or write a report; its module imports NumPy, before which the memory is checked."""
+    from one_neuron.commands import report
+
+    report.run_report(options)
 
 
 def run_promote(options: argparse.Namespace) -> None:

@@ -103,6 +103,13 @@ def quote_path(path: os.PathLike[str] | str) -> str:
 
 
 def report_error(error: OneNeuronError) -> int:
-    """Print `error` as one line on stderr, with control characters escaped, and return its exit code."""
-    print(f"one-neuron: {escape_control_characters(one_line(error))}", file=sys.stderr)
+    """Print `error` as one line on stderr, with control characters escaped, and return its exit code.
+
+    If stderr is closed or cannot be written, the line is printed on stdout.
+    """
+    line = f"one-neuron: {escape_control_characters(one_line(error))}"
+    try:
+        print(line, file=sys.stderr or sys.stdout, flush=True)
+    except OSError:
+        print(line)
     return error.exit_code

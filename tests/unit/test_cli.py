@@ -94,8 +94,7 @@ def test_a_model_that_the_user_named_is_not_remade_by_dvc(folder: Path, capsys: 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Of every command, and the command line accepts them."""
-    with pytest.raises(SystemExit, match="0"):
-        main([name, "--help"])
+    assert main([name, "--help"]) == 0
     shown = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
     assert [line.strip() for line in shown] == [f"one-neuron {name} {each}".strip() for each in EXAMPLES[name]]
     for line in shown:
@@ -105,15 +104,13 @@ def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_completion_is_printed(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """By a maintained library, for its three shells."""
-    with pytest.raises(SystemExit, match="0"):
-        main(["--print-completion", shell])
+    assert main(["--print-completion", shell]) == 0
     assert "predict" in capsys.readouterr().out
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     """As pip shows it."""
-    with pytest.raises(SystemExit, match="0"):
-        main(["--version"])
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"one-neuron {one_neuron.__version__}\n"
 
 
@@ -277,9 +274,7 @@ def test_settings_prints_what_would_be_used(
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The parser prints what it expects."""
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    assert caught.value.code == 2
+    assert main(arguments) == 2
     assert "one-neuron" in capsys.readouterr().err
 
 

@@ -2,9 +2,11 @@
 
 import atexit
 import ctypes
+import errno
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,11 +15,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, report_error
+from one_neuron.system.memory import describe_shortage, save_address_space
+from one_neuron.system.streams import closed_streams_error, flush_streams, open_closed_streams, unwritable_error
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # The libraries that are not in the extra `pipeline`
 _EXTRAS = dict.fromkeys(("anyio", "multipart", "python_multipart", "starlette", "uvicorn"), "serve")
 _NEW_OBJECTS = 100_000  # between two searches for garbage; Python's own 700 suit programs that import little
+_CLOSED_PIPE = 141  # the exit code of a program that SIGPIPE ends
+_NOT_MAPPED = "failed to map segment|[Cc]annot allocate memory"
+_MOST_CAUSES = 50
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 
 
@@ -96,8 +103,9 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     int
         0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted, 141 closed pipe, 143 terminated.
     """
-    if debug is None:
-        debug = os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0")
+    if closed := open_closed_streams():
+        return report_error(closed_streams_error(closed))
+    save_address_space()
     # Pillow warns about odd metadata; what matters is checked by this project and stops the command.
     warnings.filterwarnings("ignore", module="PIL")
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -106,22 +114,31 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     gc.set_threshold(_NEW_OBJECTS)
     atexit.register(gc.freeze)
     _handle_termination()
+    code = _run(command, debug=debug)
+    for name, error in flush_streams():
+        if isinstance(error, BrokenPipeError):
+            code = _CLOSED_PIPE
+        elif not code:
+            code = report_error(unwritable_error(name, error))
+    return code
+
+
+def _run(command: Callable[[], int | None], *, debug: bool | None) -> int:
+    """Run `command` and report its errors, as `run_command`."""
     try:
-        code = command() or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()  # a closed pipe raises here instead of at exit
-        return code
+        return command() or 0
+    except SystemExit as stopped:  # argparse, after the help or a wrong usage
+        return stopped.code if isinstance(stopped.code, int) else 0
     except (KeyboardInterrupt, _Terminated) as stopped:
         terminated = isinstance(stopped, _Terminated)
         word = "terminated" if terminated else "interrupted"
         print(f"one-neuron: {word}; nothing half-written is left behind", file=sys.stderr)
         return 143 if terminated else 130
-    except BrokenPipeError:
-        # The reader of the output (`| head`) has ended. Python would print an error when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
-    except (OneNeuronError, ImportError, MemoryError, OSError, RuntimeError) as error:
-        if debug:
+    except BrokenPipeError:  # the reader of the output (`| head`) has ended
+        list(flush_streams())
+        return _CLOSED_PIPE
+    except Exception as error:
+        if debug if debug is not None else os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0"):
             raise
         if isinstance(error, OneNeuronError):
             return report_error(error)
@@ -133,18 +150,33 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
 
 def _find_problem(error: Exception) -> str:
     """Return what this machine lacks, and the remedy; "" for an error that has another cause."""
+    if _is_short_of_memory(error):
+        return describe_shortage()
     if isinstance(error, ModuleNotFoundError):
         extra = _EXTRAS.get(str(error.name).split(".")[0], "pipeline")
         remedy = f"in the project's folder, run `make setup` and `. .venv/bin/activate`, or `pip install '.[{extra}]'`"
         return f"{error.name} is not installed for {sys.executable}; {remedy}"
     if isinstance(error, ImportError):
         return f"a library cannot be loaded ({one_line(error)}); remove .venv and run `make setup`"
-    if isinstance(error, RuntimeError):
-        no_thread = "start new thread" in str(error)
-        return "no thread can be started; allow this user more threads (ulimit -u)" if no_thread else ""
-    if isinstance(error, BlockingIOError):
-        return "no process can be started; allow this user more processes (ulimit -u)"
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    if no_thread or isinstance(error, BlockingIOError):
+        one, many = ("thread", "threads") if no_thread else ("process", "processes")
+        return f"no {one} can be started; allow this user more {many} (ulimit -u)"
     if isinstance(error, OSError):
         where = f"'{error.filename}': " if error.filename else ""
         return f"{where}{error.strerror or error}; check the disk's space and the permissions"
-    return "out of memory; use fewer or smaller pictures (data.num_px)"
+    return ""
+
+
+def _is_short_of_memory(error: BaseException | None) -> bool:
+    """Return whether memory was short, which libraries report as an error of their own that follows from another."""
+    for _ in range(_MOST_CAUSES):
+        if error is None:
+            return False
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        # Of a shared library, only the text of the error names the reason.
+        if isinstance(error, (ImportError, OSError)) and re.search(_NOT_MAPPED, str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

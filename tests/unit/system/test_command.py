@@ -163,12 +163,6 @@ def test_commands_run_in_any_thread() -> None:
     assert codes == [0]
 
 
-def test_a_closed_output_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python has no stdout if it is started with `>&-`."""
-    monkeypatch.setattr(sys, "stdout", None)
-    assert run_command(lambda: None) == 0
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_can_wait_for_the_end_of_a_block(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
     """The block finishes first; then the command ends as without it. The old handlers are restored."""
