@@ -209,8 +209,21 @@ def _group_limits(root: Path) -> Iterator[Limit]:
                     continue
                 # Pages of files that were read once are freed when memory is short.
                 used = (_read_number(folder / usage) or 0) - _read_fields(folder / "memory.stat", unit=1).get(idle, 0)
+                swap = _group_swap(folder, version, total, root)
                 name = f"the control group {str(folder)[len(str(mount)) :] or '/'} ({file})"
-                yield Limit("resident", total, max(0, used), name, remedy)
+                yield Limit("resident", total + swap, max(0, used), name, remedy)
+
+
+def _group_swap(folder: Path, version: int, total: int, root: Path) -> int:
+    """Return how many bytes of swap space the processes of a control group may still use."""
+    free = _read_fields(root / "proc/meminfo").get("SwapFree", 0)
+    if version == 1:  # memory and swap together
+        both, used = _read_number(folder / "memory.memsw.limit_in_bytes"), 0
+        most = free if both is None else both - total
+    else:
+        most, used = _read_number(folder / "memory.swap.max"), _read_number(folder / "memory.swap.current") or 0
+        most = free if most is None else most
+    return max(0, min(free, most - used))
 
 
 def _find_groups(root: Path) -> Iterator[tuple[int, Path, Path]]:
