@@ -25,6 +25,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from one_neuron.errors import DataError, one_line, quote_path
+from one_neuron.file_kind import HEAD_BYTES, RAW, find_kind
 from one_neuron.pictures.convert import Pixels, resize_picture
 from one_neuron.pictures.geometry import fit
 from one_neuron.pictures.limits import MAX_BYTES, MAX_PIXELS, check_file, check_image, count_beside
@@ -60,6 +61,8 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
     (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImageFile),
 )
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
+# Tags of a TIFF: the version of DNG, and whether the first picture is a smaller copy of another, as in NEF and ARW.
+_DNG_VERSION, _SUBFILE = 50706, 254
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # the value in eight bits of one step of a PNG's 2-bit and 4-bit greys
 
 
@@ -193,8 +196,11 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     if size > MAX_BYTES:
         raise DataError(f"has {size:,} bytes; at most {MAX_BYTES:,} are read: make the picture smaller")
     stream.seek(0)
-    beginning = stream.read(16)
+    beginning = stream.read(HEAD_BYTES)
+    kind = find_kind(beginning)
     reader = next((reader for pattern, reader in _BEGINNINGS if pattern.match(beginning)), None)
+    if size and kind is not None and (reader is None or kind.what == RAW):
+        raise DataError(f"is not a picture that can be read: it is {kind.what}; {kind.remedy}, or remove it")
     if reader is None:
         reason = "is not a picture that can be read" if size else "is empty (0 bytes)"
         raise DataError(f"{reason}; known are {', '.join(FORMATS)}: {REMEDY_REPLACE}")
@@ -206,6 +212,8 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
     if scan_cost:
         image.info["progressive"] = 1  # libjpeg treats every JPEG of several scans like a progressive one
     check_image(image, stream, size, scan_cost)
+    if isinstance(image, TiffImageFile) and (_DNG_VERSION in image.tag_v2 or int(image.tag_v2.get(_SUBFILE, 0)) & 1):
+        raise DataError(f"is not a picture that can be read: it is {RAW}; convert it to JPEG or PNG, or remove it")
     if isinstance(image, PngImageFile) and isinstance(image.info.get("transparency"), int):
         # Pillow scales the grey values to eight bits, but not the transparent one among them.
         image.info["transparency"] *= _GREY_STEPS.get(str(image.tile[0].args), 1)

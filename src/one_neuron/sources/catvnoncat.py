@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from one_neuron.errors import DataError, EnvironmentProblem
+from one_neuron.file_kind import HDF5, HEAD_BYTES, find_kind
 from one_neuron.settings.params import DataSettings, Hdf5Settings
 from one_neuron.sources import hdf5
 from one_neuron.storage.prepared_set import PreparedSet
@@ -59,9 +60,16 @@ def _find(name: str) -> Path:
     path = Path(folder).expanduser() / name
     if not path.is_file():
         raise DataError(f"'{path}' does not exist; {FOLDER_VARIABLE} must name the folder that holds {name}")
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
     if found != SHA256[name]:
-        raise DataError(f"'{path}' has the SHA-256 {found}; expected {SHA256[name]}: it is another or a damaged file")
+        kind = find_kind(content[:HEAD_BYTES])
+        if kind is not None and kind.what != HDF5:
+            raise DataError(f"'{path}' is not the course's HDF5 file: it is {kind.what}; {kind.remedy}")
+        raise DataError(
+            f"'{path}' has the SHA-256 {found}; expected {SHA256[name]}: it is another or a damaged file; "
+            f"get it again, or unset {FOLDER_VARIABLE} to download it"
+        )
     return path
 
 

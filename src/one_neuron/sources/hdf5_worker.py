@@ -31,6 +31,7 @@ REMEDY = "see data.path and the section hdf5 in params.yaml"
 _MAX_NAME_BYTES = 1000
 # Read at a time from a dataset in chunks: whole chunks, as many as possible, so that few are unpacked twice.
 _PIECE_BYTES = 64 * 2**20
+_FLOATS = ("float16", "float32", "float64")
 _INTEGERS = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
 _MEMORY_BYTES = 400 * 2**20  # that the process may use beyond what it has at its start
 _SECONDS = 4.0  # of computing, for each piece
@@ -74,15 +75,17 @@ def _find_pictures(file: "h5py.File", x: str) -> "h5py.Dataset":
 
 
 def _read_labels(file: "h5py.File", y: str) -> NDArray[np.uint8]:
-    """Return the labels, (m,), from integers or booleans of any type."""
-    labels = read_dataset(file, y, dtype=("bool", *_INTEGERS), ndim=(1, 2), most_bytes=WHOLE_BYTES)
+    """Return the labels, (m,), from numbers or booleans of any type; numpy.zeros makes floats, which are exact here."""
+    labels = read_dataset(file, y, dtype=("bool", *_INTEGERS, *_FLOATS), ndim=(1, 2), most_bytes=WHOLE_BYTES)
     if labels.ndim == 2 and 1 not in labels.shape:
         raise DataError(f"'{y}' has shape {labels.shape}; expected (m,), (1, m) or (m, 1)")
     # A stored boolean may be any byte.
     flat = labels.reshape(-1).view(np.uint8) if labels.dtype == np.bool_ else labels.reshape(-1)
-    wrong = np.flatnonzero((flat < 0) | (flat > 1))
+    wrong = np.flatnonzero((flat != 0) & (flat != 1))  # NaN as well
     if wrong.size:
-        raise DataError(f"'{y}'[{wrong[0]}] is {flat[wrong[0]]}; labels are 0 or 1")
+        raise DataError(
+            f"'{y}'[{wrong[0]}] is {flat[wrong[0]]}; labels are 0 or 1: write for example (y == 1).astype('uint8')"
+        )
     return flat.astype(np.uint8)
 
 

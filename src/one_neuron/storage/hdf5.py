@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError, OneNeuronError, one_line
+from one_neuron.file_kind import explain_hdf5
 
 MAX_CHUNK_BYTES = 64 * 2**20  # HDF5 unpacks a chunk as a whole
 _MAX_ATTRIBUTES = 32
@@ -67,7 +68,7 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
     except PermissionError as error:
         raise DataError(f"'{path}' may not be read (permission denied); {remedy}") from error
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"'{path}' is not a readable HDF5 file ({one_line(error)}); {remedy}") from error
+        raise DataError(f"'{path}' is not a readable HDF5 file{explain_hdf5(path, error)}; {remedy}") from error
 
 
 def _check_regular(path: Path, remedy: str) -> None:

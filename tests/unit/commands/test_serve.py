@@ -96,7 +96,9 @@ def test_a_file_that_holds_no_model(folder: Path, name: str, remedy: str, capsys
     (folder / name).write_text("something else")
     assert main(["serve", "--model", name, "--port", "65000"]) == 3
     error = capsys.readouterr().err
-    assert error.startswith(f"one-neuron: '{name}' is not a readable HDF5 file (")
+    assert error.startswith(
+        f"one-neuron: '{name}' is not a readable HDF5 file: it is a text that begins with 'something else'; "
+    )
     assert error.endswith(f"; {remedy}\n")
 
 

@@ -104,16 +104,21 @@ def make_socket(path: Path) -> None:
     os.close(folder)
 
 
+IS = "is not a picture that can be read: it is "
 KNOWN = "is not a picture that can be read; known are BMP, GIF, JPEG, PNG, TIFF, WEBP"
 
 BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing there": (lambda path: None, "does not exist; name a picture"),
     "no bytes": (lambda path: path.write_bytes(b""), r"is empty \(0 bytes\); replace or remove it"),
-    "text": (lambda path: path.write_bytes(b"hello " * 100), KNOWN),
-    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>Not found</html>"), KNOWN),
-    "zeros": (lambda path: path.write_bytes(bytes(4096)), KNOWN),
-    "PostScript": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), KNOWN),
-    "old format": (lambda path: Image.new("RGB", (4, 4)).save(path, "PPM"), KNOWN),
+    "text": (
+        lambda path: path.write_bytes(b"hello " * 100),
+        IS + "a text that begins with 'hello hello hello .*'; get the file again, or remove it",
+    ),
+    "web page": (lambda path: path.write_bytes(b"<!DOCTYPE html><html>Not found</html>"), IS + "a web page; "),
+    "zeros": (lambda path: path.write_bytes(bytes(4096)), IS + "nothing but zeros; "),
+    "PostScript": (lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n"), IS + "a PostScript drawing; "),
+    "old format": (lambda path: Image.new("RGB", (4, 4)).save(path, "PPM"), IS + "a Netpbm picture; "),
+    "noise": (lambda path: path.write_bytes(b"\x13\x37\0\xff" * 99), KNOWN),
     "beginning of a PNG": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n"), "is damaged"),
     "beginning of a JPEG": (lambda path: path.write_bytes(b"\xff\xd8\xff"), "is damaged"),
     "beginning of a GIF": (lambda path: path.write_bytes(b"GIF89a"), "is damaged"),

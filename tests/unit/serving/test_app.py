@@ -97,7 +97,8 @@ def test_one_bad_picture_does_not_stop_the_others(client: TestClient, model: Mod
     bad, good = response.json()["results"]
     assert bad == {
         "file": "x.png",
-        "error": "is not a picture that can be read; known are BMP, GIF, JPEG, PNG, TIFF, WEBP: replace or remove it",
+        "error": "is not a picture that can be read: it is a text that begins with 'hello'; get the file again, or "
+        "remove it",
     }
     assert good == {"file": "y.png", **expected(model, photos[0])}
 

@@ -105,6 +105,13 @@ def test_the_shape_of_the_labels_does_not_matter(y: NDArray[Any], tmp_path: Path
     assert sent(write(tmp_path / "file.h5", y=y)) == PLAIN
 
 
+@pytest.mark.parametrize("kind", ["f2", "<f4", ">f4", "<f8", ">f8"])
+def test_labels_may_be_floats(kind: str, tmp_path: Path) -> None:
+    """0.0 and 1.0, as numpy.zeros makes them, are exact; -0.0 is 0."""
+    assert sent(write(tmp_path / "file.h5", y=np.where(Y == 1, 1.0, -0.0).astype(kind))) == PLAIN
+    assert sent(write(tmp_path / "file.h5", y=Y[:, None].astype(kind))) == PLAIN
+
+
 def test_one_picture_has_one_label(tmp_path: Path) -> None:
     """In each of the shapes."""
     for y in (Y[:1], Y[None, :1]):
@@ -190,8 +197,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"x": changed(X, (4, 3, 5, 2), -1, "i2")}, r"'x'\[4, 3, 5, 2\] is -1; "),
     ({"x": changed(X, (0, 0, 0, 0), 2**64 - 1, "u8")}, r"'x'\[0, 0, 0, 0\] is 18446744073709551615; "),
     ({"x": changed(changed(X, (4, 0, 0, 0), -1, "i8"), (2, 3, 0, 0), 999, "i8")}, r"'x'\[2, 3, 0, 0\] is 999; "),
-    ({"y": Y.astype(float)}, "'y' has type float64; expected bool or uint8 or"),
-    ({"y": np.full(5, np.nan)}, "'y' has type float64"),
+    ({"y": changed(Y, (3,), 0.5, "f8")}, r"'y'\[3\] is 0.5; labels are 0 or 1: write for example \(y == 1\)"),
+    ({"y": changed(Y, (1,), np.nan, "f4")}, r"'y'\[1\] is nan; labels are 0 or 1: write"),
+    ({"y": changed(Y, (0,), -np.inf, "f8")}, r"'y'\[0\] is -inf; labels are 0 or 1: write"),
+    ({"y": changed(Y, (2,), 1 + 1e-15, "f8")}, r"'y'\[2\] is 1.000000000000001; labels are 0 or 1: write"),
+    ({"y": Y.astype(complex)}, "'y' has type compound; expected bool or uint8 or"),
     ({"y": np.array([b"0"] * 5)}, r"'y' has type \|S1"),
     ({"y": np.uint8(1)}, "'y' has 0 dimensions; expected 1 or 2"),
     ({"y": Y[:1]}, "'x' holds 5 pictures and 'y' 1 labels; expected one for each"),
@@ -517,19 +527,25 @@ def test_too_little_memory_is_a_line(in_folder: Path, monkeypatch: pytest.Monkey
     assert stream.getvalue().startswith(b"'all.h5' asks HDF5 for more than 400 MB at a time; ")
 
 
-DAMAGES: list[Callable[[bytes], bytes]] = [
-    lambda raw: b"",
-    lambda raw: raw[: len(raw) // 2],
-    lambda raw: raw[:-1],
-    lambda raw: b"no HDF5" * 100,
-    lambda raw: raw[:96] + bytes(range(256)) + raw[352:],
+DAMAGES: list[tuple[Callable[[bytes], bytes], str]] = [
+    (lambda raw: b"", r"is not a readable HDF5 file: it is empty \(0 bytes\); get it again"),
+    (
+        lambda raw: raw[: len(raw) // 2],
+        "is not a readable HDF5 file: it is cut off at 1,231 of 2,462 bytes; get it again",
+    ),
+    (lambda raw: raw[:-1], "is not a readable HDF5 file: it is cut off at 2,461 of 2,462 bytes; get it again"),
+    (
+        lambda raw: b"no HDF5" * 100,
+        "is not a readable HDF5 file: it is a text that begins with 'no HDF5.*'; get the file again",
+    ),
+    (lambda raw: raw[:96] + bytes(range(256)) + raw[352:], r"is not a readable HDF5 file \("),
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_file_is_named(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("damage", "message"), DAMAGES)
+def test_a_damaged_file_is_named(damage: Callable[[bytes], bytes], message: str, tmp_path: Path) -> None:
     """Empty, cut, another thing, overwritten."""
     path = write(tmp_path / "all.h5")
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=rf"^'{path}' is not a readable HDF5 file \(.*params\.yaml$"):
+    with pytest.raises(DataError, match=rf"^'{path}' {message}.*params\.yaml$"):
         sent(path)

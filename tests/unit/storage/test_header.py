@@ -119,7 +119,7 @@ def test_other_things_than_a_file_are_refused(written: Kind, tmp_path: Path) -> 
     """Text, a folder, nothing: the message names the path and the remedy."""
     path, load, _ = written
     path.write_text("iteration,cost\n" * 200)
-    with pytest.raises(DataError, match=rf"{path.name}' is not a readable HDF5 file .*dvc repro"):
+    with pytest.raises(DataError, match=rf"{path.name}' is not a readable HDF5 file: .*dvc repro"):
         load()
     path.unlink()
     with pytest.raises(DataError, match=rf"{path.name}' is missing; .*dvc repro"):
