@@ -2,6 +2,7 @@
 
 import sys
 
+from one_neuron.dvc_repair import damage_set_aside
 from one_neuron.system.command import run_command
 
 
@@ -10,7 +11,8 @@ def main() -> None:
     """Run the sweep that the command line asks for."""
     from one_neuron.sweep.command import run_sweep
 
-    run_sweep(sys.argv[1:])
+    with damage_set_aside():
+        run_sweep(sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
 from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.commands.verify import add_verify
+from one_neuron.dvc_repair import damage_set_aside
 from one_neuron.layout import PARAMS_FILE
 from one_neuron.system.command import run_command
 from one_neuron.system.files import find_root
@@ -41,7 +42,8 @@ def _run(arguments: Sequence[str]) -> int | None:
     """Read the arguments and run the command that they name."""
     options = _parser().parse_args(arguments)
     check_start(options.command if getattr(options, "html", None) is None else "report --html")
-    code: int | None = options.run(options)
+    with damage_set_aside():
+        code: int | None = options.run(options)
     return code
 
 

@@ -15,6 +15,7 @@ Any other exception is a mistake of the program and keeps its traceback.
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 REMEDY = "run `dvc repro` to make it again"
@@ -47,14 +48,16 @@ class DamagedFile(DataError):  # noqa: N818 - a kind of DataError
         What is wrong, with the name of the file.
     *paths : Path
         The files of which one is damaged.
+    remedy : str
+        What the user can do.
     """
 
-    def __init__(self, reason: str, *paths: Path) -> None:
-        super().__init__(f"{reason}; {REMEDY}")
-        self.reason, self.paths = reason, paths
+    def __init__(self, reason: str, *paths: Path, remedy: str = REMEDY) -> None:
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.paths, self.remedy = reason, paths, remedy
 
-    def __reduce__(self) -> tuple[type["DamagedFile"], tuple[str | Path, ...]]:
-        return type(self), (self.reason, *self.paths)
+    def __reduce__(self) -> tuple[object, ...]:
+        return partial(type(self), remedy=self.remedy), (self.reason, *self.paths)
 
 
 class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Python's own

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from one_neuron.dvc_repair import damage_set_aside
 from one_neuron.system.command import run_command
 from one_neuron.system.memory import check_start
 
@@ -13,6 +14,7 @@ def run_stage(main: Callable[[], None]) -> int:
 
     def work() -> None:
         check_start(Path(sys.argv[0]).stem)
-        main()
+        with damage_set_aside():
+            main()
 
     return run_command(work)

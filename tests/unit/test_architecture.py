@@ -35,7 +35,7 @@ LAYERS = [
     "tracking",
     "stage plots sources training estimator",
     "storage",
-    "gradient_descent dvc_guard",
+    "gradient_descent dvc_repair dvc_guard",
     "settings pictures system training_curves metric_curves metrics neuron",
     "drawn_pictures layout rows exact file_kind errors",
 ]
@@ -50,12 +50,15 @@ USERS = {
     "sklearn": ["commands/comparison.py", "estimator.py"],
     "yaml": [
         "commands/lineage.py",
+        "dvc_repair.py",
         "settings/params.py",
         "settings/yaml_file.py",
         "sweep/compose.py",
         "sweep/prepared_data.py",
         "tracking/verify_lock.py",
     ],
+    "dvc": ["dvc_repair.py"],
+    "voluptuous": ["dvc_repair.py"],
     "ruamel": ["tracking/promote.py"],
     "PIL": [
         "pictures/reader.py",

@@ -1,8 +1,12 @@
 """The kinds of errors, and texts that are safe on one line of a terminal."""
 
+import pickle
+from pathlib import Path
+
 import pytest
 
 from one_neuron.errors import (
+    DamagedFile,
     DataError,
     EnvironmentProblem,
     OneNeuronError,
@@ -53,3 +57,11 @@ def test_names_are_shown_as_they_are_or_as_escapes(name: str, shown: str) -> Non
     """Always on one line; `one_line` does not change them."""
     assert escape_control_characters(name) == one_line(escape_control_characters(name)) == shown
     assert quote_path(name) == f"'{shown}'"
+
+
+def test_a_damaged_file_comes_back_from_another_process() -> None:
+    """Pools pickle the errors of their processes."""
+    error = DamagedFile("it was changed", Path("a.csv"), Path("b"), remedy="get it again")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.reason, again.paths) == ("it was changed; get it again", error.reason, error.paths)
+    assert str(DamagedFile("it was changed", Path("a.csv"))) == "it was changed; run `dvc repro` to make it again"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from one_neuron.errors import DataError, escape_control_characters, quote_path, report_error
+from one_neuron.errors import REMEDY, DataError, escape_control_characters, quote_path, report_error
 from one_neuron.layout import MODEL_FILE
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def load_chosen_model(path: Path) -> "Model":
     DataError
         If it is missing or damaged; `dvc repro` is the remedy for the pipeline's own model alone.
     """
-    from one_neuron.storage.header import REMEDY
     from one_neuron.storage.model import load_model
 
     if path != MODEL_FILE:

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, OneNeuronError, one_line
+from one_neuron.errors import DamagedFile, DataError, OneNeuronError
 from one_neuron.file_kind import explain_hdf5
 
 MAX_CHUNK_BYTES = 64 * 2**20  # HDF5 unpacks a chunk as a whole
@@ -50,25 +50,26 @@ def open_hdf5(path: Path, *, remedy: str) -> Iterator[h5py.File]:
     Parameters
     ----------
     path : Path
-        An HDF5 file. Anything but a regular file is refused before it is opened: opening a FIFO waits for ever.
+        Anything but a regular file is refused before it is opened: opening a FIFO waits for ever.
     remedy : str
         The end of the message: what the user can do.
 
     Raises
     ------
     DataError
-        If the file is missing or not readable as HDF5, or if the block raises a DataError.
+        If the file is missing; a DamagedFile if it is not readable as HDF5, or if the block raises a DataError.
     """
     _check_regular(path, remedy)
     try:
         with h5py.File(path, "r") as file:
             yield file
     except OneNeuronError as error:
-        raise DataError(f"'{path}': {error}; {remedy}") from error
+        raise DamagedFile(f"'{path}': {error}", path, remedy=remedy) from error
     except PermissionError as error:
         raise DataError(f"'{path}' may not be read (permission denied); {remedy}") from error
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise DataError(f"'{path}' is not a readable HDF5 file{explain_hdf5(path, error)}; {remedy}") from error
+        why = explain_hdf5(path, error)
+        raise DamagedFile(f"'{path}' is not a readable HDF5 file{why}", path, remedy=remedy) from error
 
 
 def _check_regular(path: Path, remedy: str) -> None:
@@ -114,8 +115,7 @@ def read_dataset(
     dataset = find_dataset(file, key, dtype, ndim, contiguous=contiguous)
     if most_bytes is not None and _declared_bytes(dataset.id) > most_bytes:
         raise DataError(f"'{key}' takes {_declared_bytes(dataset.id)} bytes; at most {most_bytes} are read")
-    values = dataset[()]
-    return np.asarray(values, dtype=dataset.dtype.newbyteorder("="))
+    return np.asarray(dataset[()], dtype=dataset.dtype.newbyteorder("="))
 
 
 def find_dataset(

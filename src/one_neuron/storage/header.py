@@ -12,12 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DamagedFile, DataError
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import RowsOnDisk
 
 FORMAT_VERSION = 3
-REMEDY = "run `dvc repro` to make it again"
 _Kind = TypeVar("_Kind", int, float, str)
 
 
@@ -141,7 +140,8 @@ def read_json_attribute(attributes: Mapping[str, Any], key: str, kind: type) -> 
 def check_digest(path: Path, computed: str, written: str) -> None:
     """Compare the SHA-256 of the content of `path` with the one that the file states."""
     if computed != written:
-        raise DataError(
-            f"'{path}': its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): it was "
-            f"changed; {REMEDY}"
+        raise DamagedFile(
+            f"'{path}': its content does not fit its SHA-256 ({computed[:12]} instead of {written[:12]}): "
+            "it was changed",
+            path,
         )

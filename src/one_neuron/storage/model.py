@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from one_neuron.errors import DataError
+from one_neuron.errors import REMEDY, DataError
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.storage import header
@@ -95,7 +95,7 @@ def load_model(path: Path | str) -> Model:
         was written.
     """
     path = Path(path)
-    with open_hdf5(path, remedy=header.REMEDY) as file:
+    with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         preprocessing, classes, sha256 = header.read_header(attributes, "model")
         most = 8 * preprocessing.n_x

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError
+from one_neuron.errors import REMEDY, DataError
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import Pixels
 from one_neuron.storage import header
@@ -146,7 +146,7 @@ def load_prepared(path: Path | str) -> PreparedSet:
         As in `memory_bound`.
     """
     path, bound = Path(path), memory_bound()
-    with open_hdf5(path, remedy=header.REMEDY) as file:
+    with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         preprocessing, classes, sha256 = header.read_header(attributes, "prepared")
         dataset = find_dataset(file, "X", "uint8", 2, contiguous=True)

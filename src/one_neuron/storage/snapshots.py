@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from one_neuron.errors import DataError
+from one_neuron.errors import REMEDY, DataError
 from one_neuron.gradient_descent.snapshots import LIMIT
 from one_neuron.neuron import Parameters
 from one_neuron.pictures.preprocessing import Preprocessing
@@ -49,7 +49,7 @@ def load_snapshots(path: Path, model: Model) -> Snapshots:
         If the file is missing, not HDF5, of another kind or version, incomplete, changed since it was written, or of
         another training.
     """
-    with open_hdf5(path, remedy=header.REMEDY) as file:
+    with open_hdf5(path, remedy=REMEDY) as file:
         attributes = read_attributes(file)
         preprocessing, classes, sha256 = header.read_header(attributes, "snapshots")
         n_x = preprocessing.n_x
