@@ -27,9 +27,7 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: setup ## Do the main job: draw or load the pictures, train, evaluate, track; print the result
-	@$(ONE_NEURON) settings >/dev/null # DVC removes the old outputs before a stage can refuse a wrong value
-	@$(DVC) repro
-	@$(ONE_NEURON) report
+	@$(ONE_NEURON) repro
 
 test: setup-dev ## Run all tests, on all cores
 	@$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
@@ -76,9 +74,8 @@ sweep: setup ## Try the configurations of conf/sweep/grid.yaml, or SWEEP=course,
 	@$(PY) pipeline/sweep.py -m sweep="$(or $(SWEEP),grid)"
 
 track: setup ## Record the newest result in MLflow again (after its store was deleted or unreachable)
-	@$(ONE_NEURON) settings >/dev/null
-	@$(DVC) repro evaluate
-	@$(DVC) repro --single-item --force track
+	@$(ONE_NEURON) repro evaluate
+	@$(ONE_NEURON) repro --single-item --force track
 
 experiments: setup ## List DVC's experiments of this commit: accuracies, and what they changed
 	@$(PY) scripts/show_experiments.py

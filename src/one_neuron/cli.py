@@ -10,7 +10,9 @@ from one_neuron import __version__, errors
 from one_neuron.commands.doctor import add_doctor
 from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
+from one_neuron.commands.repro import add_repro
 from one_neuron.commands.serve import add_serve, parse_port
+from one_neuron.commands.settings import add_settings
 from one_neuron.commands.verify import add_verify
 from one_neuron.dvc_repair import damage_set_aside
 from one_neuron.layout import PARAMS_FILE
@@ -22,6 +24,7 @@ from one_neuron.system.memory import check_start
 EXAMPLES = {
     "predict": ("photo.jpg holiday/", "--json - <photo.jpg"),
     "promote": ("", "--run 1a2b3c4d"),
+    "repro": ("", "--no-wait", "--force evaluate"),
     "report": ("", "--html result.html"),
     "register": ("", "--run 1a2b3c4d --alias candidate"),
     "serve": ("--open", "--model models:/one-neuron@champion --port 8001"),
@@ -40,11 +43,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int | None:
     """Read the arguments and run the command that they name."""
-    options = _parser().parse_args(arguments)
+    options = _parse(arguments)
     check_start(options.command if getattr(options, "html", None) is None else "report --html")
     with damage_set_aside():
         code: int | None = options.run(options)
     return code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Return the parsed arguments; those that `repro` does not know are DVC's."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if "dvc_arguments" in options:
+        options.dvc_arguments = unknown
+    elif unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,9 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     add_serve(commands)
     add_verify(commands)
 
-    settings = commands.add_parser("settings", help="check params.yaml and overrides, and print all values")
-    settings.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example train.learning_rate=0.01")
-    settings.set_defaults(run=run_settings)
+    add_repro(commands)
+    add_settings(commands)
 
     ui = commands.add_parser("ui", help="start the MLflow UI on 127.0.0.1")
     ui.add_argument("--port", type=parse_port, default=5000, help="the port (default: %(default)s)")
@@ -127,25 +140,6 @@ def run_promote(options: argparse.Namespace) -> None:
         return
     expected = f"; the model's SHA-256 will be {found.model_sha256}" if found.model_sha256 else ""
     print(f"{difference}Promoted {name}: now run `dvc repro`{expected}.")
-
-
-def run_settings(options: argparse.Namespace) -> None:
-    """Check params.yaml and overrides, and the data that they name, and print all values."""
-    from one_neuron.dvc_guard import check_data_path, repair_rwlock
-    from one_neuron.settings.params import flatten_settings, load_settings
-    from one_neuron.storage.pixel_file import memory_bound
-    from one_neuron.sweep.compose import compose_settings
-
-    memory_bound()  # `make repro` runs this command first: DVC would delete outputs before a stage finds the mistake
-    settings = compose_settings(options.overrides) if options.overrides else load_settings()
-    check_data_path(settings.data)
-    repair_rwlock(Path.cwd())
-    if settings.data.source == "folder":
-        from one_neuron.sources.listing import list_folder
-
-        list_folder(Path(settings.data.path), settings.data.positive_class)  # no picture is opened
-    for name, value in flatten_settings(settings).items():
-        print(f"{name} = {value}")
 
 
 def run_ui(options: argparse.Namespace) -> None:

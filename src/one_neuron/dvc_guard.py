@@ -1,10 +1,5 @@
-"""Checks before DVC runs: a lock file emptied by a kill, and entries in data.path that DVC cannot hash.
+"""Check before DVC runs: entries in data.path that DVC cannot hash. It would block for ever on a FIFO."""
 
-Without the checks DVC would refuse every later command, or block for ever on a FIFO.
-"""
-
-import fcntl
-import json
 import os
 import stat
 from pathlib import Path
@@ -51,21 +46,6 @@ def check_data_path(data: DataSettings) -> None:
                     f"{quote_path(entry)} is a link to a folder, which is not followed; "
                     "replace the link by a copy of the folder"
                 )
-
-
-def repair_rwlock(root: Path) -> None:
-    """Remove DVC's file of read and write locks if a kill left it empty: DVC would refuse every later command."""
-    path = root / ".dvc/tmp/rwlock"
-    if not path.is_file():
-        return
-    with path.with_name("rwlock.lock").open("a") as guard:
-        try:
-            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DVC does while it writes the file
-            json.loads(path.read_bytes())
-        except ValueError:
-            path.unlink()
-        except OSError:
-            return  # DVC is writing it
 
 
 def _resolve(path: Path) -> Path:

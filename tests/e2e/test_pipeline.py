@@ -164,32 +164,6 @@ def test_an_interrupted_training_says_so(project: Project, sent: signal.Signals,
     assert not (project.folder / "models").exists()
 
 
-def test_a_stage_ends_with_the_dvc_that_started_it(project: Project) -> None:
-    """Otherwise a stage that outlives `kill -9` of dvc would overwrite the outputs of the next run."""
-    for stage in ("draw", "prepare"):
-        project.stage(stage)
-    project.edit("params.yaml", "num_iterations: 2000", "num_iterations: 10000000")
-    parent = "import subprocess, sys; print(subprocess.Popen([sys.executable, 'pipeline/train.py']).pid, flush=True)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{parent}; input()"],
-        cwd=project.folder,
-        env={"PYTHONPATH": "src", "DVC_STAGE": "train"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    stage_folder = Path("/proc", process.stdout.readline().strip())
-    deadline = time.monotonic() + 60
-    while "h5py" not in (stage_folder / "maps").read_text(encoding="utf-8") and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.kill()
-    process.communicate()
-    while stage_folder.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not stage_folder.exists()
-
-
 def test_make_track_refuses_what_the_files_do_not_show(project: Project) -> None:
     """A run with new parameters and old costs would be wrong."""
     project.run("dvc", "repro")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import one_neuron
-from one_neuron.cli import EXAMPLES, _parser, main
+from one_neuron.cli import EXAMPLES, _parse, main
 from one_neuron.commands import ui
 from one_neuron.errors import DataError
 from one_neuron.neuron import Parameters
@@ -98,7 +98,7 @@ def test_help_has_examples(name: str, capsys: pytest.CaptureFixture[str]) -> Non
     shown = capsys.readouterr().out.partition("examples:\n")[2].splitlines()
     assert [line.strip() for line in shown] == [f"one-neuron {name} {each}".strip() for each in EXAMPLES[name]]
     for line in shown:
-        assert _parser().parse_args(shlex.split(line.partition(" <")[0])[1:]).run
+        assert _parse(shlex.split(line.partition(" <")[0])[1:]).run
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])

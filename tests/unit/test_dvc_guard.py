@@ -1,6 +1,5 @@
 """Entries that DVC could not hash are reported before it tries."""
 
-import fcntl
 import os
 import socket
 from pathlib import Path
@@ -8,29 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from one_neuron.dvc_guard import check_data_path, repair_rwlock
+from one_neuron.dvc_guard import check_data_path
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
 from tests.values import DATA
-
-
-@pytest.mark.parametrize("content", ["", '{"read": {'])
-def test_a_lock_file_of_dvc_that_a_kill_emptied_is_removed(content: str) -> None:
-    """DVC would refuse every later command."""
-    Path(".dvc/tmp").mkdir(parents=True)
-    repair_rwlock(Path.cwd())
-    rwlock = Path(".dvc/tmp/rwlock")
-    rwlock.write_text(content)
-    with Path(".dvc/tmp/rwlock.lock").open("a") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        repair_rwlock(Path.cwd())
-        assert rwlock.exists()  # DVC is writing it
-    repair_rwlock(Path.cwd())
-    assert not rwlock.exists()
-    rwlock.write_text("{}")
-    repair_rwlock(Path.cwd())
-    assert rwlock.read_text() == "{}"
 
 
 def check(path: str) -> None:

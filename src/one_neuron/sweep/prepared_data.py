@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from one_neuron.dvc_guard import check_data_path, repair_rwlock
+from one_neuron.dvc_guard import check_data_path
+from one_neuron.dvc_locks import reserve_dvc
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line
 from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
 from one_neuron.settings.params import Settings, load_settings
@@ -21,7 +22,6 @@ from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.progress import announce
 
 CACHE = WORK_FOLDER / "prepared"
-LOCK_FILE = WORK_FOLDER / "prepare.lock"
 _ERRORS = {kind.exit_code: kind for kind in (SettingsError, DataError, EnvironmentProblem)}
 
 
@@ -59,13 +59,9 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     DataError, SettingsError, EnvironmentProblem
         The error of the stage, or of DVC.
     """
-    from filelock import FileLock
-
     found: dict[str, DataFiles] = {}
     _load.cache_clear()
-    lock_file = root / LOCK_FILE
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock_file):  # DVC works for one process at a time; others wait here, because DVC gives up soon
+    with reserve_dvc(root):
         present = load_settings()
         check_data_path(present.data)  # before DVC, which could block for ever
         own = name_data(present)
@@ -110,7 +106,6 @@ def _find_files(folder: Path) -> DataFiles:
 
 def _run_dvc(root: Path) -> None:
     """Have DVC prepare the pictures of params.yaml."""
-    repair_rwlock(root)
     announce("preparing the pictures: dvc repro prepare")
     command = [sys.executable, "-m", "dvc", "repro", "prepare"]
     _run(command, root, {"DVC_NO_ANALYTICS": "1"}, failed="`dvc repro prepare` failed")
@@ -139,7 +134,8 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
             command = [sys.executable, str(root / "pipeline" / f"{stage}.py")]
             variables = {"PYTHONPATH": str(root / "src"), "DVC_ROOT": str(root)}
             _run(command, making, variables, failed=f"the stage '{stage}' failed")
-        shutil.rmtree(making / DRAWN_FOLDER, ignore_errors=True)
+        for unneeded in (DRAWN_FOLDER, WORK_FOLDER):
+            shutil.rmtree(making / unneeded, ignore_errors=True)
         making.replace(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)

@@ -18,7 +18,8 @@ from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, repo
 from one_neuron.system.memory import describe_shortage, save_address_space
 from one_neuron.system.streams import closed_streams_error, flush_streams, open_closed_streams, unwritable_error
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TERMINATIONS = (signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, *_TERMINATIONS)
 # The libraries that are not in the extra `pipeline`
 _EXTRAS = dict.fromkeys(("anyio", "multipart", "python_multipart", "starlette", "uvicorn"), "serve")
 _NEW_OBJECTS = 100_000  # between two searches for garbage; Python's own 700 suit programs that import little
@@ -29,30 +30,37 @@ _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent
 
 
 class _Terminated(BaseException):
-    """SIGTERM was received; a BaseException, so that no `except Exception` catches it."""
+    """SIGTERM or SIGHUP was received; a BaseException, so that no `except Exception` catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = 128 + number
 
 
-def _terminate(*_: object) -> None:
-    """Handle SIGTERM as Python handles Ctrl-C: by an exception."""
-    raise _Terminated
+def _terminate(number: int, _: object) -> None:
+    """Handle the signal as Python handles Ctrl-C: by an exception. A second one must not interrupt the clean-up."""
+    for each in _TERMINATIONS:
+        signal.signal(each, signal.SIG_IGN)
+    raise _Terminated(number)
 
 
 def _handle_termination() -> None:
-    """Turn SIGTERM into an exception, so that clean-up code runs; make a stage end with the DVC that started it.
+    """Turn SIGTERM, and SIGHUP unless it is ignored (nohup), into an exception, so that clean-up code runs."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _TERMINATIONS:
+            if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _terminate)
 
-    A stage that outlives a killed `dvc repro` would overwrite the outputs of the next one.
+
+def end_with_parent(number: signal.Signals, parent: int) -> None:
+    """Have Linux send this process a signal when its parent ends, even by kill -9; send it now if that has happened.
+
+    On other systems only the second is done.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    signal.signal(signal.SIGTERM, _terminate)
-    if "DVC_STAGE" in os.environ:
-        end_with_parent(signal.SIGTERM)
-
-
-def end_with_parent(number: signal.Signals) -> None:
-    """Have Linux send this process a signal when its parent ends, even by kill -9."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 @contextmanager
@@ -101,7 +109,8 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
     Returns
     -------
     int
-        0 done, 2 usage or parameter, 3 data, 4 environment, 130 interrupted, 141 closed pipe, 143 terminated.
+        0 done, 2 usage or parameter, 3 data, 4 environment, 129 terminal closed, 130 interrupted, 141 closed pipe,
+        143 terminated.
     """
     if closed := open_closed_streams():
         return report_error(closed_streams_error(closed))
@@ -130,10 +139,9 @@ def _run(command: Callable[[], int | None], *, debug: bool | None) -> int:
     except SystemExit as stopped:  # argparse, after the help or a wrong usage
         return stopped.code if isinstance(stopped.code, int) else 0
     except (KeyboardInterrupt, _Terminated) as stopped:
-        terminated = isinstance(stopped, _Terminated)
-        word = "terminated" if terminated else "interrupted"
+        word = "terminated" if isinstance(stopped, _Terminated) else "interrupted"
         print(f"one-neuron: {word}; nothing half-written is left behind", file=sys.stderr)
-        return 143 if terminated else 130
+        return stopped.exit_code if isinstance(stopped, _Terminated) else 130
     except BrokenPipeError:  # the reader of the output (`| head`) has ended
         list(flush_streams())
         return _CLOSED_PIPE

@@ -1,15 +1,22 @@
 """Write files whole or not at all; JSON and CSV."""
 
 import csv
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import SettingsError, quote_path
+
+_PARTIAL = ".partial-"  # how the names of temporary files begin
+
+
+def _check_replacement() -> None:
+    """Allow each replacement; `checked_replacements` puts another function in the place of this one."""
 
 
 def find_root() -> Path:
@@ -18,6 +25,17 @@ def find_root() -> Path:
     if not (root / "dvc.yaml").is_file():
         raise SettingsError(f"{quote_path(root)} is not the root of the project; go there and run it again")
     return root
+
+
+@contextmanager
+def checked_replacements(check: Callable[[], None]) -> Iterator[None]:
+    """Have `atomic_write` call a check before each rename during a `with` block; if it raises, the old file stays."""
+    global _check_replacement  # noqa: PLW0603
+    before, _check_replacement = _check_replacement, check
+    try:
+        yield
+    finally:
+        _check_replacement = before
 
 
 @contextmanager
@@ -38,21 +56,50 @@ def atomic_write(path: Path) -> Iterator[Path]:
         An empty file in the same folder, with the same suffix.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary, handle = _make_partial(path)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
+        _check_replacement()
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)  # for a full disk, the system does not name the file
         raise
+    finally:
+        os.close(handle)
     _sync_folder(path.parent)
+
+
+def _make_partial(path: Path) -> tuple[Path, int]:
+    """Create a temporary file beside `path`; return it with an open descriptor, which holds a lock on it.
+
+    The lock shows `remove_partial_files` that the file is being written. It is a shared one, which leaves HDF5 free to
+    lock the file as well.
+    """
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL, suffix=path.suffix)
+        temporary = Path(name)
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        if temporary.exists():  # it was not removed before it was locked
+            return temporary, handle
+        os.close(handle)
+
+
+def remove_partial_files(root: Path, folders: Iterable[str | Path]) -> None:
+    """Delete the temporary files that killed processes left in a folder, and at any depth of some folders in it.
+
+    Those that a process is writing stay.
+    """
+    found = [*root.glob(f"{_PARTIAL}*"), *(path for name in folders for path in (root / name).rglob(f"{_PARTIAL}*"))]
+    for path in found:
+        with suppress(OSError), path.open("rb") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""Programs that run in another folder, and end with all their children when this process is stopped."""
+"""Programs that this process starts, and that end with all their children when this process is stopped."""
 
 import os
 import shutil
@@ -6,11 +6,13 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from one_neuron.system.command import defer_signals
+from one_neuron.system.command import defer_signals, end_with_parent
+from one_neuron.system.terminal import ForegroundTerminal
 
 _END_SECONDS = 10
 
@@ -35,6 +37,87 @@ def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, 
             with defer_signals():
                 _end_group(process)
             raise
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code as subprocess has it, and the signal that this process received meanwhile."""
+
+    code: int
+    stopped_by: int | None
+
+
+def run_in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> Ended:
+    """Run a program in a process group of its own, with the input, the output and the terminal of this process.
+
+    Ctrl-C and Ctrl-Z act on the program as if it had been typed in the shell. SIGINT, SIGTERM and SIGHUP that this
+    process receives reach the whole group as SIGINT, at which DVC releases its locks; what is left of the group after
+    ten seconds is killed. When the function returns, no process of the group is left. If this process is killed
+    (kill -9), Linux sends SIGTERM to the program.
+    """
+    parent, group, received = os.getpid(), 0, list[int]()
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job starts with Ctrl-C ignored
+        end_with_parent(signal.SIGTERM, parent)
+
+    def forward(number: int, _: object) -> None:
+        received.append(number)
+        if group:
+            _signal_group(group, signal.SIGINT)
+            signal.setitimer(signal.ITIMER_REAL, _END_SECONDS)
+
+    def kill(*_: object) -> None:
+        _signal_group(group, signal.SIGKILL)
+
+    handlers: dict[int, Callable[[int, object], None]] = dict.fromkeys(
+        (signal.SIGINT, signal.SIGTERM, signal.SIGHUP), forward
+    )
+    with ForegroundTerminal() as terminal, _signal_handlers({**handlers, signal.SIGALRM: kill}):
+        process = subprocess.Popen(command, env=environment, process_group=0, preexec_fn=prepare)  # noqa: PLW1509
+        group = process.pid
+        try:
+            if received:  # before the program had started
+                forward(received.pop(), None)
+            terminal.lend(group)
+            process.returncode = _wait(group, terminal)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            _end_group(process)
+    return Ended(process.returncode, received[0] if received else None)
+
+
+@contextmanager
+def _signal_handlers(handlers: Mapping[int, Callable[[int, object], None]]) -> Iterator[None]:
+    """Handle signals in another way during a `with` block, except those that this process was told to ignore."""
+    before = {number: signal.getsignal(number) for number in handlers}
+    for number, handler in handlers.items():
+        if before[number] != signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def _wait(number: int, terminal: ForegroundTerminal) -> int:
+    """Wait for the leader of a group, and return its exit code; stop with it after Ctrl-Z."""
+    while True:
+        _, status = os.waitpid(number, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return os.waitstatus_to_exitcode(status)
+        if os.WSTOPSIG(status) in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
+            terminal.take_back()
+            os.killpg(0, signal.SIGTSTP)  # the shell takes the terminal; `fg` or `bg` continue here
+            terminal.lend(number)
+            _signal_group(number, signal.SIGCONT)
+
+
+def _signal_group(number: int, sent: signal.Signals) -> None:
+    """Send a signal to a process group, unless it has ended."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS reports a dead group as not permitted
+        os.killpg(number, sent)
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:

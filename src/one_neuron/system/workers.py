@@ -1,5 +1,6 @@
 """A pool of processes for work in pure Python, one for each core."""
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -22,7 +23,7 @@ def worker_processes() -> Iterator[Executor]:
     EnvironmentProblem
         If one of the processes was killed, as Linux does when memory is short.
     """
-    pool = ProcessPoolExecutor(count_cores(), initializer=_prepare_worker)
+    pool = ProcessPoolExecutor(count_cores(), initializer=_prepare_worker, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException as error:
@@ -35,8 +36,9 @@ def worker_processes() -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _prepare_worker() -> None:
+def _prepare_worker(owner: int) -> None:
     """Leave Ctrl-C, which the terminal sends to all processes, to the owner of the pool."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    end_with_parent(signal.SIGKILL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    end_with_parent(signal.SIGKILL, owner)

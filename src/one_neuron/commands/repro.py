@@ -1,0 +1,96 @@
+"""The command `one-neuron repro`: `dvc repro` after checks and repairs, and the result."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from one_neuron.commands.report import run_report
+from one_neuron.commands.settings import check_settings
+from one_neuron.dvc_locks import LOCK_FILE, repair_rwlock, reserve_dvc
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.layout import WORK_FOLDER
+from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
+from one_neuron.system.files import find_root, remove_partial_files
+from one_neuron.system.process import Ended, run_in_terminal
+
+_WRITTEN_FOLDERS = ("data", "models", "metrics", "plots", ".dvc/tmp", WORK_FOLDER)
+_INTERRUPTED = 128 + signal.SIGINT
+# The exit codes of DVC that are not those of a failed stage
+_DVC_CODES = {251: 2, 252: _INTERRUPTED, 253: 2, 254: 2}
+_USAGE = "one-neuron repro [-h] [--no-wait] [--debug] [arguments of dvc repro]"
+_DVC_HELP = """\
+Every other argument goes to `dvc repro`: the stages to run (default: all), and options such as
+
+  -f, --force          run the stages although nothing has changed
+  -s, --single-item    run the named stages without those that they depend on
+  --dry                print what would run
+  -q, -v               print less, print more
+
+`dvc repro --help` lists all of them. The result is printed unless stages are named.
+"""
+
+
+def add_repro(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the command to those of `one-neuron`."""
+    what = "check the settings, repair what a kill left behind, run `dvc repro`, and print the result"
+    repro = commands.add_parser("repro", help=what, usage=_USAGE, description=_DVC_HELP, allow_abbrev=False)
+    what = "exit with code 4 if another one is running in this folder, instead of waiting for it"
+    repro.add_argument("--no-wait", action="store_true", help=what)
+    repro.set_defaults(run=run_repro, dvc_arguments=[])
+
+
+def run_repro(options: argparse.Namespace) -> int:
+    """Run DVC, and print the result if all stages were run, also if only its recording in MLflow failed.
+
+    Returns
+    -------
+    int
+        The exit code of the stage that failed, or of this command.
+    """
+    root, arguments = find_root(), list(options.dvc_arguments)
+    check_settings()
+    with reserve_dvc(root, no_wait=options.no_wait) as waited:
+        if waited:
+            check_settings()  # they may have been edited meanwhile
+        remove_partial_files(root, _WRITTEN_FOLDERS)
+        ended, failed = _run_dvc(root, arguments)
+        repair_rwlock(root)
+    code = _find_code(ended, failed)
+    untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
+    if (code == 0 or untracked) and _runs_all(arguments):
+        run_report(argparse.Namespace(html=None))
+    return code
+
+
+def _run_dvc(root: Path, arguments: Sequence[str]) -> tuple[Ended, dict[str, int]]:
+    """Run `dvc repro`; return how it ended, and the exit codes of the stages that failed."""
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", REPORT_VARIABLE: str(root / LOCK_FILE)}
+    # The stages call `python`, and the environment need not be activated.
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    sys.stdout.flush()
+    ended = run_in_terminal([sys.executable, "-P", "-m", "dvc", "repro", *arguments], environment)
+    return ended, {name: code for name, code in read_exit_codes(root / LOCK_FILE).items() if code}
+
+
+def _find_code(ended: Ended, failed: Mapping[str, int]) -> int:
+    """Return the exit code of the command, which never is one of DVC's own."""
+    if ended.stopped_by is not None:
+        return 128 + ended.stopped_by
+    if ended.code == 0:
+        return 0
+    for code in failed.values():
+        return code
+    if ended.code in _DVC_CODES:
+        return _DVC_CODES[ended.code]
+    if ended.code < 0:
+        name = signal.Signals(-ended.code).name
+        raise EnvironmentProblem(f"dvc was ended by {name}; is there enough memory? Run the same command again")
+    return EnvironmentProblem.exit_code
+
+
+def _runs_all(arguments: Sequence[str]) -> bool:
+    """Return whether DVC was asked to run all stages: the files of the result then belong together."""
+    return all(each.startswith("-") for each in arguments) and not {"--dry", "-q", "--quiet"} & set(arguments)
