@@ -27,7 +27,7 @@ def main() -> None:
     write_json(PREPARE_METRICS, report)
     write_digests(PREPARE_DIGESTS, [PREPARE_METRICS])
     trim_rows()
-    warn(report)
+    warn(report, loaded.notes)
 
 
 if __name__ == "__main__":

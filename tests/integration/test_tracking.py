@@ -111,7 +111,7 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     accuracies = {"train_accuracy": 0.8, "test_accuracy": 0.75, "baseline_accuracy": 0.5}
     write_json(folder / "metrics/evaluate.json", {**accuracies, "train": split, "test": {**split, "accuracy": 0.75}})
     counts = [ClassCount("non-cat", 0, 6, 4), ClassCount("cat", 1, 6, 3)]
-    report = build_report(Loaded(train, test, counts, skipped=[("a.png", "it is cut off")], ignored=2))
+    report = build_report(Loaded(train, test, counts, skipped=[("a.png", "it is cut off")], ignored={".txt": 2}))
     write_json(folder / "metrics/prepare.json", report)
     first, last = costs[0][1], costs[-1][1]
     measured = {"first_cost": first, "last_cost": last, "diverged": False, "stability_bound": 0.0036}

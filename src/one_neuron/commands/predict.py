@@ -95,10 +95,12 @@ def _list_named(named: list[Path], model: "Model") -> Iterator[tuple[Path, Calla
             yield place, lambda: _read_standard_input(model)
             continue
         try:
-            paths, problems = list_pictures(place) if place.is_dir() else ([place], [])
+            paths, problems, note = list_pictures(place) if place.is_dir() else ([place], [], "")
         except OSError as error:
             reason = f"cannot be read ({error.strerror}); allow reading, or name another folder"
-            paths, problems = [], [DataError(f"{quote_path(place)} {reason}")]
+            paths, problems, note = [], [DataError(f"{quote_path(place)} {reason}")], ""
+        if note:
+            print(f"one-neuron: note: {escape_control_characters(note)}", file=sys.stderr)
         for problem in problems:
             yield place, fail(problem)
         for path in paths:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, quote_path
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.settings.params import DataSettings
+from one_neuron.sources.entries import compose
 from one_neuron.sources.listing import SPLITS, list_folder
 from one_neuron.sources.report import ClassCount, Loaded
 from one_neuron.sources.split import choose_test
@@ -22,8 +23,8 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     Parameters
     ----------
     folder : Path
-        Holds `train` and `test`, each with a folder for each class, or the folders of the classes themselves. Other
-        entries beside `train` and `test` are ignored.
+        Holds `train` and `test`, each with a folder for each class, or the folders of the classes themselves, or
+        pictures in another of the arrangements of `layouts`.
     data : DataSettings
     positive_class : str
         The class of label 1; by default `data.positive_class`.
@@ -41,7 +42,7 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
     SettingsError
         If no class has the name of the positive class.
     """
-    positive = positive_class or data.positive_class
+    positive = compose(positive_class or data.positive_class)
     listing = list_folder(folder, positive)
     decoded = decode_pictures(
         listing.names, data.preprocessing, folder=folder, on_error=data.on_error, max_skipped=data.max_skipped
@@ -80,4 +81,5 @@ def load(folder: Path, data: DataSettings, *, positive_class: str = "") -> Loade
         classes=counts,
         skipped=[(listing.names[index], reason) for index, reason in decoded.skipped],
         ignored=listing.ignored,
+        notes=listing.notes,
     )

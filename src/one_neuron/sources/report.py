@@ -3,7 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from one_neuron.storage.prepared_set import PreparedSet
 
 _DIGEST_BYTES = 32  # SHA-256
 _MAX_SKIPPED = 100  # skipped files that are named
+_MAX_SUFFIXES = 20  # suffixes of ignored files that are named
 _MAX_PAIRS = 20  # pairs of equal pictures that are named
 
 
@@ -50,15 +51,18 @@ class Loaded:
         Every class, by label and then by name; more than two if several folders have label 0.
     skipped : sequence of (str, str)
         Name of each picture that was left out because it cannot be read, and the reason.
-    ignored : int
-        Number of files whose suffix is not that of a picture.
+    ignored : mapping of str to int
+        Number of files that are not used, by suffix: those of other formats, and all that belong to no set or class.
+    notes : sequence of str
+        What the user may not expect about how the folder was read. A sentence each; they name the place.
     """
 
     train: PreparedSet
     test: PreparedSet
     classes: Sequence[ClassCount]
     skipped: Sequence[tuple[str, str]] = ()
-    ignored: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def row_digests(X: Pixels) -> NDArray[np.bytes_]:
@@ -110,7 +114,7 @@ def build_report(loaded: Loaded) -> dict[str, Any]:
         - "train" and "test": m, num_positive and num_negative of each;
         - "classes": a list of name, label, train and test;
         - "num_skipped", and the first of them in "skipped" (file and reason);
-        - "num_ignored";
+        - "num_ignored", and how many files of each suffix in "ignored" if there are any;
         - "num_repeated": training pictures with exactly the pixels of an earlier one;
         - "num_copies": test pictures with exactly the pixels of a training picture;
         - "num_contradictions": pictures whose label differs from that of the first picture with the same pixels,
@@ -127,6 +131,9 @@ def build_report(loaded: Loaded) -> dict[str, Any]:
     copies = np.flatnonzero(originals[train.m :] < train.m) + train.m
     contradictions = np.flatnonzero(labels != labels[originals])
 
+    ordered = sorted(loaded.ignored.items(), key=lambda item: (-item[1], item[0]))
+    ignored = {escape_control_characters(suffix) or "none": count for suffix, count in ordered[:_MAX_SUFFIXES]}
+
     def name_of(row: int) -> str:
         return escape_control_characters(train.names[row] if row < train.m else test.names[row - train.m])
 
@@ -142,7 +149,8 @@ def build_report(loaded: Loaded) -> dict[str, Any]:
             {"file": escape_control_characters(file), "reason": escape_control_characters(reason)}
             for file, reason in loaded.skipped[:_MAX_SKIPPED]
         ],
-        "num_ignored": loaded.ignored,
+        "num_ignored": sum(loaded.ignored.values()),
+        **({"ignored": ignored} if ignored else {}),
         "num_repeated": int(np.count_nonzero(repeated)),
         "num_copies": len(copies),
         "copies": name_pairs(copies),
@@ -162,8 +170,10 @@ def format_warning(report: Mapping[str, Any]) -> str:
     return f"{start} '{copy}' of '{original}': the test accuracy is too good by {'them' if many else 'it'}"
 
 
-def warn(report: Mapping[str, Any]) -> None:
-    """Print the warning of `format_warning` on stderr, if there is one."""
+def warn(report: Mapping[str, Any], notes: Sequence[str] = ()) -> None:
+    """Print notes, and the warning of `format_warning` if there is one, on stderr."""
+    for note in notes:
+        print(f"one-neuron: note: {escape_control_characters(note)}", file=sys.stderr)
     if copies := format_warning(report):
         print(f"one-neuron: warning: {copies}", file=sys.stderr)
 

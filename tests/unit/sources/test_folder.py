@@ -145,9 +145,10 @@ def test_other_files_are_left_out(make_folder: MakeFolder) -> None:
     (root / "train/cat/.DS_Store").write_bytes(b"\0")
     (root / "train/cat/more").mkdir()
     (root / "README.md").write_text("mine")
-    paths, problems = listing.list_pictures(root / "train/cat")
+    paths, problems, note = listing.list_pictures(root / "train/cat")
     assert ([path.name for path in paths], problems) == (["10.jpg", "9.jpg", "a.PNG", "b.png"], [])
-    assert load(root).ignored == 1
+    assert note == ""
+    assert load(root).ignored == {".txt": 1}
     assert load(root).train.m == 6
 
 
@@ -234,7 +235,10 @@ def test_a_link_to_a_folder_is_refused(make_folder: MakeFolder) -> None:
 
 REFUSED: dict[str, tuple[dict[str, int], str]] = {
     "empty": ({".keep/a.png": 1}, r"drawn' holds no folder; at least two classes are needed: expected the folders"),
-    "pictures alone": ({"a.png": 1}, r"drawn' holds no folder; at least two classes are needed"),
+    "pictures alone": (
+        {"a.png": 1},
+        r"drawn' holds no folder, but 1 picture; at least two classes are needed: make a folder",
+    ),
     "one class": ({"cat/a.png": 1}, r"drawn' holds the class 'cat' alone; at least two classes are needed"),
     "one class split": ({"train/cat/a.png": 1, "test/cat/a.png": 1}, "holds the class 'cat' alone"),
     "no test": ({"train/cat/a.png": 1, "train/dog/a.png": 1}, "holds 'train' and no 'test'; expected the folders"),
@@ -271,7 +275,11 @@ def test_an_unknown_positive_class_is_refused(make_folder: MakeFolder) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("nowhere", "does not exist; expected the folders"), ("file", "is a file; expected")]
+    ("name", "message"),
+    [
+        ("nowhere", "does not exist; expected the folders"),
+        ("file", r"is a file: empty \(0 bytes\); get it again; expected"),
+    ],
 )
 def test_a_missing_folder_is_refused(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the remedy."""

@@ -75,7 +75,7 @@ def test_the_report_by_hand() -> None:
     train = make_set([5, 6, 5, 7, 6], [0, 1, 0, 0, 0], "train")
     test = make_set([7, 8, 5, 8], [0, 1, 1, 0], "test")
     skipped = [("train/cat/broken.jpg", "it is cut off")]
-    assert report_on(train, test, skipped=skipped, ignored=3) == {
+    assert report_on(train, test, skipped=skipped, ignored={".heic": 1, "": 2}) == {
         "train": {"m": 5, "num_positive": 1, "num_negative": 4},
         "test": {"m": 4, "num_positive": 2, "num_negative": 2},
         "classes": [
@@ -85,6 +85,7 @@ def test_the_report_by_hand() -> None:
         "num_skipped": 1,
         "skipped": [{"file": "train/cat/broken.jpg", "reason": "it is cut off"}],
         "num_ignored": 3,
+        "ignored": {"none": 2, ".heic": 1},
         "num_repeated": 2,
         "num_copies": 2,
         "copies": [["test/0.png", "train/3.png"], ["test/2.png", "train/0.png"]],
