@@ -21,6 +21,15 @@ _INTERRUPTED = 128 + signal.SIGINT
 # The exit codes of DVC that are not those of a failed stage
 _DVC_CODES = {251: 2, 252: _INTERRUPTED, 253: 2, 254: 2}
 _USAGE = "one-neuron repro [-h] [--no-wait] [--debug] [arguments of dvc repro]"
+# DVC's command line. Ctrl-C ends it without a traceback while it imports its libraries, which takes a second.
+_DVC = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+from dvc.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = "dvc"
+sys.exit(main())
+"""
 _DVC_HELP = """\
 Every other argument goes to `dvc repro`: the stages to run (default: all), and options such as
 
@@ -62,6 +71,8 @@ def run_repro(options: argparse.Namespace) -> int:
     untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
     if (code == 0 or untracked) and _runs_all(arguments):
         run_report(argparse.Namespace(html=None))
+    if untracked:
+        print("one-neuron: this result is not in MLflow yet; `make track` records it", file=sys.stderr)
     return code
 
 
@@ -71,7 +82,7 @@ def _run_dvc(root: Path, arguments: Sequence[str]) -> tuple[Ended, dict[str, int
     # The stages call `python`, and the environment need not be activated.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     sys.stdout.flush()
-    ended = run_in_terminal([sys.executable, "-P", "-m", "dvc", "repro", *arguments], environment)
+    ended = run_in_terminal([sys.executable, "-P", "-c", _DVC, "repro", *arguments], environment)
     return ended, {name: code for name, code in read_exit_codes(root / LOCK_FILE).items() if code}
 
 
@@ -85,6 +96,8 @@ def _find_code(ended: Ended, failed: Mapping[str, int]) -> int:
         return code
     if ended.code in _DVC_CODES:
         return _DVC_CODES[ended.code]
+    if ended.code == -signal.SIGINT:
+        return _INTERRUPTED
     if ended.code < 0:
         name = signal.Signals(-ended.code).name
         raise EnvironmentProblem(f"dvc was ended by {name}; is there enough memory? Run the same command again")

@@ -18,6 +18,7 @@ from one_neuron.system.process import Ended
         (Ended(255, None), {"train": 2, "track": 4}, 2),  # dvc repro --keep-going
         (Ended(0, None), {"train": 2}, 0),  # dvc repro --ignore-errors
         (Ended(252, None), {}, 130),
+        (Ended(-2, None), {}, 130),  # while DVC imports its libraries
         (Ended(254, None), {}, 2),
         (Ended(255, None), {}, 4),
         (Ended(255, signal.SIGTERM), {"train": 130}, 143),  # DVC gets SIGINT instead
