@@ -17,8 +17,9 @@ def main() -> None:
     # The receipt depends on the content alone. DVC skips a stage whose inputs and outputs are as dvc.lock says: without
     # an output, a fresh clone would never get its run.
     write_json(TRACKED_FILE, {"content_key": run.content_key})
-    print(f"tracked: run {run.run_id[:8]} ({'new' if run.created else 'already there'}) in {run.place}")
-    print("\n".join(run.links))
+    print("\n".join(run.lines))
+    if run.note:
+        print(f"one-neuron: {run.note}", file=sys.stderr)
 
 
 if __name__ == "__main__":

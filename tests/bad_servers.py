@@ -76,6 +76,7 @@ def proxy(
     dies_at: int | None = None,
     passes_last: bool = False,
     delay: float = 0.0,
+    port: int = 0,
 ) -> Iterator[Proxy]:
     """Yield a proxy in front of the server at the address `server`.
 
@@ -89,6 +90,8 @@ def proxy(
         Whether the server still gets the request at which the proxy dies, so that only the answer is lost.
     delay : float
         Seconds before each answer.
+    port : int
+        Of the proxy; by default a free one. One that died can be started again at its address.
     """
     state, lock = Proxy(), threading.Lock()
 
@@ -125,7 +128,7 @@ def proxy(
             kept = {key: value for key, value in response.getheaders() if key.lower() not in _HOP}
             return response.status, kept, content
 
-    with _http_server(Handler, state.dead) as state.address:
+    with _http_server(Handler, state.dead, port) as state.address:
         yield state
 
 
@@ -166,9 +169,11 @@ class _HttpServer(ThreadingHTTPServer):
 
 
 @contextmanager
-def _http_server(handler: type[BaseHTTPRequestHandler], dead: threading.Event | None = None) -> Iterator[str]:
+def _http_server(
+    handler: type[BaseHTTPRequestHandler], dead: threading.Event | None = None, port: int = 0
+) -> Iterator[str]:
     """Serve in a thread; stop listening when `dead` is set."""
-    server = _HttpServer(("127.0.0.1", 0), handler)
+    server = _HttpServer(("127.0.0.1", port), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     stopped = threading.Event()

@@ -67,7 +67,19 @@ class EnvironmentProblem(OneNeuronError):  # noqa: N818 - EnvironmentError is Py
 
 
 class StoreOutage(EnvironmentProblem):
-    """The tracking store does not answer, fails or cannot be written; the same may work later."""
+    """The tracking store does not answer, fails or cannot be written; the same may work later.
+
+    Attributes
+    ----------
+    problem : str
+        What happened; the message adds what the user can do.
+    repair : str
+        What the user has to do before the store can be used; "" if it may come back by itself.
+    """
+
+    def __init__(self, problem: str, advice: str, repair: str = "") -> None:
+        super().__init__(f"{problem}; {advice}")
+        self.problem, self.repair = problem, repair
 
 
 def one_line(text: object) -> str:

@@ -210,6 +210,7 @@ class ConfigurationRuns:
             **({tag_names.PARENT: parent_id} if parent_id else {}),
             tag_names.KIND: "configuration",
             **origin_tags(self.connection.origin, SCRIPT),
+            **self.connection.recorder_tags,
             **data_location_tags(settings),
             # A run that failed before has a reason, which must not stay.
             **({tag_names.REASON: ""} if unfinished else {}),

@@ -1,5 +1,7 @@
 """The open MLflow store: the client, the experiment, and errors as one line. No other module opens the store."""
 
+import hashlib
+import socket
 import tempfile
 import threading
 import time
@@ -10,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.errors import EnvironmentProblem, StoreOutage
+from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.command import no_garbage_collection
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking.outages import RECORD, Remedy, has_no_answer, missing_driver, server_reason, short_reason
 from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
 from one_neuron.tracking.store import Store, check_schema, create_database, find_store, prepare_mlflow
+from one_neuron.tracking.tags import RECORDER
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,13 +48,28 @@ class Connection:
         found = filter(None, map(self.client.get_experiment_by_name, (RESULTS, SWEEPS)))
         return {one.name: str(one.experiment_id) for one in found if one.lifecycle_stage == "active"}
 
+    @cached_property
+    def recorder(self) -> str:
+        """What tells this repository on this machine from others that record on the same server."""
+        folder = self.store.lock_file.parent
+        number = folder.stat().st_ino if folder.is_dir() else 0
+        names = f"{socket.gethostname()} {self.root.resolve()} {number}"
+        return hashlib.sha256(names.encode(errors="replace")).hexdigest()[:16]
+
+    @property
+    def recorder_tags(self) -> dict[str, str]:
+        """The tag by which an unfinished run is known to be this repository's own; a SQLite file needs none."""
+        return {RECORDER: self.recorder} if self.store.database is None else {}
+
     def is_interrupted(self, run: "Run") -> bool:
         """Return whether a run is unfinished and no process is writing it any more. The store's lock must be held."""
         if run.info.status == "FINISHED":
             return False
-        # The lock proves it for a SQLite file and for this machine; on a server, another machine may be writing.
+        # The lock proves it for a SQLite file and for this repository; on a server, another machine may be writing.
         age = time.time() - run.info.start_time / 1000
-        return self.store.database is not None or run.info.status == "FAILED" or age > ABANDONED_SECONDS
+        if self.store.database is not None or run.info.status == "FAILED" or age > ABANDONED_SECONDS:
+            return True
+        return bool(run.data.tags.get(RECORDER) == self.recorder)
 
 
 def connect(root: Path, remedy: Remedy = RECORD, *, experiment: str = RESULTS) -> Connection:
@@ -86,7 +104,7 @@ def open_store(root: Path, store: Store, experiment: str) -> Connection:
                 _try_database(store.uri)
             client = MlflowClient(store.uri, registry_uri=store.uri)
     with mlflow_errors(store):
-        return Connection(root, store, client, _find_experiment(client, store, experiment))
+        return Connection(root, store, client, find_experiment(client, store, experiment))
 
 
 @contextmanager
@@ -119,7 +137,7 @@ def mlflow_errors(store: Store) -> Iterator[None]:
             elif not found and has_no_answer(error):
                 found = "it does not answer"
             reason = found or reason
-        raise StoreOutage(f"the {what} '{store.place}' cannot be used ({reason}); {store.remedy.later}") from error
+        raise store.remedy.outage(f"the {what} '{store.place}' cannot be used ({reason})") from error
 
 
 def _try_database(uri: str) -> None:
@@ -154,7 +172,7 @@ def _try_database(uri: str) -> None:
         raise problems[0]
 
 
-def _find_experiment(client: "MlflowClient", store: Store, name: str) -> str:
+def find_experiment(client: "MlflowClient", store: Store, name: str) -> str:
     """Return the id of an experiment of this project; create the experiment if it does not exist.
 
     Raises

@@ -39,8 +39,7 @@ def write_images(folder: Path, run_id: str, start_time: int, key: str, pictures:
     """
     written = []
     for step, path in pictures.items():
-        unique = uuid.uuid5(uuid.UUID(run_id), f"{key} {step}")
-        name = f"{key}+step+{step}+timestamp+{start_time}+{unique}"
+        name = _name_image(run_id, start_time, key, step)
         target, small = folder / f"{name}.png", folder / f"{name}+compressed.webp"
         target.write_bytes(path.read_bytes())
         with Image.open(path) as picture:
@@ -48,3 +47,16 @@ def write_images(folder: Path, run_id: str, start_time: int, key: str, pictures:
             picture.save(small, lossless=True, method=0)
         written += [target, small]
     return written
+
+
+def _name_image(run_id: str, start_time: int, key: str, step: int | str) -> str:
+    """Return the name that MLflow's image grid reads."""
+    unique = uuid.uuid5(uuid.UUID(run_id), f"{key} {step}")
+    return f"{key}+step+{step}+timestamp+{start_time}+{unique}"
+
+
+def rename_image(name: str, run_id: str, start_time: int) -> str:
+    """Return the name that a file of `write_images` has in another run."""
+    key, _, step, *_ = name.split("+")
+    rest = "+compressed.webp" if name.endswith("+compressed.webp") else Path(name).suffix
+    return _name_image(run_id, start_time, key, step) + rest

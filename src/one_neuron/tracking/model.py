@@ -89,10 +89,8 @@ def log_model(
         The id of the logged model.
     """
     experiment_id, run_id = run.info.experiment_id, run.info.run_id
-    for earlier in client.search_logged_models([experiment_id], filter_string=f"source_run_id = '{run_id}'"):
-        if earlier.status.value == "READY":
-            return _link_model(client, run, str(earlier.model_id), step)
-        client.delete_logged_model(earlier.model_id)  # left by an attempt that was killed
+    if earlier := find_model(client, run):
+        return link_model(client, run, earlier, step)
     tags = {MODEL_SHA256: model.sha256}
     name = f"{model.classes[1]} or {model.classes[0]}, {run.info.run_name}".translate(_FORBIDDEN)
     logged = client.create_logged_model(experiment_id, name, source_run_id=run_id, tags=tags, params=dict(params))
@@ -103,10 +101,22 @@ def log_model(
         _save_model(model_folder, Path(temporary, "one_neuron"), path, picture, logged)
         client.log_model_artifacts(logged.model_id, str(model_folder))
     client.finalize_logged_model(logged.model_id, "READY")
-    return _link_model(client, run, str(logged.model_id), step)
+    return link_model(client, run, str(logged.model_id), step)
 
 
-def _link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) -> str:
+def find_model(client: "MlflowClient", run: "Run") -> str:
+    """Return the id of the complete model of a run, or ""; delete what a killed attempt left."""
+    found = ""
+    filter_string = f"source_run_id = '{run.info.run_id}'"
+    for earlier in client.search_logged_models([run.info.experiment_id], filter_string=filter_string):
+        if earlier.status.value == "READY" and not found:
+            found = str(earlier.model_id)
+        else:
+            client.delete_logged_model(earlier.model_id)
+    return found
+
+
+def link_model(client: "MlflowClient", run: "Run", model_id: str, step: int) -> str:
     """Make the model an output of the run, unless it is one."""
     from mlflow.entities import LoggedModelOutput
 

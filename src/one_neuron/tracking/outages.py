@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from one_neuron.errors import one_line
+from one_neuron.errors import StoreOutage, one_line
 
 # The package that brings each driver of a database. Only that of PostgreSQL is an extra of this project.
 _PACKAGES = {
@@ -32,14 +32,17 @@ class Remedy:
     again: str
     safe: str = ""
 
-    @property
-    def later(self) -> str:
-        """The end of a message about a store that the user need not repair."""
-        return "; ".join(filter(None, [self.safe, f"{self.again} when the store is back"]))
+    def outage(self, problem: str, repair: str = "") -> StoreOutage:
+        """Return the error for a store that cannot be used now; `repair` is what the user has to do about it."""
+        later = f"{self.again} when the store is back"
+        return StoreOutage(problem, self.after(repair) if repair else self._join(later), repair)
 
     def after(self, repair: str) -> str:
         """Return the end of a message that says how to repair the store."""
-        return "; ".join(filter(None, [self.safe, f"{repair} and {self.again}"]))
+        return self._join(f"{repair} and {self.again}")
+
+    def _join(self, text: str) -> str:
+        return "; ".join(filter(None, [self.safe, text]))
 
 
 RECORD = Remedy("run `make track`, or the same sweep again", "the results are safe in the files")
@@ -68,11 +71,11 @@ def server_reason(error: BaseException) -> tuple[str, str]:
     """
     texts = [str(each) for each in _chain(error)]
     part = "tracking server"
-    if any("/mlflow-artifacts/" in text for text in texts):
-        part = "artifact store of the tracking server"
+    of_artifacts = any("/mlflow-artifacts/" in text for text in texts)
     for text in texts:
         for code, _, name in (words.partition(" ") for words in _HTTP_ERRORS):
             if f"too many {code} error" in text or f"error code {code}" in text or f"{code} Server Error" in text:
+                part = f"artifact store of the {part}" if of_artifacts else part
                 return part, f"it answers with the HTTP error {code} {name}"
     return part, ""
 

@@ -7,16 +7,15 @@ it. A result belongs to a promotion if it has the promoted parameters. So the li
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from one_neuron.settings.params import Settings
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.find_run import REMEDY, PromotableRun
 from one_neuron.tracking.links import link_run
-from one_neuron.tracking.parameters import run_parameters
 from one_neuron.tracking.store import hold_signals, store_lock
 
 if TYPE_CHECKING:
@@ -39,13 +38,13 @@ def record_promotion(root: Path, promoted: PromotableRun) -> None:
         connection.client.set_tag(promoted.run_id, tag.PROMOTED, json.dumps(record))
 
 
-def link_promotion(connection: Connection, result: "Run", settings: Settings) -> None:
+def link_promotion(connection: Connection, result: "Run", params: Mapping[str, str]) -> None:
     """Link the run of a result and the run that was promoted last among those with the parameters of the result.
 
     Both get a tag, and a line in their description. Nothing happens if no such run was promoted, or if they are linked
-    already. The store's lock must be held.
+    already. `params` are the parameters of the result as params.yaml has them. The store's lock must be held.
     """
-    client, params = connection.client, run_parameters(settings)
+    client = connection.client
     promoted = [
         run
         for run in client.search_runs(

@@ -6,22 +6,27 @@ current experiment), so the environment cannot lead a run astray.
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from one_neuron.errors import StoreOutage
 from one_neuron.layout import MODEL_FILE, TEST_FILE, TRAIN_FILE
 from one_neuron.system.git import Origin, find_origin
 from one_neuron.tracking import tags as tag
 from one_neuron.tracking.changes import CHANGES_FILE, read_changes
-from one_neuron.tracking.connection import Connection, connect, delete_run, mlflow_errors
+from one_neuron.tracking.connection import Connection, connect, mlflow_errors
 from one_neuron.tracking.description import describe_result, name_result, view_results
 from one_neuron.tracking.images import find_weights, log_images
 from one_neuron.tracking.links import compare_lines, link_run
 from one_neuron.tracking.model import dataset_entry, log_model
-from one_neuron.tracking.parameters import data_location_tags, origin_tags
+from one_neuron.tracking.one_run import add_origin, ensure_one_run
+from one_neuron.tracking.parameters import data_location_tags, origin_tags, run_parameters
 from one_neuron.tracking.promotion import link_promotion
 from one_neuron.tracking.result import Result, read_result
+from one_neuron.tracking.send import count_runs, send_spool
+from one_neuron.tracking.spool import KEPT, connect_to_spool, seal
+from one_neuron.tracking.sqlite_file import RESULTS
 from one_neuron.tracking.store import store_lock
 from one_neuron.tracking.views import write_views
 
@@ -34,17 +39,34 @@ BATCH = 1000  # MLflow's limit for one call
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """The run that shows a result; `place` is the store, `links` the lines that say where to compare it."""
+    """The run that shows a result.
+
+    Parameters
+    ----------
+    place : str
+        The store.
+    links : sequence of str
+        The lines that say where to compare it.
+    note : str
+        What became of earlier results that waited in the spool; "" if none did.
+    """
 
     run_id: str
     content_key: str
     created: bool
     place: str
     links: Sequence[str]
+    note: str = ""
+
+    @property
+    def lines(self) -> list[str]:
+        """What to print."""
+        state = "new" if self.created else "already there"
+        return [f"tracked: run {self.run_id[:8]} ({state}) in {self.place}", *self.links]
 
 
 def record_result(folder: Path, root: Path) -> TrackedRun:
-    """Make sure that exactly one run shows the result in `folder`.
+    """Make sure that exactly one run shows the result in `folder`; if the store cannot be used, keep it in the spool.
 
     A finished run with the same content key is that run; only a new commit or experiment name is added to it. An
     interrupted one is completed. Several processes may record at once.
@@ -60,47 +82,58 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
     ------
     DataError, SettingsError
         If a file of the result is missing or damaged.
+    StoreOutage
+        If the store cannot be used now; the message says whether the result is in the spool.
     EnvironmentProblem
-        If the store cannot be used.
+        If the store cannot be used at all.
     """
     result = read_result(folder.resolve())
     origin = find_origin(folder)
     curves = result.points  # checked before anything is written
-    connection = connect(root)
-    client = connection.client
-    with mlflow_errors(connection.store), store_lock(connection.store):
-        finished, interrupted = _find_runs(connection, result.content_key)
-        created = not finished
-        if created:
-            run = interrupted.pop(0) if interrupted else _create_run(connection, result, origin)
-            _fill_run(client, run, result, curves)
-            # Look again: on a server, another machine may have finished the same result meanwhile.
-            finished = _find_runs(connection, result.content_key)[0] or [run]
-        _add_origin(client, finished[0], origin)
-        link_promotion(connection, finished[0], result.settings)
-        for other in [*finished[1:], *interrupted]:
-            delete_run(client, other)
-        run_id, store = finished[0].info.run_id, connection.store
-        links = {"this result": link_run(connection.experiment_id, run_id)}
+    try:
+        connection = connect(root)
+        tracked = _record(connection, result, origin, curves)
+    except StoreOutage as outage:
+        spool = connect_to_spool(root, RESULTS, outage)
+        kept = _record(spool, result, origin, curves)
+        seal(spool, [kept.run_id])
+        raise KEPT.outage(outage.problem, outage.repair) from outage
+    return replace(tracked, note=_send_others(connection))
+
+
+def _send_others(connection: Connection) -> str:
+    """Send the runs that wait in the spool; return what became of them, "" if none waited."""
+    try:
+        sent = send_spool(connection)
+    except StoreOutage as outage:  # this result is recorded; the others go on waiting
+        return f"warning: {outage}"
+    if sent.damaged:
+        return f"warning: {sent.warning}"
+    return f"{count_runs(sent.number)} sent that had been kept" if sent.number else ""
+
+
+def _record(
+    connection: Connection, result: Result, origin: Origin, curves: Mapping[str, Sequence[tuple[int, float]]]
+) -> TrackedRun:
+    """Make sure that exactly one run of a store shows a result."""
+    client, store = connection.client, connection.store
+    with mlflow_errors(store), store_lock(store):
+        run, created = ensure_one_run(
+            connection,
+            result.content_key,
+            lambda: _create_run(connection, result, origin),
+            lambda run: _fill_run(client, run, result, curves),
+        )
+        add_origin(client, run, origin)
+        link_promotion(connection, run, run_parameters(result.settings))
+        links = {"this result": link_run(connection.experiment_id, run.info.run_id)}
         links |= write_views(connection, view_results(result))
-        return TrackedRun(run_id, result.content_key, created, store.place, compare_lines(store, links))
-
-
-def _find_runs(connection: Connection, content_key: str) -> tuple[list["Run"], list["Run"]]:
-    """Return the finished runs with the key, in the order in which they finished, and the interrupted ones."""
-    runs = connection.client.search_runs(
-        [connection.experiment_id],
-        filter_string=f"tags.`{tag.KEYS}` = '{content_key}'",
-        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
-    )
-    finished = [run for run in runs if run.info.status == "FINISHED"]
-    finished.sort(key=lambda run: (run.info.end_time or 0, run.info.run_id))
-    return finished, [run for run in runs if connection.is_interrupted(run)]
+        return TrackedRun(run.info.run_id, result.content_key, created, store.place, compare_lines(store, links))
 
 
 def _create_run(connection: Connection, result: Result, origin: Origin) -> "Run":
     """Create the run of a result, with its name and tags."""
-    name, tags = name_result(result, origin), _run_tags(result, origin)
+    name, tags = name_result(result, origin), _run_tags(result, origin) | connection.recorder_tags
     return connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
 
 
@@ -120,24 +153,6 @@ def _run_tags(result: Result, origin: Origin) -> dict[str, str]:
     if origin.exp_name:
         tags[tag.EXP_NAME] = origin.exp_name
     return tags
-
-
-def _add_origin(client: "MlflowClient", run: "Run", origin: Origin) -> None:
-    """Add a later commit or experiment name that gave the same result; the first ones stay."""
-    tags = run.data.tags
-    first = tags.get(tag.COMMIT, "")
-    if first and tags.get(tag.IS_DIRTY) == "true":
-        first += "-dirty"
-    for key, known, value in (
-        (tag.ALSO_COMMITS, first, origin.commit_label),
-        (tag.ALSO_EXP_NAMES, tags.get(tag.EXP_NAME), origin.exp_name),
-    ):
-        others = tags.get(key, "").split()
-        if value is None or value == known or value in others:
-            continue
-        joined = " ".join([*others, value])
-        if len(joined) <= tag.MAX_TAG:
-            client.set_tag(run.info.run_id, key, joined)
 
 
 def _fill_run(

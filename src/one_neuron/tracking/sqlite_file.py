@@ -4,7 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from one_neuron.errors import EnvironmentProblem, StoreOutage, one_line
+from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS
 from one_neuron.tracking.outages import RECORD, Remedy
 
@@ -50,7 +50,7 @@ def check_database(path: Path, remedy: Remedy = RECORD) -> str:
                 raise EnvironmentProblem(f"'{path}' is a database without MLflow's tables; {advice}")
             revisions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
     except sqlite3.OperationalError as error:  # locked, or on a disk that cannot be written
-        raise StoreOutage(f"the MLflow store '{path}' cannot be used ({one_line(error)}); {remedy.later}") from error
+        raise remedy.outage(f"the MLflow store '{path}' cannot be used ({one_line(error)})") from error
     except sqlite3.Error as error:
         raise EnvironmentProblem(
             f"'{path}' is not readable as the MLflow store ({one_line(error)}); {advice}"
@@ -102,8 +102,8 @@ def follow_move(path: Path, artifact_location: str, remedy: Remedy = RECORD) -> 
                     [artifact_location, len(old) + 1, len(old) + 1, f"{old}/"],
                 )
     except sqlite3.Error as error:
-        raise StoreOutage(
-            f"'{path}' was moved here and cannot be updated ({one_line(error)}); {remedy.after('make it writable')}"
+        raise remedy.outage(
+            f"'{path}' was moved here and cannot be updated ({one_line(error)})", "make it writable"
         ) from error
 
 

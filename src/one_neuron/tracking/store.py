@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from one_neuron.errors import EnvironmentProblem, StoreOutage, one_line
+from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
 from one_neuron.system.files import atomic_write
@@ -60,6 +60,8 @@ class Store:
         Held by the process that writes.
     remedy : Remedy
         What to do if the store cannot be used.
+    waits_for : str
+        Of a spool, the place to which its runs are to be sent; "" for any other store.
     """
 
     uri: str
@@ -68,6 +70,7 @@ class Store:
     database: Path | None
     lock_file: Path
     remedy: Remedy = RECORD
+    waits_for: str = ""
 
 
 def ensure_store(root: Path, remedy: Remedy = RECORD) -> Store:
@@ -162,14 +165,12 @@ def store_lock(store: Store) -> Iterator[None]:
         lock = FileLock(store.lock_file, timeout=LOCK_SECONDS)
         lock.acquire()
     except Timeout as error:
-        raise StoreOutage(
-            f"'{store.lock_file}' has been held by another process for {LOCK_SECONDS} s; "
-            f"{store.remedy.after('end that process')}"
+        raise store.remedy.outage(
+            f"'{store.lock_file}' has been held by another process for {LOCK_SECONDS} s", "end that process"
         ) from error
     except (OSError, NotImplementedError) as error:
-        raise StoreOutage(
-            f"'{store.lock_file}' cannot be locked ({one_line(error)}); "
-            f"{store.remedy.after('make that folder writable')}"
+        raise store.remedy.outage(
+            f"'{store.lock_file}' cannot be locked ({one_line(error)})", "make that folder writable"
         ) from error
     try:
         yield
@@ -231,8 +232,9 @@ def _create_database(store: Store, path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from sqlalchemy.exc import SQLAlchemyError
 
-    new = store.lock_file.with_name("new-store.db")
+    new = store.lock_file.with_name(f"new-{store.lock_file.stem}.db")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         sqlite_file.remove_database(new)  # left by a process that was killed while it held the lock
         try:
             shutil.copyfile(make_empty_store(), new)
@@ -247,9 +249,9 @@ def _create_database(store: Store, path: Path) -> None:
         new.replace(path)
         sqlite_file.remove_database(new)
     except (OSError, SQLAlchemyError, MlflowException) as error:
-        raise StoreOutage(
-            f"the MLflow store '{path}' cannot be created ({short_reason(error)}); "
-            f"{store.remedy.after('free disk space or allow writing there')}"
+        raise store.remedy.outage(
+            f"the MLflow store '{path}' cannot be created ({short_reason(error)})",
+            "free disk space or allow writing there",
         ) from error
 
 

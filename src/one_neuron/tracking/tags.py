@@ -14,6 +14,7 @@ DATA_LOCATION = "one_neuron.read_from"  # JSON: where the user's own pictures li
 WARNING = "one_neuron.warning"
 ALSO_COMMITS = "one_neuron.also_commits"  # later ones that gave the same result
 ALSO_EXP_NAMES = "one_neuron.also_dvc_exp_names"
+RECORDER = "one_neuron.recorder"  # on a server: which repository began to write a run
 BEST = "one_neuron.best_run"  # of a sweep
 
 # Promotion

@@ -8,7 +8,7 @@ import base64
 import json
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -23,6 +23,7 @@ _WIDTHS = {"attributes.`Run Name`": 190, "runDateAndNestInfo": 110}  # pixels; t
 _MOST_RUNS = 100  # that the UI loads, and that a chart compares
 _CURVES = 10  # runs whose curves are drawn on top of each other
 _SECTION = "charts"
+_PACKED = "deflate;"
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def write_views(connection: Connection, views: Mapping[str, View]) -> dict[str, 
         experiments = {name: (str(one.experiment_id), dict(one.tags)) for name, one in found.items()}
         own = next(tags for number, tags in experiments.values() if number == connection.experiment_id)
         for key, view in views.items():
-            state = _pack(view)
+            state = _pack(json.dumps(_describe(view), separators=(",", ":")))
             with suppress(KeyError, TypeError, ValueError):
                 if json.loads(own[VIEW_TAG + key])["state"] == state:
                     continue
@@ -157,10 +158,25 @@ def write_views(connection: Connection, views: Mapping[str, View]) -> dict[str, 
     return {name: link for name, link in links.items() if link.startswith(link_experiment(connection.experiment_id))}
 
 
-def _pack(view: View) -> str:
-    """Return a view as MLflow's UI stores it: JSON, compressed, in base64."""
-    text = json.dumps(_describe(view), separators=(",", ":"))
-    return "deflate;" + base64.b64encode(zlib.compress(text.encode(), 9)).decode("ascii")
+def copy_views(connection: Connection, tags: Mapping[str, str], translate: Callable[[str], str]) -> None:
+    """Save the views that another experiment has, among its tags, unless the connection's experiment has them.
+
+    `translate` rewrites the ids of runs in their searches.
+    """
+    with suppress(Exception):  # as in `write_views`
+        own = connection.client.get_experiment(connection.experiment_id).tags
+        for key, value in tags.items():
+            if key.startswith(VIEW_TAG) and key not in own:
+                view = json.loads(value)
+                packed = base64.b64decode(view["state"].removeprefix(_PACKED))
+                view["state"] = _pack(translate(zlib.decompress(packed).decode()))
+                connection.client.set_experiment_tag(connection.experiment_id, key, json.dumps(view))
+        write_views(connection, {})  # the links to them
+
+
+def _pack(state: str) -> str:
+    """Return the state of a page as MLflow's UI stores it: compressed, in base64."""
+    return _PACKED + base64.b64encode(zlib.compress(state.encode(), 9)).decode("ascii")
 
 
 def _describe(view: View) -> dict[str, Any]:

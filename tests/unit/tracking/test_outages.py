@@ -18,7 +18,7 @@ def test_reasons_are_short_and_keep_passwords() -> None:
 
 def test_a_remedy_ends_a_message() -> None:
     """What is safe comes first, then what to do."""
-    assert Remedy("promote again").later == "promote again when the store is back"
+    assert str(Remedy("promote again").outage("it is away")) == "it is away; promote again when the store is back"
     assert Remedy("go on", "all is safe").after("free disk space") == "all is safe; free disk space and go on"
 
 
