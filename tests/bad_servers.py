@@ -1,17 +1,23 @@
 """Tracking servers that misbehave, on 127.0.0.1, for tests: each is a context manager that yields its address.
 
-Without a real server behind it: `refusing`, `silent`, `dripping` and `failing`. In front of a real MLflow server:
-`proxy`, which fails for some paths, or dies after some requests.
+Without a real server behind it: `refusing`, `silent`, `dripping` and `failing`. In front of a real MLflow server, which
+is `real`: `proxy`, which fails for some paths, or dies after some requests.
 """
 
 import http.client
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
 _HOP = {"connection", "transfer-encoding", "keep-alive", "host"}  # headers that a proxy does not pass on
@@ -57,6 +63,38 @@ def failing(status: int = 500, *, headers: dict[str, str] | None = None) -> Iter
 
     with _http_server(Handler) as address:
         yield address
+
+
+@contextmanager
+def real(folder: Path) -> Iterator[str]:
+    """Yield the address of an MLflow server that keeps its database and, in `kept`, its artifacts in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    stores = ["--backend-store-uri", f"sqlite:///{folder}/s.db", "--artifacts-destination", str(folder / "kept")]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
+    environment |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            for _ in range(900):
+                time.sleep(0.1)
+                with socket.socket() as attempt:
+                    if attempt.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # its workers as well
+            process.wait()
 
 
 @dataclass
@@ -160,9 +198,26 @@ class _Quiet(BaseHTTPRequestHandler):
 
 
 class _HttpServer(ThreadingHTTPServer):
+    """Knows its connections."""
+
+    connections: list[socket.socket]
     daemon_threads = True
     block_on_close = False
     request_queue_size = 64
+
+    def end(self) -> None:
+        """Stop listening, and end the connections that clients keep open."""
+        self.shutdown()
+        self.server_close()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a connection."""
+        connection, address = super().get_request()
+        self.connections.append(connection)
+        return connection, address
 
     def handle_error(self, *_: object) -> None:
         return  # the client has gone
@@ -174,6 +229,7 @@ def _http_server(
 ) -> Iterator[str]:
     """Serve in a thread; stop listening when `dead` is set."""
     server = _HttpServer(("127.0.0.1", port), handler)
+    server.connections = []
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     stopped = threading.Event()
@@ -181,8 +237,7 @@ def _http_server(
     def watch() -> None:
         while dead is not None and not stopped.is_set():
             if dead.wait(0.02):
-                server.shutdown()
-                server.server_close()
+                server.end()
                 return
 
     threading.Thread(target=watch, daemon=True).start()
@@ -191,8 +246,7 @@ def _http_server(
     finally:
         stopped.set()
         if dead is None or not dead.is_set():
-            server.shutdown()
-            server.server_close()
+            server.end()
 
 
 @contextmanager

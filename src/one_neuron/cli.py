@@ -13,6 +13,7 @@ from one_neuron.commands.register import add_register
 from one_neuron.commands.repro import add_repro
 from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.commands.settings import add_settings
+from one_neuron.commands.track import add_track
 from one_neuron.commands.verify import add_verify
 from one_neuron.dvc_repair import damage_set_aside
 from one_neuron.layout import PARAMS_FILE
@@ -28,6 +29,7 @@ EXAMPLES = {
     "report": ("", "--html result.html"),
     "register": ("", "--run 1a2b3c4d --alias candidate"),
     "serve": ("--open", "--model models:/one-neuron@champion --port 8001"),
+    "track": ("", "--all"),
     "verify": ("1a2b3c4d",),
     "settings": ("", "train.learning_rate=0.01 data.num_px=32"),
     "ui": ("", "--port 5001"),
@@ -93,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add_register(commands)
     add_serve(commands)
+    add_track(commands)
     add_verify(commands)
 
     add_repro(commands)

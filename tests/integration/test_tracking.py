@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -42,6 +41,7 @@ from one_neuron.tracking.result import read_result
 from one_neuron.tracking.sqlite_file import SWEEPS
 from one_neuron.tracking.store import ensure_store, prepare_mlflow
 from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, KEYS
+from tests import bad_servers
 from tests.results import seal
 
 pytestmark = [
@@ -888,33 +888,8 @@ def test_of_two_runs_that_were_finished_at_once_the_first_stays(shared: Path) ->
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """Start an MLflow server that keeps the artifacts, and return its address."""
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    arguments = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/s.db", "--artifacts-destination", str(folder / "kept")]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_")}
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *arguments, *stores],
-            cwd=folder,
-            env={**environment, "MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            for _ in range(600):
-                time.sleep(0.1)
-                with closing(socket.socket()) as attempt:
-                    if attempt.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)  # its workers as well
-            process.wait()
+    with bad_servers.real(tmp_path / "server") as address:
+        yield address
 
 
 @pytest.mark.slow
@@ -973,34 +948,6 @@ def test_a_run_deleted_in_the_ui_is_made_again(root: Path) -> None:
     second = record_result(root, root)
     assert second.created
     assert second.run_id != first.run_id
-
-
-def test_a_dead_server_is_one_line_within_seconds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With MLflow's defaults it hangs for four minutes."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
-    start = time.monotonic()
-    with pytest.raises(
-        EnvironmentProblem, match=rf"tracking server 'http://127\.0\.0\.1:{port}'.*`make track`"
-    ) as caught:
-        record_result(root, root)
-    assert time.monotonic() - start < 10
-    assert "secret" not in str(caught.value)
-
-
-def test_a_silent_server_is_one_line_within_seconds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It accepts the connection and never answers."""
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-        start = time.monotonic()
-        with pytest.raises(EnvironmentProblem, match="the results are safe in the files"):
-            record_result(root, root)
-    assert time.monotonic() - start < 10
 
 
 def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

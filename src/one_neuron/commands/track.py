@@ -48,6 +48,8 @@ def _send(root: Path) -> None:
     sent = send_spool(connection)
     print(f"{count_runs(sent.number)} sent to {connection.store.place}" if sent.number else "nothing waits to be sent")
     for place, number in find_waiting(root).items():
-        print(f"for '{place}': {count_runs(number)} kept; set MLFLOW_TRACKING_URI to it and run this again to send them")
+        print(
+            f"for '{place}': {count_runs(number)} kept; set MLFLOW_TRACKING_URI to it and run this again to send them"
+        )
     if sent.damaged:
         raise DataError(sent.warning)

@@ -51,8 +51,8 @@ class Sent:
         place = f"; they were moved to '{self.aside}'" if self.aside else ""
         return (
             f"of the runs that were kept to be sent, some are damaged ({', '.join(sorted(self.damaged)[:3])}) and were "
-            f"not sent{place}; go back to the commit or the parameters of such a result and run `dvc repro`, or run the "
-            "same sweep again"
+            f"not sent{place}; go back to the commit or the parameters of such a result and run `dvc repro`, or run "
+            "the same sweep again"
         )
 
 
