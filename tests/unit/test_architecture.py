@@ -72,6 +72,7 @@ USERS = {
     "mlflow": [
         "tracking/bulk.py",
         "tracking/connection.py",
+        "tracking/copy_run.py",
         "tracking/logged_model.py",
         "tracking/model.py",
         "tracking/pyfunc_model.py",
