@@ -9,6 +9,9 @@ from one_neuron.system.command import run_command
 # Hydra completes the arguments of a script in fish only if the script contains the text "@hydra.main".
 def main() -> None:
     """Run the sweep that the command line asks for."""
+    from one_neuron.system.memory import check_start
+
+    check_start("sweep")
     from one_neuron.sweep.command import run_sweep
 
     with damage_set_aside():

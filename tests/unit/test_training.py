@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from one_neuron import training
+from one_neuron.errors import EnvironmentProblem
 from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.system.memory import Limit
 from one_neuron.training import train_model, training_inputs
 
 SETTINGS = TrainSettings(learning_rate=0.05, num_iterations=30, record_every=8, tolerance=0.0, threshold=0.75)
@@ -131,3 +133,27 @@ def test_a_checkpoint_is_handed_to_the_descent(make_prepared: MakePrepared, monk
     train_model(make_prepared(), SETTINGS, checkpoint=checkpoint)
     train_model(make_prepared(), SETTINGS)
     assert handed == [checkpoint, None]
+
+
+def test_a_matrix_that_does_not_fit_is_refused(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 4,096 pictures it takes 4096 * 4096 * 8 bytes, 128 MB; with the other arrays and an eighth, 181 MB.
+
+    The other arrays: 4096 * 256 * 4 bytes four times, 16 MB, and 12288 * 8 bytes 180 times, 17 MB.
+    """
+    many = {"X": np.broadcast_to(np.uint8(0), (4096, 64 * 64 * 3)), "Y": np.zeros(4096, np.uint8)}
+    prepared = make_prepared(num_px=64, names=("a",) * 4096, **many)
+    limit = Limit("resident", 100 * 2**20, 0, "this machine", "end other programs")
+    monkeypatch.setattr("one_neuron.system.memory.find_limits", lambda _: [limit])
+    message = (
+        "training with 4,096 pictures needs 181 MB of memory; this machine allows 100 MB: use fewer pictures, or end"
+    )
+    with pytest.raises(EnvironmentProblem, match=message):
+        train_model(prepared, SETTINGS)
+
+
+def test_other_forms_need_no_matrix(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1,001 pictures of few pixels are trained in blocks, whatever is left."""
+    limit = Limit("resident", 0, 0, "this machine", "end other programs")
+    monkeypatch.setattr("one_neuron.system.memory.find_limits", lambda _: [limit])
+    _, result = train_model(make_prepared(1001, num_px=1), replace(SETTINGS, num_iterations=1))
+    assert result.form == "blocks"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError
 from one_neuron.rows import Pixels, RowsOnDisk
 from one_neuron.system.machine import read_megabytes
+from one_neuron.system.memory import memory_left
 
 MEMORY_VARIABLE = "ONE_NEURON_MEMORY_MB"
 BLOCK_BYTES = 4 * 2**20  # of pixels read at a time: a few blocks stay in the processor's cache
@@ -20,15 +21,16 @@ BLOCK_BYTES = 4 * 2**20  # of pixels read at a time: a few blocks stay in the pr
 def memory_bound() -> int:
     """Return how many bytes the pixels of a prepared set may take in memory; larger ones stay on disk.
 
-    The environment variable ONE_NEURON_MEMORY_MB sets it in megabytes of 2**20 bytes; unset or empty, it is 500. It is
-    not a parameter: results are the same with any bound.
+    The environment variable ONE_NEURON_MEMORY_MB sets it in megabytes of 2**20 bytes; unset or empty, it is 500. Where
+    little memory is left, the bound is a quarter of that: `evaluate` holds two sets. It is not a parameter: results are
+    the same with any bound.
 
     Raises
     ------
     SettingsError
         If the variable is not a whole number of at least 64.
     """
-    return read_megabytes(MEMORY_VARIABLE, default=500, least=64)
+    return min(read_megabytes(MEMORY_VARIABLE, default=500, least=64), max(BLOCK_BYTES, memory_left() // 4))
 
 
 class PixelFile(RowsOnDisk):

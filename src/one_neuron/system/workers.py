@@ -1,29 +1,40 @@
-"""A pool of processes for work in pure Python, one for each core."""
+"""A pool of processes for work in pure Python, one for each core if memory allows."""
 
 import os
 import signal
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.command import end_with_parent
 from one_neuron.system.machine import count_cores
+from one_neuron.system.memory import MEGABYTE, memory_left
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_WORKER_BYTES = 100 * MEGABYTE  # a process that draws plots takes 80 MB of its own
 
 
 @contextmanager
 def worker_processes() -> Iterator[Executor]:
     """Yield a pool of processes that end with this process, however it ends.
 
-    After an error, Ctrl-C or SIGTERM the processes are killed at once.
+    After an error, Ctrl-C or SIGTERM the processes are killed at once. If memory is too short for another process, this
+    process does the work itself.
 
     Raises
     ------
     EnvironmentProblem
         If one of the processes was killed, as Linux does when memory is short.
     """
-    pool = ProcessPoolExecutor(count_cores(), initializer=_prepare_worker, initargs=(os.getpid(),))
+    number = min(count_cores(), memory_left() // _WORKER_BYTES - 1)  # this process works as well
+    if number < 1:
+        yield _OneProcess()
+        return
+    pool = ProcessPoolExecutor(number, initializer=_prepare_worker, initargs=(os.getpid(),))
     try:
         yield pool
     except BaseException as error:
@@ -34,6 +45,16 @@ def worker_processes() -> Iterator[Executor]:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+class _OneProcess(Executor):
+    """An executor that does the work in this process at once."""
+
+    def submit(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Return the result of `function` as a future; its errors are raised here."""
+        future: Future[T] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
 
 
 def _prepare_worker(owner: int) -> None:

@@ -286,7 +286,16 @@ def test_the_bound_comes_from_the_environment(
     monkeypatch.delenv("ONE_NEURON_MEMORY_MB", raising=False)
     if text is not None:
         monkeypatch.setenv("ONE_NEURON_MEMORY_MB", text)
+    monkeypatch.setattr("one_neuron.storage.pixel_file.memory_left", lambda: 2**100)
     assert memory_bound() == megabytes * 2**20
+
+
+@pytest.mark.parametrize(("left", "bound"), [(2**40, 500 * 2**20), (400 * 2**20, 100 * 2**20), (0, 4 * 2**20)])
+def test_the_bound_is_lower_where_memory_is_short(left: int, bound: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quarter of what is left, and at least one block."""
+    monkeypatch.delenv("ONE_NEURON_MEMORY_MB", raising=False)
+    monkeypatch.setattr("one_neuron.storage.pixel_file.memory_left", lambda: left)
+    assert memory_bound() == bound
 
 
 @pytest.mark.parametrize("text", ["63", "0", "-100", "1e3", "500.0", "500 MB", "much", "²", "\u0665", "1_000", "nan"])

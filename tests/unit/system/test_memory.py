@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def no_user_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_user_limits", lambda _: iter(()))
 
 
-def write(root: Path, files: dict[str, object]) -> Path:
+def write(root: Path, files: Mapping[str, object]) -> Path:
     """Write small files below a folder."""
     for name, content in files.items():
         path = root / name
@@ -34,19 +35,19 @@ def write(root: Path, files: dict[str, object]) -> Path:
     return root
 
 
-def version_1(root: Path, group: str, files: dict[str, object], *, top: str = "/") -> Path:
+def version_1(root: Path, group: str, files: Mapping[str, object], *, top: str = "/") -> Path:
     """Write a tree with control groups of version 1; `files` are relative to the mount point."""
     tree = {
         "proc/self/cgroup": f"9:name=systemd:/\n4:memory:{group}\n3:cpu,cpuacct:/x\n0::/",
         "proc/self/mountinfo": f"{OTHER_MOUNT}\n{V1_MOUNT.format(root=top)}",
     }
-    return write(root, tree | {f"sys/fs/cgroup/memory/{name}": content for name, content in files.items()})
+    return write(root, {**tree, **{f"sys/fs/cgroup/memory/{name}": content for name, content in files.items()}})
 
 
-def version_2(root: Path, group: str, files: dict[str, object], *, top: str = "/") -> Path:
+def version_2(root: Path, group: str, files: Mapping[str, object], *, top: str = "/") -> Path:
     """Write a tree with control groups of version 2."""
     tree = {"proc/self/cgroup": f"0::{group}", "proc/self/mountinfo": V2_MOUNT.format(root=top)}
-    return write(root, tree | {f"sys/fs/cgroup/{name}": content for name, content in files.items()})
+    return write(root, {**tree, **{f"sys/fs/cgroup/{name}": content for name, content in files.items()}})
 
 
 def summary(root: Path) -> list[tuple[str, int, int]]:
@@ -149,7 +150,7 @@ def test_both_versions_at_once(tmp_path: Path) -> None:
         {"proc/meminfo": "MemTotal: 8388608 kB"},
     ],
 )
-def test_what_is_missing_limits_nothing(tmp_path: Path, files: dict[str, object]) -> None:
+def test_what_is_missing_limits_nothing(tmp_path: Path, files: Mapping[str, object]) -> None:
     """The files are missing on macOS, for example: it knows neither, and a container may hide some."""
     root = write(tmp_path, files)
     assert find_limits(root) == []
@@ -273,10 +274,21 @@ def command():
 sys.exit(run_command(command))"""
     done = run_limited(resource.RLIMIT_AS, 300, program)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
-    assert done.stderr.startswith("one-neuron: out of memory: `ulimit -v` is 300 MB; raise it: ulimit -v 614400, or ")
+    assert done.stderr.startswith(
+        "one-neuron: out of memory: `ulimit -v` allows 300 MB; raise it: ulimit -v 614400, or "
+    )
 
 
 def test_the_tightest_limit_counts() -> None:
     """The one of which the least is left, whatever its total."""
     assert Limit("data", 100, 90, "", "").left == 10
     assert Limit("data", 100, 190, "", "").left == 0
+
+
+def test_every_stage_has_a_need() -> None:
+    """`run_stage` looks it up by the name of the script."""
+    scripts = Path(__file__).parents[3].glob("pipeline/*.py")
+    assert {path.stem for path in scripts} <= set(NEEDS)
+    for need in NEEDS.values():
+        assert 0 < need.data < need.address
+        assert need.resident > 0

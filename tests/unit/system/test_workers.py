@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.system.machine import count_cores
+from one_neuron.system.workers import worker_processes
 
 START = """
 import os, signal, sys, time
@@ -78,3 +79,14 @@ def test_an_error_in_a_process_is_one_line(job: str, message: str) -> None:
     process = start(job, "fail")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (4, "", f"one-neuron: {message}\n")
+
+
+def test_a_process_that_has_little_memory_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 MB are enough for one more process, 199 are not; results and errors are those of the pool."""
+    for left, alone in ((200 * 2**20, False), (200 * 2**20 - 1, True)):
+        monkeypatch.setattr("one_neuron.system.workers.memory_left", lambda left=left: left)
+        with worker_processes() as pool:
+            assert (pool.submit(os.getpid).result() == os.getpid()) is alone
+            assert list(pool.map(abs, [-1, 2])) == [1, 2]
+        with pytest.raises(ZeroDivisionError), worker_processes() as pool:
+            pool.submit(divmod, 1, 0).result()
