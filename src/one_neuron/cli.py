@@ -10,6 +10,7 @@ from one_neuron import __version__, errors
 from one_neuron.commands.doctor import add_doctor
 from one_neuron.commands.predict import add_predict
 from one_neuron.commands.register import add_register
+from one_neuron.commands.report import run_report
 from one_neuron.commands.repro import add_repro
 from one_neuron.commands.serve import add_serve, parse_port
 from one_neuron.commands.settings import add_settings
@@ -111,13 +112,6 @@ def _parser() -> argparse.ArgumentParser:
         command.formatter_class = argparse.RawDescriptionHelpFormatter
         command.epilog = "examples:\n" + "\n".join(f"  one-neuron {name} {each}".rstrip() for each in EXAMPLES[name])
     return parser
-
-
-def run_report(options: argparse.Namespace) -> None:
-    """Print or write a report; its module imports NumPy, before which the memory is checked."""
-    from one_neuron.commands import report
-
-    report.run_report(options)
 
 
 def run_promote(options: argparse.Namespace) -> None:

@@ -469,6 +469,13 @@ def test_a_stage_loads_no_heavy_library_it_does_not_need(stage: str, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", [PACKAGE / "cli.py", *SCRIPTS], ids=relative)
+def test_the_memory_is_checked_before_numpy_is_loaded(path: Path, tmp_path: Path) -> None:
+    """OpenBLAS, which NumPy loads, ends the process if memory is short. So nothing imports it before the check."""
+    program = "import runpy, sys\nrunpy.run_path(sys.argv[1], run_name='imported')\nprint('numpy' in sys.modules)\n"
+    assert fresh_python(program, str(path), folder=tmp_path) == "False\n"
+
+
 def test_the_heavy_libraries_are_installed() -> None:
     """Otherwise the test above would prove nothing."""
     for library in set().union(*HEAVY.values()):

@@ -62,7 +62,7 @@ def count_stages() -> int:
     """Return how many processes of the stage run in this folder."""
     listed = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     lines = [line.split(maxsplit=2) for line in listed.splitlines()]
-    found = [number for number, state, command in lines if command.endswith("stage.py") and "Z" not in state]
+    found = [number for number, state, command in lines if command.endswith(" stage.py") and "Z" not in state]
     return sum(Path(f"/proc/{number}/cwd").resolve() == Path.cwd() for number in found)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line, quote_path
 from one_neuron.layout import EVALUATE_METRICS, PREPARE_METRICS, TRAIN_METRICS, find_repository
-from one_neuron.metrics import baseline_warning
 from one_neuron.system.files import atomic_write
 from one_neuron.system.outputs import read_json
 from one_neuron.tracking.links import read_links
@@ -105,6 +104,8 @@ def _show_accuracy(evaluated: dict[str, Any], split: str) -> str:
 
 def _baseline_rows(evaluated: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the row for a model that is not better than the baseline, or not surely; none otherwise."""
+    from one_neuron.metrics import baseline_warning  # imports NumPy, before which the memory is checked
+
     baseline, test = evaluated["baseline_accuracy"], evaluated["test"]
     if warning := baseline_warning(evaluated["test_accuracy"], baseline):
         return [("warning", warning)]
