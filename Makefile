@@ -92,6 +92,5 @@ lock: setup ## Resolve the requirements*.txt again from the ranges in pyproject.
 	@$(COMPILE) pyproject.toml --extra optuna --extra postgres --extra ray --extra s3 --constraint requirements.txt \
 		--output-file requirements-extras.txt
 
-clean: ## Remove what the stages made, and the caches (the MLflow store and .venv stay)
-	rm -rf data models metrics plots dvc_plots dist docs/_build .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find src pipeline benchmarks tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+clean: ## Remove what the stages made, and the caches, and say what it was (the MLflow store and .venv stay)
+	@$(PYTHON) scripts/clean.py

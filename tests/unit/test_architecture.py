@@ -35,7 +35,7 @@ LAYERS = [
     "tracking",
     "stage plots sources training estimator",
     "storage",
-    "gradient_descent dvc_repair dvc_guard dvc_locks",
+    "gradient_descent dvc_repair dvc_guard dvc_locks pruning",
     "settings pictures system training_curves metric_curves metrics neuron",
     "drawn_pictures layout rows exact file_kind errors",
 ]

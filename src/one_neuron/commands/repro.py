@@ -12,6 +12,7 @@ from one_neuron.commands.settings import check_settings
 from one_neuron.dvc_locks import LOCK_FILE, repair_rwlock, reserve_dvc
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.layout import WORK_FOLDER
+from one_neuron.pruning import prune_work_folder
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
 from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
@@ -67,6 +68,7 @@ def run_repro(options: argparse.Namespace) -> int:
         remove_partial_files(root, _WRITTEN_FOLDERS)
         ended, failed = _run_dvc(root, arguments)
         repair_rwlock(root)
+        prune_work_folder(root)
     code = _find_code(ended, failed)
     untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
     if (code == 0 or untracked) and _runs_all(arguments):

@@ -18,7 +18,6 @@ from one_neuron.system.files import atomic_write
 
 FOLDER = WORK_FOLDER / "checkpoints"
 EVERY_SECONDS = 10.0
-_ABANDONED_DAYS = 30
 
 
 class CheckpointFile:
@@ -82,12 +81,9 @@ class CheckpointFile:
         self._last_write = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the checkpoint of a finished training, and abandoned ones older than 30 days."""
-        month_ago = time.time() - _ABANDONED_DAYS * 24 * 3600
-        for path in (self.path, *self.path.parent.glob("*.npz")):
-            with suppress(OSError):  # a file that cannot be deleted must not fail a finished training
-                if path == self.path or path.stat().st_mtime < month_ago:
-                    path.unlink()
+        """Delete the checkpoint of a finished training; `pruning` deletes abandoned ones."""
+        with suppress(OSError):  # a file that cannot be deleted must not fail a finished training
+            self.path.unlink(missing_ok=True)
 
     def _report(self, text: str) -> None:
         """Print a message about the file on stderr."""

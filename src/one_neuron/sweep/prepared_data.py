@@ -17,6 +17,7 @@ from one_neuron.dvc_guard import check_data_path
 from one_neuron.dvc_locks import reserve_dvc
 from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line
 from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
+from one_neuron.pruning import keep_in_use, prune_work_folder
 from one_neuron.settings.params import Settings, load_settings
 from one_neuron.storage.prepared_set import PreparedSet, load_prepared
 from one_neuron.system.progress import announce
@@ -62,6 +63,7 @@ def prepare_data(configurations: Iterable[Settings], root: Path) -> dict[str, Da
     found: dict[str, DataFiles] = {}
     _load.cache_clear()
     with reserve_dvc(root):
+        prune_work_folder(root)
         present = load_settings()
         check_data_path(present.data)  # before DVC, which could block for ever
         own = name_data(present)
@@ -120,6 +122,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
     folder = root / CACHE / _digest(settings, root, pictures)
     if folder.is_dir():
         try:
+            keep_in_use(folder)
             return _find_files(folder)
         except DataError:
             shutil.rmtree(folder)  # damaged, and prepared again below
@@ -137,6 +140,7 @@ def _prepare_aside(settings: Settings, root: Path) -> DataFiles:
         for unneeded in (DRAWN_FOLDER, WORK_FOLDER):
             shutil.rmtree(making / unneeded, ignore_errors=True)
         making.replace(folder)
+        keep_in_use(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return _find_files(folder)

@@ -1,7 +1,5 @@
 """The state on disk: found again, never by another training, never damaged, swept up."""
 
-import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -113,13 +111,11 @@ def test_a_disk_that_cannot_be_written_does_not_stop_training(
     file.remove()
 
 
-def test_sweeping_up() -> None:
-    """Its own file and those older than a month are deleted; nothing else."""
-    mine, young, old = (CheckpointFile({**CONTENT, "seed": seed}) for seed in range(3))
-    for file in (mine, young, old):
+def test_the_end_of_a_training_deletes_its_own_file() -> None:
+    """And no other one; twice does no harm."""
+    mine, other = (CheckpointFile({**CONTENT, "seed": seed}) for seed in range(2))
+    for file in (mine, other):
         file.offer(lambda: STATE)
-    month = time.time() - 31 * 24 * 3600
-    os.utime(old.path, (month, month))
     mine.remove()
     mine.remove()
-    assert [file.path.exists() for file in (mine, young, old)] == [False, True, False]
+    assert [file.path.exists() for file in (mine, other)] == [False, True]
