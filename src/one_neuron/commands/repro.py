@@ -7,12 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from one_neuron.commands.report import run_report
-from one_neuron.commands.settings import check_settings
 from one_neuron.dvc_locks import LOCK_FILE, repair_rwlock, reserve_dvc
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.layout import WORK_FOLDER
-from one_neuron.pruning import prune_work_folder
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
 from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
@@ -60,6 +57,10 @@ def run_repro(options: argparse.Namespace) -> int:
     int
         The exit code of the stage that failed, or of this command.
     """
+    from one_neuron.commands.report import run_report
+    from one_neuron.commands.settings import check_settings
+    from one_neuron.pruning import prune_work_folder
+
     root, arguments = find_root(), list(options.dvc_arguments)
     check_settings()
     with reserve_dvc(root, no_wait=options.no_wait) as waited:
