@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError, one_line, quote_path
+from one_neuron.errors import DataError, EnvironmentProblem, one_line, quote_path
 from one_neuron.layout import hash_code
 from one_neuron.pictures import limits, reader
 from one_neuron.pictures.cache_limit import cache_bound, rows_folder
@@ -24,6 +24,7 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.refusals import REMEDY_REPLACE
 from one_neuron.pictures.row_cache import KEY_BYTES, CachedRows, RowCache
 from one_neuron.system.machine import count_cores
+from one_neuron.system.memory import memory_left
 from one_neuron.system.progress import pictures_bar
 
 _POLL_SECONDS = 0.2  # how often the main thread updates the progress bar
@@ -128,7 +129,7 @@ class _Work:
         self.errors: dict[int, str] = {}
         self.done = 0
         self._folder, self._cache, self._preprocessing = folder, cache, preprocessing
-        self._budget = _PixelBudget(limits.MAX_PIXELS)
+        self._budget = _PixelBudget(min(limits.MAX_PIXELS, memory_left() // (2 * limits.BYTES_PER_PIXEL)))
         self._lock, self._searching = threading.Lock(), threading.Lock()
         self._cached_in_a_row = 0  # small files; a count lost to another thread does no harm
         self._indices = iter(range(len(names)))  # of the pictures that no thread has begun
@@ -182,7 +183,10 @@ class _Work:
             quick = place is not None and stamp[0] <= _SMALL_BYTES
             self._cached_in_a_row = self._cached_in_a_row + 1 if quick else 0
             if place is None:
-                pixels = reader.read_picture(source, self._preprocessing, reserve=self._budget.reserve)
+                try:
+                    pixels = reader.read_picture(source, self._preprocessing, reserve=self._budget.reserve)
+                except EnvironmentProblem as error:
+                    raise EnvironmentProblem(f"{quote_path(self._folder / self.names[index])}: {error}") from error
                 if _read_stamp(stream) != stamp:  # the pixels may not belong to the key
                     raise DataError("was changed while it was being read; wait until it is complete")
                 place = self._cache.append(key, pixels.reshape(-1))

@@ -26,7 +26,8 @@ from one_neuron.pictures.tags import check_tags
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-MAX_PIXELS = 64_000_000  # take 256 MB in Pillow's memory
+BYTES_PER_PIXEL = 4  # in Pillow's memory
+MAX_PIXELS = 64_000_000  # take 256 MB
 MAX_SIDE = 1_000_000  # resizing takes 32 bytes for each pixel of a side
 MAX_BYTES = 9 * MAX_PIXELS  # up to eight bytes a pixel, and room for metadata
 # Bytes of a file that no pixel accounts for: metadata, and the video of a phone's moving picture.

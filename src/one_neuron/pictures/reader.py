@@ -24,14 +24,15 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from one_neuron.errors import DataError, one_line, quote_path
+from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, one_line, quote_path
 from one_neuron.file_kind import HEAD_BYTES, RAW, find_kind
 from one_neuron.pictures.convert import Pixels, resize_picture
 from one_neuron.pictures.geometry import fit
-from one_neuron.pictures.limits import MAX_BYTES, MAX_PIXELS, check_file, check_image, count_beside
+from one_neuron.pictures.limits import BYTES_PER_PIXEL, MAX_BYTES, MAX_PIXELS, check_file, check_image, count_beside
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.refusals import REMEDY_REPLACE, damaged_message
 from one_neuron.pictures.tags import find_orientation
+from one_neuron.system.memory import check_free
 
 SUFFIXES = frozenset(".bmp .gif .jpg .jpeg .jpe .jfif .mpo .png .tif .tiff .webp".split())
 
@@ -63,6 +64,7 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
 # Tags of a TIFF: the version of DNG, and whether the first picture is a smaller copy of another, as in NEF and ARW.
 _DNG_VERSION, _SUBFILE = 50706, 254
+_SMALL_PIXELS = 2**22  # take less memory than the least that is left when a command starts
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # the value in eight bits of one step of a PNG's 2-bit and 4-bit greys
 
 
@@ -84,6 +86,8 @@ def load_picture(path: Path | str, preprocessing: Preprocessing) -> Pixels:
     ------
     DataError
         If the file is missing, not a picture, damaged or too large; the message begins with its path.
+    EnvironmentProblem
+        If there is too little memory for the picture.
     """
     path = Path(path)
     with open_picture(path) as stream:
@@ -91,6 +95,8 @@ def load_picture(path: Path | str, preprocessing: Preprocessing) -> Pixels:
             return read_picture(stream, preprocessing)
         except DataError as error:
             raise DataError(f"{quote_path(path)} {error}") from error
+        except EnvironmentProblem as error:
+            raise EnvironmentProblem(f"{quote_path(path)}: {error}") from error
 
 
 @contextmanager
@@ -157,6 +163,8 @@ def read_picture(
     ------
     DataError
         If it is not a picture, damaged or too large. The message does not name the picture; callers prepend the name.
+    EnvironmentProblem
+        If there is too little memory for it.
     """
     try:
         with _open_image(stream) as image:
@@ -167,10 +175,13 @@ def read_picture(
                 num_px = preprocessing.num_px
                 # The mode stays; both sizes are those before the picture is turned upright.
                 image.draft(None, fit(image.size, num_px) if preprocessing.resize == "pad" else (num_px, num_px))
-            with nullcontext() if reserve is None else reserve(image.width * image.height + beside):
+            pixels = image.width * image.height + beside
+            with nullcontext() if reserve is None else reserve(pixels):
+                if pixels > _SMALL_PIXELS:
+                    check_free(BYTES_PER_PIXEL * pixels * 9 // 8, "the picture", "make the picture smaller")
                 image.load()
                 return resize_picture(image, preprocessing, orientation=orientation)
-    except (DataError, MemoryError):
+    except (OneNeuronError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"has far more than {MAX_PIXELS:,} pixels; make the picture smaller") from error

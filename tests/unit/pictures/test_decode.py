@@ -22,6 +22,8 @@ from one_neuron.errors import DataError, EnvironmentProblem, SettingsError
 from one_neuron.pictures import convert, decode, limits, reader, row_cache
 from one_neuron.pictures.decode import Decoded, decode_pictures
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.pictures.reader import load_picture
+from one_neuron.system.memory import Limit
 
 NUM_PX = 4
 N_X = NUM_PX * NUM_PX * 3
@@ -436,6 +438,8 @@ import signal, sys, time
 from pathlib import Path
 from one_neuron.pictures import decode, reader
 from one_neuron.pictures.preprocessing import Preprocessing
+from one_neuron.pictures.reader import load_picture
+from one_neuron.system.memory import Limit
 from one_neuron.system import command
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 read = reader.read_picture
@@ -518,3 +522,21 @@ def test_two_processes_at_once_have_the_same_rows(
     assert len(list(root.rglob("*.rows"))) == 2
     np.testing.assert_array_equal(run(paths).X[:], expected)
     assert decoded_files == []
+
+
+def test_a_picture_for_which_memory_is_too_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,100 x 2,000 pixels of four bytes and an eighth are 18.03 MB; a smaller one is read without a check."""
+    for name, size in (("large.png", (2100, 2000)), ("small.png", (2000, 2000))):
+        Image.new("RGB", size).save(tmp_path / name)
+    limit = Limit("resident", 18 * 2**20, 0, "this machine", "end other programs")
+    monkeypatch.setattr("one_neuron.system.memory.find_limits", lambda _: [limit])
+    preprocessing = Preprocessing(2, "stretch", "exact")
+    path = tmp_path / "large.png"
+    message = (
+        f"'{path}': the picture needs 19 MB of memory; this machine allows 18 MB: make the picture smaller, or end"
+    )
+    for read in (lambda: load_picture(path, preprocessing), lambda: decode_pictures([path], preprocessing)):
+        with pytest.raises(EnvironmentProblem) as caught:
+            read()
+        assert str(caught.value).startswith(message)
+    assert load_picture(tmp_path / "small.png", preprocessing).shape == (2, 2, 3)

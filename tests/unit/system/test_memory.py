@@ -292,3 +292,12 @@ def test_every_stage_has_a_need() -> None:
     for need in NEEDS.values():
         assert 0 < need.data < need.address
         assert need.resident > 0
+
+
+@pytest.mark.parametrize("command", NEEDS)
+def test_the_documentation_shows_the_needs(command: str) -> None:
+    """One row for each command."""
+    need, page = NEEDS[command], Path(__file__).parents[3] / "docs/commands.md"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    shown = f"| {need.address} | {need.data} | {need.resident} |"
+    assert any(row.endswith(shown) and command in row for row in rows)
