@@ -28,7 +28,8 @@ def open_closed_streams() -> list[str]:
 
 def closed_streams_error(names: list[str]) -> EnvironmentProblem:
     """Return the error of a command that was started without its output."""
-    return EnvironmentProblem(f"{names[0]} is closed; to discard what is printed, use >/dev/null")
+    sign = "2>" if names[0] == _NAMES[2] else ">"
+    return EnvironmentProblem(f"{names[0]} is closed; to discard what is printed, use {sign}/dev/null")
 
 
 def unwritable_error(name: str, error: OSError) -> EnvironmentProblem:

@@ -301,3 +301,34 @@ def test_the_documentation_shows_the_needs(command: str) -> None:
     rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
     shown = f"| {need.address} | {need.data} | {need.resident} |"
     assert any(row.endswith(shown) and command in row for row in rows)
+
+
+@pytest.mark.parametrize(("option", "kind"), [("-v", "address"), ("-d", "data")])
+@pytest.mark.parametrize("command", NEEDS)
+def test_a_command_that_does_not_fit_ends_with_one_line(
+    command: str, option: str, kind: str, repository: Path, tmp_path: Path
+) -> None:
+    """Of the real scripts and the command line, a megabyte below what each needs; nothing is written."""
+    needed: int = getattr(NEEDS[command], kind)
+    script = repository / "pipeline" / f"{command}.py"
+    what = (
+        [str(script)]
+        if script.is_file()
+        else ["-m", "one_neuron.cli", *command.split(), *["x.jpg"][command != "predict" :]]
+    )
+    shell = f'ulimit {option} {(needed - 1) * 1024} && exec "$0" "$@"'
+    environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
+    done = subprocess.run(
+        ["bash", "-c", shell, sys.executable, *what],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == (
+        f"one-neuron: `{command}` needs {needed} MB of memory; `ulimit {option}` allows {needed - 1} MB: "
+        f"start it where `ulimit {option}` is at least {needed * 1024} (kilobytes)\n"
+    )
+    assert list(tmp_path.iterdir()) == []

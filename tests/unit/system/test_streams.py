@@ -42,7 +42,7 @@ def run(
     ("redirections", "out", "err"),
     [
         (">&-", "", "one-neuron: standard output is closed; to discard what is printed, use >/dev/null\n"),
-        ("2>&-", "one-neuron: standard error is closed; to discard what is printed, use >/dev/null\n", ""),
+        ("2>&-", "one-neuron: standard error is closed; to discard what is printed, use 2>/dev/null\n", ""),
         (">&- 2>&-", "", ""),
         ("<&- >&- 2>&-", "", ""),
     ],
