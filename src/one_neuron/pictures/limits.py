@@ -137,14 +137,17 @@ def _check_bytes(size: int, most: int, pixels: tuple[int, int]) -> None:
 
 
 def _check_png_chunks(stream: BinaryIO, size: int) -> None:
-    """Refuse a PNG of too many chunks or too much metadata; chunks after the image data are not read."""
+    """Refuse a PNG of too many chunks or too much metadata, or without a whole chunk after the image data.
+
+    Chunks after the image data are not read; Pillow itself would not miss the last bytes of the data.
+    """
     at, parts, metadata, compressed, begun = 8, 0, 0, 0, False
     stream.seek(at)
     while len(head := stream.read(8)) == 8:
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
         if kind in (b"IDAT", b"fdAT", b"DDAT"):
             begun = True
-        elif begun:
+        elif begun and at + 12 + length <= size:
             return
         else:
             metadata += length
@@ -155,6 +158,8 @@ def _check_png_chunks(stream: BinaryIO, size: int) -> None:
             raise limit_error(_MAX_COMPRESSED_CHUNKS, "compressed texts and profiles")
         at += 12 + length
         stream.seek(at)
+    if begun:
+        raise DataError(damaged_message("its data stop early"))
 
 
 def _check_gif_blocks(stream: BinaryIO, size: int) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import PIL
 from PIL import Image, ImageFile
@@ -28,6 +28,7 @@ from one_neuron.errors import DataError, EnvironmentProblem, OneNeuronError, one
 from one_neuron.file_kind import HEAD_BYTES, RAW, find_kind
 from one_neuron.pictures.convert import Pixels, resize_picture
 from one_neuron.pictures.geometry import fit
+from one_neuron.pictures.jpeg_end import SMALL_PIXELS, ContinuedJpeg, checksum_pixels, ends_well, find_end
 from one_neuron.pictures.limits import BYTES_PER_PIXEL, MAX_BYTES, MAX_PIXELS, check_file, check_image, count_beside
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.refusals import REMEDY_REPLACE, damaged_message
@@ -64,7 +65,7 @@ _BEGINNINGS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 FORMATS = tuple(str(reader.format) for _, reader in _BEGINNINGS)
 # Tags of a TIFF: the version of DNG, and whether the first picture is a smaller copy of another, as in NEF and ARW.
 _DNG_VERSION, _SUBFILE = 50706, 254
-_SMALL_PIXELS = 2**22  # take less memory than the least that is left when a command starts
+_NEGLIGIBLE_PIXELS = 2**22  # take less memory than the least that is left when a command starts
 _GREY_STEPS = {"L;2": 85, "L;4": 17}  # the value in eight bits of one step of a PNG's 2-bit and 4-bit greys
 
 
@@ -167,20 +168,18 @@ def read_picture(
         If there is too little memory for it.
     """
     try:
-        with _open_image(stream) as image:
+        with _load_image(stream, preprocessing, reserve) as (image, end, is_sure):
             # Pillow itself turns a TIFF upright.
             orientation = 1 if isinstance(image, TiffImageFile) else find_orientation(image.info)
-            beside = count_beside(image)  # at full size, before `draft` makes the picture smaller
-            if preprocessing.decode == "fast":
-                num_px = preprocessing.num_px
-                # The mode stays; both sizes are those before the picture is turned upright.
-                image.draft(None, fit(image.size, num_px) if preprocessing.resize == "pad" else (num_px, num_px))
-            pixels = image.width * image.height + beside
-            with nullcontext() if reserve is None else reserve(pixels):
-                if pixels > _SMALL_PIXELS:
-                    check_free(BYTES_PER_PIXEL * pixels * 9 // 8, "the picture", "make the picture smaller")
-                image.load()
-                return resize_picture(image, preprocessing, orientation=orientation)
+            checksum = checksum_pixels(image) if end and not (is_sure and ends_well(image)) else None
+            pixels = resize_picture(image, preprocessing, orientation=orientation)
+        del image  # its pixels, before those of the next
+        if checksum is not None:
+            continued = cast("BinaryIO", ContinuedJpeg(stream, end))
+            with _load_image(continued, preprocessing, reserve) as (image, _, _):
+                if checksum_pixels(image) != checksum:
+                    raise DataError(damaged_message("its data stop early"))
+        return pixels
     except (OneNeuronError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -190,6 +189,27 @@ def read_picture(
             raise DataError(f"cannot be read ({error.strerror}); {REMEDY_REPLACE}") from error
         # Pillow's decoders raise almost any exception on a damaged file.
         raise DataError(damaged_message(one_line(error) or type(error).__name__)) from error
+
+
+@contextmanager
+def _load_image(
+    stream: BinaryIO, preprocessing: Preprocessing, reserve: Callable[[int], AbstractContextManager[None]] | None
+) -> Iterator[tuple[ImageFile.ImageFile, int, bool]]:
+    """Yield a decoded picture; for a JPEG, where its data end, and whether its last pixel would show if they do not."""
+    with _open_image(stream) as image:
+        end = find_end(stream) if image.format == "JPEG" else 0
+        # At full size, before `draft` makes the picture smaller.
+        beside, area = count_beside(image), image.width * image.height
+        if preprocessing.decode == "fast":
+            num_px = preprocessing.num_px
+            # The mode stays; both sizes are those before the picture is turned upright.
+            image.draft(None, fit(image.size, num_px) if preprocessing.resize == "pad" else (num_px, num_px))
+        pixels = image.width * image.height + beside
+        with nullcontext() if reserve is None else reserve(pixels):
+            if pixels > _NEGLIGIBLE_PIXELS:
+                check_free(BYTES_PER_PIXEL * pixels * 9 // 8, "the picture", "make the picture smaller")
+            image.load()
+            yield image, end, beside == 0 and area > SMALL_PIXELS
 
 
 def _check_kind(status: os.stat_result) -> None:

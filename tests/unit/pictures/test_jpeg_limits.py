@@ -167,4 +167,4 @@ def test_all_scans_are_reserved_in_fast_mode() -> None:
         read_picture(
             io.BytesIO(jpeg(size=(800, 800), progressive=progressive)), Preprocessing(8, decode="fast"), reserve=reserve
         )
-    assert told == [100 * 100, 100 * 100 + 800 * 800]
+    assert list(dict.fromkeys(told)) == [100 * 100, 100 * 100 + 800 * 800]

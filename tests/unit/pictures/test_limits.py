@@ -72,7 +72,7 @@ def test_decoders_that_hold_a_picture_twice_get_half_as_many_pixels(
     monkeypatch.setattr(limits, "MAX_PIXELS", 200)
     with (tmp_path / f"10.{suffix}").open("rb") as stream:
         read_picture(stream, Preprocessing(4), reserve=reserve)
-    assert told == [100 if fits else 200]
+    assert set(told) == {100 if fits else 200}  # small ones are decoded twice
     if fits:
         load_picture(tmp_path / f"20.{suffix}", Preprocessing(4))
     else:

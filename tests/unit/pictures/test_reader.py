@@ -291,7 +291,7 @@ def test_fast_is_never_too_small(
     Image.new("RGB", size).save(tmp_path / "a.jpg", exif=exif)
     monkeypatch.setattr(JpegImageFile, "draft", note)
     load_picture(tmp_path / "a.jpg", Preprocessing(64, resize=resize, decode="fast"))
-    assert read == [expected]
+    assert set(read) == {expected}  # small pictures are decoded twice
 
 
 def test_many_threads_read_at_once(tmp_path: Path) -> None:
