@@ -35,7 +35,8 @@ def write_html(path: Path) -> None:
     Raises
     ------
     SettingsError
-        If the name of the file does not end in .html, so another file could be overwritten, or if it is a folder.
+        If the name of the file does not end in .html, so another file could be overwritten, if it is a folder, or if
+        the folder for it does not exist.
     DataError
         If a file of the result is missing, is damaged or does not fit the others.
     """
@@ -47,6 +48,8 @@ def write_html(path: Path) -> None:
         raise SettingsError(f"{quote_path(path)} does not end in .html; choose another name: --html report.html")
     if path.is_dir():
         raise SettingsError(f"{quote_path(path)} is a folder; choose another name: --html page.html")
+    if not path.parent.is_dir():
+        raise SettingsError(f"{quote_path(path.parent)} is not a folder; create it: mkdir -p {quote_path(path.parent)}")
     result = read_result(Path.cwd())
     try:
         recorded, problem = find_result_run(find_repository(), result.content_key), NO_RUN

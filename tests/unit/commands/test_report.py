@@ -1,5 +1,6 @@
 """The table of the last result."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,12 @@ def test_the_page_cannot_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
     message = "one-neuron: 'report.html' is a folder; choose another name: --html page.html\n"
     assert capsys.readouterr().err == message
     assert main(["report", "--html", "page.html"]) == 0
+
+
+def test_a_page_in_a_folder_that_does_not_exist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is not created in silence; the remedy works as it stands."""
+    write_complete_result(tmp_path)
+    assert main(["report", "--html", "a folder/of/page.html"]) == 2
+    assert capsys.readouterr().err == "one-neuron: 'a folder/of' is not a folder; create it: mkdir -p 'a folder/of'\n"
+    subprocess.run(["sh", "-c", "mkdir -p 'a folder/of'"], check=True)
+    assert main(["report", "--html", "a folder/of/page.html"]) == 0
