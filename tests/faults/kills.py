@@ -1,0 +1,77 @@
+"""Kills at random moments: of everything, of the first process alone, of DVC alone, and while a stage starts."""
+
+import random
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.faults.project import REPRO, STAGES, Case, Counts, Workshop, kill, repair_plainly
+
+_POLL_SECONDS = 0.002
+
+
+def kill_everything(workshop: Workshop, number: int, chance: random.Random) -> Counts:
+    """Kill all processes of `repro` at a random moment; every tenth time, while a stage starts."""
+    return _kill_and_repair(workshop, number, chance, "everything")
+
+
+def kill_parent(workshop: Workshop, number: int, chance: random.Random) -> Counts:
+    """Kill only the first process, or only DVC, at a random moment; every tenth time, while a stage starts."""
+    return _kill_and_repair(workshop, number, chance, ("repro", "dvc")[number % 2])
+
+
+def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, target: str) -> Counts:
+    """Start `repro`, kill the target, run `repro` again and check the result; return what was killed and when."""
+    start = workshop.fresh if chance.random() < 0.3 else workshop.earlier
+    case = workshop.copy(start, f"kill-{target}-{number}")
+    part = chance.random()
+    stage = chance.choice(STAGES) if number % 10 == 0 else ""
+    while True:
+        process = subprocess.Popen(
+            REPRO,
+            cwd=case.folder,
+            env=case.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if _wait(case, process, part * workshop.seconds(start), stage):
+            break
+        # It had already ended: an earlier moment, on a new copy.
+        case, part = workshop.copy(start, f"kill-{target}-{number}"), part * 0.8
+    running = case.find_stage()
+    if target == "everything":
+        case.kill_all()
+    else:
+        kill(process.pid if target == "repro" else _find_dvc(case, process.pid))
+    process.wait(60)
+    assert process.returncode != 0 or target == "dvc"
+    repair_plainly(case, workshop)
+    workshop.remove(case)
+    return Counter([f"{target} while {running[0] if running else 'no stage'} ran"])
+
+
+def _wait(case: Case, process: "subprocess.Popen[bytes]", seconds: float, stage: str) -> bool:
+    """Wait for a moment, or for the start of a stage; return whether the command was still running."""
+    deadline = time.monotonic() + (60 if stage else seconds)
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            return False
+        if stage and (found := case.find_stage()) and found[0] == stage:
+            return True
+        time.sleep(_POLL_SECONDS)
+    return process.poll() is None
+
+
+def _find_dvc(case: Case, first: int) -> int:
+    """Return the process id of DVC; of the first process if DVC has not started."""
+    for process in case.processes():
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if any(word.rpartition(b"/")[2] == b"dvc" for word in words[:2]) or b"dvc" in words[2:4]:
+            return process
+    return first

@@ -1,0 +1,31 @@
+"""The short forms of all kinds of faults; `make faults` plays the long ones."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.kinds import KINDS, play, prepare
+from tests.faults.project import Workshop
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Return the folders from which cases are copied."""
+    made = Workshop(tmp_path_factory.mktemp("faults"))
+    prepare(made)
+    return made
+
+
+def _choose() -> Iterator[tuple[str, int]]:
+    """Yield the cases of the short forms."""
+    for name, kind in KINDS.items():
+        for case in kind.short:
+            yield name, case
+
+
+@pytest.mark.parametrize(("kind", "case"), _choose())
+def test_nothing_is_lost_or_misread(workshop: Workshop, kind: str, case: int) -> None:
+    """To play one again: `python -m tests.faults KIND --only CASE`."""
+    play(workshop, kind, case, seed=1)
