@@ -20,7 +20,7 @@ DVC := $(BIN)/dvc
 COMPILE := $(BIN)/uv pip compile --universal --fork-strategy fewest --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command 'make lock' --quiet
 
-.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz docs deps sweep track experiments ui bench \
+.PHONY: help repro test test-fast coverage setup setup-dev check format fuzz faults docs deps sweep track experiments ui bench \
 	lock clean
 
 help: ## List the commands
@@ -62,6 +62,9 @@ format: setup-dev ## Format the sources and fix what the linter can fix
 
 fuzz: setup ## Read files damaged at random for two minutes (SECONDS=120, SEED=1): none may do harm
 	@PYTHONPATH=src $(PY) scripts/fuzz.py --seconds "$(or $(SECONDS),120)" --seed "$(or $(SEED),1)"
+
+faults: setup-dev ## Disturb the real pipeline in all ways, an hour or two (KINDS="flips pairs", COUNT=20, SEED=1)
+	@$(PY) -m tests.faults $(KINDS) --seed "$(or $(SEED),1)" $(if $(COUNT),--count $(COUNT),--write)
 
 docs: setup-dev ## Build the documentation, docs/_build/html/index.html; a warning is an error
 	@PYTHONPATH=src $(PY) -m sphinx -q -W --keep-going -b html docs docs/_build/html

@@ -6,21 +6,20 @@ from one_neuron.stage import run_stage
 
 
 def main() -> None:
-    """Delete the drawn pictures, and draw all of them again."""
-    import shutil
+    """Draw all pictures, and put them in the place of earlier ones."""
     from pathlib import Path
 
     from drawn_pictures import draw_pictures
     from one_neuron.layout import DRAW_DIGESTS, DRAWN_FOLDER
     from one_neuron.settings.params import load_settings
+    from one_neuron.system.files import atomic_folder
     from one_neuron.system.outputs import write_digests
     from one_neuron.system.workers import worker_processes
 
     draw = load_settings().draw
     DRAW_DIGESTS.unlink(missing_ok=True)
-    shutil.rmtree(DRAWN_FOLDER, ignore_errors=True)
-    with worker_processes() as pool:
-        draw_pictures(DRAWN_FOLDER, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test, apply=pool.map)
+    with atomic_folder(DRAWN_FOLDER) as folder, worker_processes() as pool:
+        draw_pictures(folder, seed=draw.seed, num_train=draw.num_train, num_test=draw.num_test, apply=pool.map)
     write_digests(DRAW_DIGESTS, filter(Path.is_file, DRAWN_FOLDER.rglob("*")))
 
 

@@ -89,9 +89,8 @@ def play_all(options: argparse.Namespace, results: Results, folder: Path) -> Non
             result = future.result()
             results.add(result)
             what = f"{result['kind']} {result['case']}"
-            print(
-                f"{done} of {len(wanted)}: {what}: {result['outcome'] or 'FAILED'} ({result['seconds']} s)", flush=True
-            )
+            outcome = "FAILED" if result["failure"] else describe(Counter(result["outcome"]))
+            print(f"{done} of {len(wanted)}: {what}: {outcome} ({result['seconds']} s)", flush=True)
             if result["failure"]:
                 again = f"python -m tests.faults {result['kind']} --only {result['case']} --seed {options.seed}"
                 print(f"{result['failure']}\n    again: {again}", flush=True)

@@ -20,8 +20,11 @@ from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, load_model
 from one_neuron.storage.prepared_set import load_prepared
 from one_neuron.storage.snapshots import load_snapshots
+from one_neuron.system.outputs import check_outputs, read_output
 from tests.faults.project import Counts, Workshop
 
+# Outputs that hold no digest of their own
+_OTHER_OUTPUTS = (layout.EVALUATE_METRICS, layout.COSTS_FILE, layout.PLOTS_FOLDER / "weights.png")
 FLIPS = 40  # in one case
 _FOUND = object()  # what a reader returns that leaves out a damaged record
 
@@ -69,8 +72,26 @@ def make_readers(folder: Path) -> dict[str, tuple[Path, Reader]]:
         "snapshots": (folder / layout.SNAPSHOTS_FILE, lambda path: _list(load_snapshots(path, model))),
         "checkpoint": (_write_checkpoint(folder), _read_checkpoint),
         "rows": (rows, lambda path: _read_rows(path, keys)),
+        **{_kind_of(name): (folder / name, _read_with(name, folder)) for name in _OTHER_OUTPUTS},
+        "list of digests": (folder / layout.TRAIN_DIGESTS, lambda _: read_output(layout.COSTS_FILE, folder)),
+        "drawn picture": (_find_drawn(folder), lambda _: check_outputs(layout.DRAW_DIGESTS, folder)),
         "keys of rows": (rows.with_suffix(".keys"), lambda path: _read_rows(path.with_suffix(".rows"), keys)),
     }
+
+
+def _read_with(name: Path, folder: Path) -> Reader:
+    """Return a function that reads an output."""
+    return lambda _: read_output(name, folder)
+
+
+def _kind_of(name: Path) -> str:
+    """Return what a file is called in the counts."""
+    return {".json": "metrics", ".csv": "table", ".png": "plot"}[name.suffix]
+
+
+def _find_drawn(folder: Path) -> Path:
+    """Return a drawn picture."""
+    return min((folder / layout.DRAWN_FOLDER).rglob("*.png"))
 
 
 def _read_prepared(path: Path) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 
-from tests import bad_servers
+from tests.bad_servers import Proxy, dripping, failing, proxy, refusing, silent
 from tests.faults.project import Case, Counts, Workshop, check_nothing_left, hash_outputs, run_to_the_end
 
 MAX_DELAY = 15.0  # seconds that an outage may take
@@ -21,12 +21,12 @@ _RECEIPT = "data/tracked.json"  # says that the result was tracked, so it is mis
 Server = Callable[[str, random.Random], AbstractContextManager[object]]
 # What answers instead of the real server, whose address is given; the last one passes on a random number of requests.
 SERVERS: dict[str, Server] = {
-    "refuses": lambda _server, _chance: bad_servers.refusing(),
-    "never answers": lambda _server, _chance: bad_servers.silent(),
-    "sends a byte a second": lambda _server, _chance: bad_servers.dripping(),
-    "returns 500": lambda _server, _chance: bad_servers.failing(),
-    "artifact store returns 500": lambda server, _: bad_servers.proxy(server, fails=lambda path: "artifacts" in path),
-    "dies half-way": lambda server, chance: bad_servers.proxy(
+    "refuses": lambda _server, _chance: refusing(),
+    "never answers": lambda _server, _chance: silent(),
+    "sends a byte a second": lambda _server, _chance: dripping(),
+    "returns 500": lambda _server, _chance: failing(),
+    "artifact store returns 500": lambda server, _: proxy(server, fails=lambda path: "artifacts" in path),
+    "dies half-way": lambda server, chance: proxy(
         server, dies_at=chance.randrange(5, 60), passes_last=chance.random() < 0.5
     ),
 }
@@ -38,7 +38,7 @@ def lose_server(workshop: Workshop, number: int, chance: random.Random) -> Count
     case = workshop.copy(workshop.earlier, f"outage-{number}")
     with tracking_server(case.folder.parent / "server") as server:
         with open_bad(server, chance) as bad:
-            address = bad.address if isinstance(bad, bad_servers.Proxy) else str(bad)
+            address = bad.address if isinstance(bad, Proxy) else str(bad)
             port = int(address.rpartition(":")[2])
             started = time.monotonic()
             during = run_to_the_end(case, MLFLOW_TRACKING_URI=address)
@@ -49,7 +49,7 @@ def lose_server(workshop: Workshop, number: int, chance: random.Random) -> Count
         assert during.returncode == 4, f"{at}: exit code {during.returncode}: {during.stdout}"
         assert "Traceback" not in during.stdout, f"{at}: {during.stdout}"
         assert _results(case) == _results(workshop.done), f"{at}: other files"
-        with bad_servers.proxy(server, port=port):
+        with proxy(server, port=port):
             for attempt in range(2):
                 after = run_to_the_end(case, MLFLOW_TRACKING_URI=address)
                 assert after.returncode == 0, f"{at}, then back: exit code {after.returncode}: {after.stdout}"

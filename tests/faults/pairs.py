@@ -103,6 +103,6 @@ def _run_both(case: Case, one: tuple[str, ...], other: tuple[str, ...], pause: f
     first = case.start(*one, **variables)
     time.sleep(pause)
     second = case.start(*other, **variables)
-    for process in (first, second):
+    for process, command in ((first, one), (second, other)):
         printed, errors = process.communicate(timeout=400)
-        assert process.returncode == 0, f"{process.args!r} ended with {process.returncode}: {(printed + errors)[-2000:]}"
+        assert process.returncode == 0, f"{command} ended with {process.returncode}: {(printed + errors)[-2000:]}"

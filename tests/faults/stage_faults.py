@@ -138,10 +138,13 @@ def _check_outputs(found: dict[str, str], before: dict[str, str], after: dict[st
         if "/.partial-" in name and at.startswith("kill"):
             continue
         assert digest in (before.get(name), after.get(name)), f"{at}: '{name}' is neither old nor new"
-    lost = [name for name in before if name in after and name not in found]
+    # A stage removes its list of digests first and writes it last, so that a mixture of old and new files is found.
+    lost = [name for name in before if name in after and name not in found and "/digests/" not in name]
+    if "kill" in at and "(rename " in at:  # draw has moved its old folder away, and its new one not yet there
+        lost = [name for name in lost if not name.startswith("data/drawn/")]
     assert not lost, f"{at}: lost {lost[:5]}"
     folder = {name: digest for name, digest in found.items() if name.startswith("data/drawn/")}
-    ends = [{name: one[name] for name in one if name.startswith("data/drawn/")} for one in (before, after)]
+    ends = [{name: one[name] for name in one if name.startswith("data/drawn/")} for one in (before, after, {})]
     assert folder in ends, f"{at}: data/drawn is a mixture"
 
 

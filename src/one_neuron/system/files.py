@@ -4,6 +4,7 @@ import csv
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -91,15 +92,64 @@ def _make_partial(path: Path) -> tuple[Path, int]:
 
 
 def remove_partial_files(root: Path, folders: Iterable[str | Path]) -> None:
-    """Delete the temporary files that killed processes left in a folder, and at any depth of some folders in it.
+    """Delete temporary files and folders that killed processes left in a folder, and at any depth of some in it.
 
     Those that a process is writing stay.
     """
     found = [*root.glob(f"{_PARTIAL}*"), *(path for name in folders for path in (root / name).rglob(f"{_PARTIAL}*"))]
     for path in found:
-        with suppress(OSError), path.open("rb") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+        with suppress(OSError), _opened(path) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a file or a folder for reading; yield the descriptor."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path`, and put it in the place of `path` when the block succeeds.
+
+    If the block fails, the new folder is deleted and `path` stays as it was. A kill leaves the old folder, the new one,
+    or none: nothing else ever lies at `path`. The files in the folder are not synced.
+
+    Parameters
+    ----------
+    path : Path
+        The folder to create or replace; its parents are created if needed.
+
+    Yields
+    ------
+    Path
+        An empty folder on the same disk.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_PARTIAL))
+    new, old = temporary / "new", temporary / "old"
+    with _opened(temporary) as handle:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shows `remove_partial_files` that it is in use
+        try:
+            new.mkdir()
+            yield new
+            _check_replacement()
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        finally:
+            if not path.exists() and old.exists():
+                old.rename(path)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.system.files import atomic_write, write_csv, write_json
+from one_neuron.system.files import atomic_folder, atomic_write, write_csv, write_json
 
 
 def entries(folder: Path) -> list[str]:
@@ -126,6 +126,61 @@ def test_permissions_follow_the_umask(tmp_path: Path, umask: None, mask: int, mo
     write_json(tmp_path / "file.json", {})
     assert (tmp_path / "file.json").stat().st_mode & 0o777 == mode
     assert os.umask(0o022) == mask
+
+
+def write_folder(path: Path, text: str) -> None:
+    """Replace a folder by one with a single file."""
+    with atomic_folder(path) as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub/file").write_text(text, encoding="utf-8")
+
+
+def read_folder(path: Path) -> dict[str, str]:
+    """Return the texts of all files below a folder."""
+    files = (one for one in path.rglob("*") if one.is_file())
+    return {one.relative_to(path).as_posix(): one.read_text(encoding="utf-8") for one in files}
+
+
+def test_what_the_block_writes_becomes_the_folder(tmp_path: Path) -> None:
+    """Twice: the second replaces all of the first. Nothing else is left."""
+    for text in ("first", "second"):
+        write_folder(tmp_path / "data/drawn", text)
+        assert read_folder(tmp_path) == {"data/drawn/sub/file": text}
+    assert [one.name for one in (tmp_path / "data").iterdir()] == ["drawn"]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failing_block_leaves_the_old_folder(tmp_path: Path, error: BaseException) -> None:
+    """The error comes through, and the new folder is gone."""
+    write_folder(tmp_path / "drawn", "old")
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "drawn") as folder:
+            (folder / "file").touch()
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert read_folder(tmp_path) == {"drawn/sub/file": "old"}
+    assert [one.name for one in tmp_path.iterdir()] == ["drawn"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of the two renames fails."""
+    write_folder(tmp_path / "drawn", "old")
+    rename = Path.rename
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        write_folder(tmp_path / "drawn", "new")
+    assert read_folder(tmp_path) == {"drawn/sub/file": "old"}
 
 
 def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
