@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from one_neuron.system.files import atomic_folder, atomic_write, write_csv, write_json
+from one_neuron.system.files import atomic_folder, atomic_write, remove_partial_files, write_csv, write_json
 
 
 def entries(folder: Path) -> list[str]:
@@ -181,6 +181,18 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(
     with pytest.raises(OSError, match="Input/output error"):
         write_folder(tmp_path / "drawn", "new")
     assert read_folder(tmp_path) == {"drawn/sub/file": "old"}
+
+
+def test_folders_that_a_kill_left_are_removed_and_those_in_use_are_not(tmp_path: Path) -> None:
+    """Temporary files are treated alike; see tests/integration for kills."""
+    left = tmp_path / "data/.partial-left"
+    (left / "new").mkdir(parents=True)
+    (left / "new/file").touch()
+    with atomic_folder(tmp_path / "data/drawn") as folder:
+        (folder / "file").touch()
+        remove_partial_files(tmp_path, ["data"])
+        assert not left.exists()
+    assert read_folder(tmp_path) == {"data/drawn/file": ""}
 
 
 def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
