@@ -1,7 +1,5 @@
 """The short forms of all kinds of faults; `make faults` plays the long ones."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults.kinds import KINDS, play, prepare
@@ -18,14 +16,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     return made
 
 
-def _choose() -> Iterator[tuple[str, int]]:
-    """Yield the cases of the short forms."""
-    for name, kind in KINDS.items():
-        for case in kind.short:
-            yield name, case
-
-
-@pytest.mark.parametrize(("kind", "case"), _choose())
+@pytest.mark.parametrize(("kind", "case"), [(name, case) for name, kind in KINDS.items() for case in kind.short])
 def test_nothing_is_lost_or_misread(workshop: Workshop, kind: str, case: int) -> None:
     """To play one again: `python -m tests.faults KIND --only CASE`."""
     play(workshop, kind, case, seed=1)
