@@ -279,7 +279,7 @@ NEEDS = {
     "draw": Need(80, 50, 60),
     "prepare": Need(200, 110, 70),
     "train": Need(230, 150, 70),
-    "evaluate": Need(370, 280, 230),
+    "evaluate": Need(370, 280, 190),
     "track": Need(500, 280, 210),
     "repro": Need(500, 280, 330),
     "sweep": Need(700, 460, 330),
