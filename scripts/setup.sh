@@ -23,7 +23,11 @@ reason=$(git rev-parse --git-dir 2>&1 >/dev/null) ||
 
 # One set-up at a time: a second one waits and finds the work done.
 if command -v flock >/dev/null 2>&1; then
-    exec 9>"$(git rev-parse --git-dir)/one-neuron-setup.lock" && flock 9
+    exec 9>"$(git rev-parse --git-dir)/one-neuron-setup.lock"
+    flock -n 9 || {
+        echo "Another set-up is running in this folder; waiting until it has ended ..."
+        flock 9
+    }
 fi
 
 install_locked() {

@@ -95,16 +95,14 @@ def _find_code(ended: Ended, failed: Mapping[str, int]) -> int:
         return 128 + ended.stopped_by
     if ended.code == 0:
         return 0
-    for code in failed.values():
-        return code
-    if ended.code in _DVC_CODES:
-        return _DVC_CODES[ended.code]
     if ended.code == -signal.SIGINT:
         return _INTERRUPTED
-    if ended.code < 0:
+    if ended.code < 0:  # the stage has received a signal as well, because its parent ended
         name = signal.Signals(-ended.code).name
         raise EnvironmentProblem(f"dvc was ended by {name}; is there enough memory? Run the same command again")
-    return EnvironmentProblem.exit_code
+    for code in failed.values():
+        return code
+    return _DVC_CODES.get(ended.code, EnvironmentProblem.exit_code)
 
 
 def _runs_all(arguments: Sequence[str]) -> bool:

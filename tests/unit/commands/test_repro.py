@@ -33,7 +33,7 @@ def test_the_exit_code_is_that_of_the_stage(ended: Ended, failed: dict[str, int]
 def test_a_killed_dvc_is_named() -> None:
     """Linux kills processes when memory is short."""
     with pytest.raises(EnvironmentProblem, match="dvc was ended by SIGKILL; is there enough memory"):
-        _find_code(Ended(-9, None), {})
+        _find_code(Ended(-9, None), {"train": 143})
 
 
 @pytest.mark.parametrize("arguments", [["train"], ["-f", "train"], ["--dry"], ["-q"], ["--quiet", "-f"]])
