@@ -1,11 +1,13 @@
 """Check before DVC runs: entries in data.path that DVC cannot hash. It would block for ever on a FIFO."""
 
+import json
 import os
 import stat
 from pathlib import Path
 
 from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.settings.params import DataSettings
+from one_neuron.unicode_forms import find_same
 
 # The stages and tools write there, so a dependency cannot lie there.
 _RESERVED_FOLDERS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
@@ -70,7 +72,13 @@ def _check_entry(entry: Path, data_path: Path) -> None:
         if entry.is_symlink():
             raise DataError(f"{quote_path(entry)} is a link to nothing; remove it") from error
         if entry == data_path:
-            remedy = "create it, or set data.path to your pictures"
+            same = find_same(entry)  # DVC takes a path as it is typed
+            remedy = (
+                "there is one that looks the same, with its letters and accents stored otherwise: in params.yaml write "
+                f"path: {json.dumps(str(same))}"
+                if same
+                else "create it, or set data.path to your pictures"
+            )
             raise DataError(f"{quote_path(entry)} does not exist; {remedy}") from error
         return  # deleted meanwhile
     except OSError as error:

@@ -37,7 +37,7 @@ LAYERS = [
     "storage",
     "gradient_descent dvc_repair dvc_guard dvc_locks pruning",
     "settings pictures system training_curves metric_curves metrics neuron",
-    "drawn_pictures layout rows exact file_kind errors",
+    "drawn_pictures layout rows exact file_kind unicode_forms errors",
 ]
 # Files above 300 lines (paths as in dvc.yaml), each with the reason in one sentence.
 LONG: dict[str, str] = {}

@@ -127,6 +127,25 @@ def test_predict_takes_folders_and_writes_json(folder: Path, capsys: pytest.Capt
     assert (second["file"], second["class"]) == ("pictures/dark.jpg", "non-cat")
 
 
+def test_predict_names_the_formats_that_it_does_not_read(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr, beside the results; a folder with nothing else is an error that counts them."""
+    for name in ("a.HEIC", "b.heic", "c.mov", "notes.txt"):
+        Path("pictures", name).touch()
+    assert main(["predict", "pictures"]) == 0
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 2
+    assert printed.err == (
+        "one-neuron: note: 'pictures' holds 2 .heic, 1 .mov, which are not read; convert them to JPEG or PNG\n"
+    )
+    for path in ("bright cat.png", "dark.jpg"):
+        Path("pictures", path).unlink()
+    assert main(["predict", "pictures"]) == 3
+    assert capsys.readouterr().err == (
+        "one-neuron: 'pictures' holds no picture that can be read, but 2 .heic, 1 .mov, 1 .txt; convert them to JPEG "
+        "or PNG, or remove the folder\n"
+    )
+
+
 def test_odd_things_in_a_folder_do_not_hide_its_pictures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each is reported on a line, and the pictures are still classified."""
     Path("pictures/folder.jpg").mkdir()

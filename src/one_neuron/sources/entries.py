@@ -1,7 +1,6 @@
 """The entries of a folder that matter: without what systems and tools leave there, and what formats are not read."""
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -101,8 +100,3 @@ def describe_others(others: Mapping[str, int]) -> str:
         for suffix, count in ordered[:_MAX_SUFFIXES]
     ]
     return ", ".join(named + ["..."] * (len(ordered) > _MAX_SUFFIXES))
-
-
-def compose(name: str) -> str:
-    """Return a name in Unicode's composed form (NFC): macOS and some archives store a letter and its accent apart."""
-    return unicodedata.normalize("NFC", name)

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from one_neuron.errors import DataError, quote_path
 from one_neuron.pictures.decode import decode_pictures
 from one_neuron.settings.params import DataSettings
-from one_neuron.sources.entries import compose
 from one_neuron.sources.listing import SPLITS, list_folder
 from one_neuron.sources.report import ClassCount, Loaded
 from one_neuron.sources.split import choose_test
 from one_neuron.storage.prepared_set import PreparedSet
+from one_neuron.unicode_forms import compose
 
 _REMEDY_ADD = "add some: at least two different ones of each class"
 

@@ -27,6 +27,7 @@ from one_neuron.storage.names import StoredNames
 from one_neuron.storage.pixel_file import BLOCK_BYTES, PixelFile, memory_bound
 from one_neuron.storage.prepared_set import PreparedSet
 from one_neuron.system.machine import count_cores
+from one_neuron.unicode_forms import find_same
 
 Split = Callable[[Sequence[bytes], NDArray[Any]], NDArray[np.bool_]]
 _DEFAULT_CLASSES = ("0", "1")
@@ -56,7 +57,8 @@ def load(path: Path, data: DataSettings, keys: Hdf5Settings, *, split: Split) ->
     DataError
         If a file is missing, damaged, or has other contents than expected; the message names file and dataset.
     """
-    train_file, test_file = (path / keys.train_file, path / keys.test_file) if path.is_dir() else (path, path)
+    names = (keys.train_file, keys.test_file)
+    train_file, test_file = (find_same(path / name) or path / name for name in names) if path.is_dir() else (path, path)
     if keys.test_x:
         return load_pair(train_file, test_file, data, keys)
     return _load_and_split(train_file, data, keys, split)

@@ -14,7 +14,6 @@ from one_neuron.errors import DataError, SettingsError, quote_path
 from one_neuron.file_kind import read_kind
 from one_neuron.layout import find_repository
 from one_neuron.sources.entries import (
-    compose,
     count_pictures,
     find_suffix,
     is_folder,
@@ -23,6 +22,7 @@ from one_neuron.sources.entries import (
     refuse_link,
     scan,
 )
+from one_neuron.unicode_forms import compose
 
 REMEDY = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
 _REMEDY_CLASSES = "make a folder for each class, and move its pictures there"

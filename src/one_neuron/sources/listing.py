@@ -13,7 +13,6 @@ from one_neuron.errors import DataError, quote_path
 from one_neuron.pictures.reader import SUFFIXES
 from one_neuron.sources.entries import (
     UNREAD,
-    compose,
     count_pictures,
     describe_others,
     find_pictures,
@@ -24,6 +23,7 @@ from one_neuron.sources.entries import (
     scan,
 )
 from one_neuron.sources.layouts import Layout, find_layout
+from one_neuron.unicode_forms import compose
 
 SPLITS = ("test", "train")  # alphabetical
 _REMEDY_ADD = f"put some there ({', '.join(sorted(SUFFIXES))})"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DamagedFile, DataError, OneNeuronError
 from one_neuron.file_kind import explain_hdf5
+from one_neuron.unicode_forms import encode_forms
 
 MAX_CHUNK_BYTES = 64 * 2**20  # HDF5 unpacks a chunk as a whole
 _MAX_ATTRIBUTES = 32
@@ -31,8 +32,7 @@ _FILTERS = {
     h5py.h5z.FILTER_FLETCHER32: "fletcher32",
     h5py.h5z.FILTER_LZF: "lzf",
 }
-# The names of other types, for messages.
-_CLASSES = {
+_CLASSES = {  # the names of other types, for messages
     h5py.h5t.ARRAY: "array",
     h5py.h5t.BITFIELD: "bit field",
     h5py.h5t.COMPOUND: "compound",
@@ -194,10 +194,10 @@ def _follow(file: h5py.File, key: str) -> Any:
     """Return the low-level object `key`, following only hard links: other links may point out of the file."""
     place: Any = file.id
     for part in [part for part in key.split("/") if part] or [""]:
-        name = part.encode("utf-8", "surrogateescape")
         if not isinstance(place, h5py.h5g.GroupID | h5py.h5f.FileID):
             raise DataError(f"'{key}' cannot be reached: what lies before '{part}' is a {_kind_of(place)}, not a group")
-        if not name or not place.links.exists(name):
+        name = next((form for form in encode_forms(part) if place.links.exists(form)), b"")
+        if not name:
             raise DataError(f"the key '{key}' is missing; present: {_present(place)}")
         if place.links.get_info(name).type != h5py.h5l.TYPE_HARD:
             raise DataError(f"'{key}' is a link ('{part}'), which is not followed; store the data in the file itself")
