@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from one_neuron.system.lock import hold_lock
 
 LOCK_FILE = WORK_FOLDER / "dvc-command.lock"
 _POLL_SECONDS = 0.5
+_LOCK = Path(".dvc/tmp/lock")
 _RWLOCK = Path(".dvc/tmp/rwlock")
 _PATIENCE_SECONDS = 1.0  # DVC writes the file in milliseconds
 _CLOCK_SECONDS = 2.0  # the start of a process is known to a hundredth of a second, after steps of the clock to less
@@ -55,12 +56,23 @@ def reserve_dvc(root: Path, *, no_wait: bool = False) -> Iterator[bool]:
 
     with hold_lock(root / LOCK_FILE, on_wait=wait):
         told = False
-        while owners := repair_rwlock(root):
+        while owners := repair_rwlock(root) | _find_lock_owner(root):
             if not told:
                 wait(*owners)
             told = True
             time.sleep(_POLL_SECONDS)
         yield waited
+
+
+def _find_lock_owner(root: Path) -> set[int]:
+    """Return the PID of the command that holds DVC's lock on the whole repository, such as `dvc push`; 0 if unknown."""
+    with suppress(FileNotFoundError), (root / _LOCK).open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            word = stream.read().strip()
+            return {int(word) if word.isdigit() else 0}
+    return set()
 
 
 def find_dvc_root(folder: Path) -> Path | None:

@@ -149,3 +149,22 @@ def test_commands_of_dvc_are_waited_for(dvc: subprocess.Popen[bytes], capsys: py
     assert capsys.readouterr().err == expected
     with reserve_dvc(Path.cwd(), no_wait=True) as waited:
         assert not waited
+
+
+def test_the_lock_of_the_whole_repository_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC itself holds it during `dvc push`, and gives up after three seconds if another command does."""
+    imports = "import time; from dvc.lock import Lock"
+    holds = f"{imports}; held = Lock('.dvc/tmp/lock'); held.lock(); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holds], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(EnvironmentProblem, match=rf"\(PID {process.pid}\)"), reserve_dvc(Path.cwd(), no_wait=True):
+            raise AssertionError("it did not wait")
+        timer = threading.Timer(0.2, process.kill)
+        timer.start()
+        with reserve_dvc(Path.cwd()) as waited:
+            assert waited
+        timer.join()
+    assert f"(PID {process.pid}); waiting until it has ended" in capsys.readouterr().err
+    with reserve_dvc(Path.cwd(), no_wait=True) as waited:
+        assert not waited

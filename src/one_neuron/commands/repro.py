@@ -15,9 +15,8 @@ from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
 
 _WRITTEN_FOLDERS = ("data", "models", "metrics", "plots", ".dvc/tmp", WORK_FOLDER)
-_INTERRUPTED = 128 + signal.SIGINT
 # The exit codes of DVC that are not those of a failed stage
-_DVC_CODES = {251: 2, 252: _INTERRUPTED, 253: 2, 254: 2}
+_DVC_CODES = {251: 2, 252: 128 + signal.SIGINT, 253: 2, 254: 2}
 _USAGE = "one-neuron repro [-h] [--no-wait] [--debug] [arguments of dvc repro]"
 # DVC's command line. Ctrl-C ends it without a traceback while it imports its libraries, which takes a second.
 _DVC = """
@@ -95,8 +94,8 @@ def _find_code(ended: Ended, failed: Mapping[str, int]) -> int:
         return 128 + ended.stopped_by
     if ended.code == 0:
         return 0
-    if ended.code == -signal.SIGINT:
-        return _INTERRUPTED
+    if -ended.code in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        return 128 - ended.code
     if ended.code < 0:  # the stage has received a signal as well, because its parent ended
         name = signal.Signals(-ended.code).name
         raise EnvironmentProblem(f"dvc was ended by {name}; is there enough memory? Run the same command again")

@@ -19,6 +19,7 @@ from one_neuron.system.process import Ended
         (Ended(0, None), {"train": 2}, 0),  # dvc repro --ignore-errors
         (Ended(252, None), {}, 130),
         (Ended(-2, None), {}, 130),  # while DVC imports its libraries
+        (Ended(-1, None), {"train": 129}, 129),  # the terminal was closed
         (Ended(254, None), {}, 2),
         (Ended(255, None), {}, 4),
         (Ended(255, signal.SIGTERM), {"train": 130}, 143),  # DVC gets SIGINT instead
