@@ -4,7 +4,7 @@
     python -m tests.faults kill-parent flips        some kinds
     python -m tests.faults flips --count 20         fewer cases
     python -m tests.faults flips --only 17          one case again
-    python -m tests.faults --write                  write docs/reliability.md from the kept results
+    python -m tests.faults --write                  the same, and write the counts into docs/reliability.md
 
 Each result is kept in .one-neuron/faults as soon as it is there; an interrupted run is continued. Results of other
 sources or another seed do not count. Exit code: 0 without failures, else 1.
@@ -22,11 +22,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from one_neuron.system.machine import count_cores
 from tests.e2e.conftest import ROOT
 from tests.faults.kinds import KINDS, count, play, prepare
-from tests.faults.project import Counts, Workshop
+from tests.faults.page import describe, write_page
+from tests.faults.project import Workshop
 
 KEPT = ROOT / ".one-neuron/faults"
+PAGE = ROOT / "docs/reliability.md"
 
 
 def hash_sources() -> str:
@@ -96,11 +99,6 @@ def play_all(options: argparse.Namespace, results: Results, folder: Path) -> Non
                 print(f"{result['failure']}\n    again: {again}", flush=True)
 
 
-def describe(counts: Counts) -> str:
-    """Return counts in words, the largest first."""
-    return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
-
-
 def print_counts(results: Results) -> int:
     """Print a line for each kind; return the number of failures."""
     failed = 0
@@ -124,8 +122,11 @@ def main() -> int:
     parser.add_argument("--only", type=int, metavar="CASE", help="play one case")
     parser.add_argument("--workers", type=int, default=2, help="cases at the same time; default: %(default)s")
     parser.add_argument("--folder", type=Path, help="where copies of the project are made, and kept after a failure")
+    parser.add_argument("--write", action="store_true", help=f"write the counts into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
     results = Results(options.seed)
     with tempfile.TemporaryDirectory(prefix="one-neuron-faults-") as folder:
         play_all(options, results, options.folder or Path(folder))
+    if options.write:
+        write_page(PAGE, results.cases.values(), count_cores())
     return 1 if print_counts(results) else 0

@@ -1,18 +1,15 @@
 """The main job with tracking servers that do not work, and once more when the server is back."""
 
 import random
-import signal
-import socket
 import sqlite3
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
-from tests.bad_servers import Proxy, dripping, failing, proxy, refusing, silent
+from tests.bad_servers import Proxy, dripping, failing, proxy, real, refusing, silent
 from tests.faults.project import Case, Counts, Workshop, check_nothing_left, hash_outputs, run_to_the_end
 
 MAX_DELAY = 15.0  # seconds that an outage may take
@@ -36,7 +33,7 @@ def lose_server(workshop: Workshop, number: int, chance: random.Random) -> Count
     """Run the main job with a bad server, then with the real one at the same address; count runs and seconds."""
     name, open_bad = list(SERVERS.items())[number % len(SERVERS)]
     case = workshop.copy(workshop.earlier, f"outage-{number}")
-    with tracking_server(case.folder.parent / "server") as server:
+    with real(case.folder.parent / "server") as server:
         with open_bad(server, chance) as bad:
             address = bad.address if isinstance(bad, Proxy) else str(bad)
             port = int(address.rpartition(":")[2])
@@ -53,50 +50,35 @@ def lose_server(workshop: Workshop, number: int, chance: random.Random) -> Count
             for attempt in range(2):
                 after = run_to_the_end(case, MLFLOW_TRACKING_URI=address)
                 assert after.returncode == 0, f"{at}, then back: exit code {after.returncode}: {after.stdout}"
-                runs = _read_runs(case.folder.parent / "server/store.db")
-                assert [status for _, status in runs] == ["FINISHED"], f"{at}, then back {attempt}: {runs}"
+                keys = _read_keys(case.folder.parent / "server/s.db", "result")
+                assert len(keys) == 1, f"{at}, then back {attempt}: {keys}"
     assert hash_outputs(case) == hash_outputs(workshop.done), f"{at}, then back: other files"
     check_nothing_left(case, workshop.done)
     workshop.remove(case)
     return Counter([name])
 
 
-@contextmanager
-def tracking_server(folder: Path) -> Iterator[str]:
-    """Yield the address of a real MLflow server, which keeps runs and artifacts in a folder."""
-    folder.mkdir()
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    stores = ["--backend-store-uri", f"sqlite:///{folder}/store.db", "--artifacts-destination", f"{folder}/artifacts"]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    case = Case(folder)
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *stores],
-            cwd=folder,
-            env=case.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 60
-            while not _listens(port):
-                assert time.monotonic() < deadline, (folder / "log").read_text(encoding="utf-8")
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(10)
-            case.kill_all()
-
-
-def _listens(port: int) -> bool:
-    """Return whether a server listens at a port."""
-    with closing(socket.socket()) as attempt:
-        return attempt.connect_ex(("127.0.0.1", port)) == 0
+def lose_server_in_sweep(workshop: Workshop, number: int, chance: random.Random) -> Counts:
+    """Run a sweep of 24 configurations while the server dies, then send what was kept: each has exactly one run."""
+    case = workshop.copy(workshop.done, f"sweep-outage-{number}")
+    rates = ",".join(f"{0.0001 * step:.4f}" for step in range(1, 25))
+    sweep = (sys.executable, "pipeline/sweep.py", "-m", f"train.learning_rate={rates}")
+    with real(case.folder.parent / "server") as server:
+        dies_at = 0 if number == 0 else chance.randrange(1, 60)
+        with proxy(server, dies_at=dies_at) as bad:
+            port = int(bad.address.rpartition(":")[2])
+            during = run_to_the_end(case, *sweep, MLFLOW_TRACKING_URI=bad.address)
+        at = f"the server died at request {dies_at}"
+        assert during.returncode in (0, 4), f"{at}: exit code {during.returncode}: {during.stdout}"
+        assert "Traceback" not in during.stdout, f"{at}: {during.stdout}"
+        with proxy(server, port=port) as good:
+            for _ in range(2):
+                after = run_to_the_end(case, "one-neuron", "track", "--all", MLFLOW_TRACKING_URI=good.address)
+                assert after.returncode == 0, f"{at}, then back: exit code {after.returncode}: {after.stdout}"
+        keys = _read_keys(case.folder.parent / "server/s.db", "configuration")
+    assert len(keys) == len(set(keys)) == 24, f"{at}: {len(keys)} runs of {len(set(keys))} configurations"
+    workshop.remove(case)
+    return Counter({"configurations": 24})
 
 
 def _results(case: Case) -> dict[str, str]:
@@ -104,10 +86,14 @@ def _results(case: Case) -> dict[str, str]:
     return {name: digest for name, digest in hash_outputs(case).items() if name != _RECEIPT}
 
 
-def _read_runs(store: Path) -> list[tuple[str, str]]:
-    """Return the content key and the status of every run of a server that is not deleted."""
+def _read_keys(store: Path, kind: str) -> list[str]:
+    """Return the keys of all finished runs of a kind on a server; an unfinished one is an error."""
     with closing(sqlite3.connect(store, timeout=60)) as database:
-        return database.execute(
-            "SELECT t.value, r.status FROM runs r LEFT JOIN tags t ON t.run_uuid = r.run_uuid "
-            "AND t.key = 'one_neuron.keys' WHERE r.lifecycle_stage = 'active'"
+        found = database.execute(
+            "SELECT keys.value, runs.status FROM runs JOIN tags kind ON kind.run_uuid = runs.run_uuid "
+            "AND kind.key = 'one_neuron.kind' JOIN tags keys ON keys.run_uuid = runs.run_uuid "
+            "AND keys.key = 'one_neuron.keys' WHERE kind.value = ? AND runs.lifecycle_stage = 'active'",
+            [kind],
         ).fetchall()
+    assert {status for _, status in found} <= {"FINISHED"}, found
+    return [keys for keys, _ in found]

@@ -97,7 +97,10 @@ def remove_partial_files(root: Path, folders: Iterable[str | Path]) -> None:
     Those that a process is writing stay.
     """
     found = [*root.glob(f"{_PARTIAL}*"), *(path for name in folders for path in (root / name).rglob(f"{_PARTIAL}*"))]
-    for path in found:
+    for path in sorted(found):
+        owner = path.with_name(path.name.removesuffix("-journal"))  # SQLite writes beside a database that it is making
+        if owner != path and owner.exists():
+            continue
         with suppress(OSError), _opened(path) as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.is_dir():

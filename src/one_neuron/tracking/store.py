@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
-from one_neuron.system.files import atomic_write
+from one_neuron.system.files import atomic_write, remove_partial_files
 from one_neuron.tracking import sqlite_file
 from one_neuron.tracking.outages import RECORD, Remedy, short_reason
 from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
@@ -270,6 +270,7 @@ def make_empty_store() -> Path:
 
     path = EMPTY_STORES / f"mlflow-{mlflow.__version__}.db"
     if not path.is_file():
+        remove_partial_files(EMPTY_STORES, [])
         with atomic_write(path) as temporary:
             engine = create_engine(sqlite_file.sqlite_uri(temporary))
             _initialize_tables(engine)

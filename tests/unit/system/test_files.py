@@ -195,6 +195,18 @@ def test_folders_that_a_kill_left_are_removed_and_those_in_use_are_not(tmp_path:
     assert read_folder(tmp_path) == {"data/drawn/file": ""}
 
 
+def test_the_journal_of_a_database_stays_as_long_as_the_database(tmp_path: Path) -> None:
+    """SQLite would take a database without its journal for whole."""
+    with atomic_write(tmp_path / "new.db") as used:
+        left = tmp_path / ".partial-left.db"
+        for path in (used, left):
+            path.touch()
+            path.with_name(f"{path.name}-journal").touch()
+        remove_partial_files(tmp_path, [])
+        names = {used.name, f"{used.name}-journal"}
+        assert {path.name for path in tmp_path.iterdir()} == names
+
+
 def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
     """Floats to the bit, non-ASCII text as it is, keys in their order, one line end at the end."""
     value = {"z": 0.1 + 0.2, "a": 5e-324, "n": [1, -0.0, 1e308, None, True], "name": "Käthe 猫", "big": 2**70}
