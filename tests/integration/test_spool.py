@@ -14,13 +14,23 @@ import pytest
 
 from one_neuron.commands.track import run_track
 from one_neuron.errors import DataError, StoreOutage
+from one_neuron.layout import TEST_FILE, TRAIN_FILE
+from one_neuron.storage.prepared_set import load_prepared
+from one_neuron.sweep.configuration_description import name_configurations
+from one_neuron.sweep.drawing import drawing_plots
+from one_neuron.sweep.outage import open_runs, or_in_spool, raise_outage
+from one_neuron.sweep.prepared_data import DataFiles
+from one_neuron.sweep.sweep_run import close_sweep, keep_models, open_sweep
 from one_neuron.tracking import spool
+from one_neuron.tracking.bulk import read_runs
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.record import record_result
 from one_neuron.tracking.result import read_result
 from one_neuron.tracking.send import send_spool
-from one_neuron.tracking.tags import KEYS
+from one_neuron.tracking.sqlite_file import SWEEPS
+from one_neuron.tracking.tags import BEST, KEYS, MODEL_SHA256, NOTE, PARENT
 from tests import bad_servers
+from tests.integration.test_sweep import RATE, SWEEP, configure, identify, outcome_of, plan_of
 from tests.integration.test_tracking import write_result
 
 SOURCES = str(Path(__file__).parents[2] / "src")
@@ -295,3 +305,59 @@ def test_the_stage_ends_with_4_in_time_and_keeps_its_receipt(root: Path, port: i
     assert "(no answer within 10 s); the result is kept in '.one-neuron/spool'" in done.stderr
     assert (root / "data/tracked.json").read_text() == "{}"
     assert seconds < 30  # 10 s of waiting, and what importing MLflow takes here
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dies_at", [0, 25])
+def test_a_sweep_of_24_through_an_outage_has_24_children_each_once(
+    dies_at: int, root: Path, server: str, port: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The server is away from the start, or dies while it takes the runs; the best one and its model arrive as well."""
+    new_result(root)
+    train, test = root / TRAIN_FILE, root / TEST_FILE
+    files = DataFiles(train, test, load_prepared(train).sha256, load_prepared(test).sha256)
+    settings = [configure(round(0.001 * 1.1**i, 6)) for i in range(24)]
+    plan, configurations = plan_of(settings, RATE), [identify(each, files) for each in settings]
+    names = name_configurations(configurations, (RATE,))
+    outcomes = [(one.key, outcome_of(one.settings, accuracy=0.5 + i / 60)) for i, one in enumerate(configurations)]
+
+    def finish() -> None:
+        parent_id = runs.parent_id or open_sweep(runs, plan)
+        keep_models(runs, 1)
+        with drawing_plots(runs, parent_id, folds=3) as drawing:
+            close_sweep(runs, parent_id, plan, drawing)
+
+    with bad_servers.proxy(server, port=port, dies_at=dies_at):
+        runs = open_runs(root, configurations)
+        or_in_spool(runs, lambda: open_sweep(runs, plan))
+        runs.record(runs.parent_id, outcomes, sweep=SWEEP, names=names)
+        or_in_spool(runs, finish)
+    assert len(runs.finished) == 24
+    with pytest.raises(StoreOutage, match=r"; the sweep is kept in '\.one-neuron/spool' until it can be sent"):
+        raise_outage(runs)
+    release()
+    with bad_servers.proxy(server, port=port):
+        run_track(argparse.Namespace(all=True))
+        connection = connect(root, experiment=SWEEPS)
+        found = read_runs(connection, configurations[0].context, 0)
+        assert {run.data.tags[KEYS].split()[1] for run in found} == {one.key for one in configurations}
+        assert [run.info.status for run in found] == ["FINISHED"] * 24
+        (parent_id,) = {run.data.tags[PARENT] for run in found}
+        parent: Any = connection.client.get_run(parent_id)
+        ids = {run.info.run_id for run in found}
+        assert parent.info.status == "FINISHED"
+        assert len(parent.inputs.dataset_inputs) == 2
+        best: Any = connection.client.get_run(parent.data.tags[BEST])
+        assert best.data.metrics["validation_accuracy"] == pytest.approx(0.5 + 23 / 60)
+        assert len(best.outputs.model_outputs) == 1
+        assert re.fullmatch("[0-9a-f]{64}", best.data.tags[MODEL_SHA256])
+        # Texts name the runs of the server.
+        folder = str(tmp_path_factory.mktemp("table"))
+        table = Path(connection.client.download_artifacts(parent_id, "configurations.csv", folder)).read_text()
+        assert set(re.findall(r"\b[0-9a-f]{32}\b", table)) == ids
+        assert set(re.findall(r"\b[0-9a-f]{32}\b", parent.data.tags[NOTE])) <= ids | {parent_id}
+        # The same command again finds everything, and writes nothing.
+        again = open_runs(root, configurations)
+        again.refresh_under_lock()
+        assert len(again.finished) == 24
+        assert (open_sweep(again, plan), again.duplicates) == (parent_id, set())

@@ -31,7 +31,8 @@ from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.sweep import sweep_run
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration, find_keys
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
+from one_neuron.sweep.configuration_description import name_configurations
+from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
 from one_neuron.sweep.drawing import drawing_plots
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles

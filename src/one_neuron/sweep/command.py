@@ -18,10 +18,12 @@ from one_neuron.errors import EnvironmentProblem
 from one_neuron.layout import WORK_FOLDER
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns, name_configurations
+from one_neuron.sweep.configuration_description import name_configurations
+from one_neuron.sweep.configuration_runs import ConfigurationRuns
 from one_neuron.sweep.drawing import drawing_plots
 from one_neuron.sweep.hydra_app import print_instead, read_command_line, start_jobs
 from one_neuron.sweep.jobs import SweepJobs, count_trainings, find_folds, pack_batches, read_times
+from one_neuron.sweep.outage import open_runs, or_in_spool, raise_outage, send_kept
 from one_neuron.sweep.plan import Plan, read_plan, set_values
 from one_neuron.sweep.prepared_data import DataFiles, name_data, prepare_data
 from one_neuron.sweep.ranking import FAILED
@@ -30,9 +32,10 @@ from one_neuron.sweep.summary import count_configurations, name_configuration, r
 from one_neuron.sweep.sweep_run import abandon_sweep, close_sweep, follow_moves, keep_models, open_sweep
 from one_neuron.system.files import find_root
 from one_neuron.system.progress import sweep_bar
-from one_neuron.tracking.connection import connect
 from one_neuron.tracking.links import compare_lines, link_run
-from one_neuron.tracking.sqlite_file import SWEEPS
+from one_neuron.tracking.spool import SPOOL
+
+_OF_THE_STORE = ("tracked: ", "promote it: ")  # the lines of a summary that name a run there
 
 
 def run_sweep(arguments: Sequence[str]) -> None:
@@ -42,7 +45,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
     ------
     SettingsError, DataError, EnvironmentProblem
         Before anything is trained, if a value, the pictures or the store do not fit; at the end, if a configuration
-        failed.
+        failed, or if the store could not be used and the sweep is in the spool.
     """
     clock = _Clock()
     options = read_command_line(arguments)
@@ -52,28 +55,25 @@ def run_sweep(arguments: Sequence[str]) -> None:
     plan = read_plan(options.overrides, multirun=options.multirun)
     with ThreadPoolExecutor(1) as pool:  # importing MLflow takes as long as DVC's check of the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
-        connection = connect(root, REMEDY, experiment=SWEEPS)
+        runs = open_runs(root, [])
         data = preparing.result()
     clock.count("start")
     for files in data.values():
         find_folds(files, plan.sweep)  # fails before anything is trained if a class has too few pictures
-    runs = ConfigurationRuns(connection, [])
     rounds = _Rounds(plan, data, runs)
-    runs.refresh_under_lock()
+    or_in_spool(runs, lambda: _look_up(runs))
     missing = rounds.find_missing()
-    if plan.single:
-        parent_id = ""
-        follow_moves(runs)
-    else:
-        parent_id = open_sweep(runs, plan)
+    or_in_spool(runs, lambda: _open(plan, runs))
     clock.count("looking up")
+    if runs.outage is not None:
+        print(f"one-neuron: warning: {runs.outage.problem}; the sweep is kept in '{SPOOL}'", file=sys.stderr)
     reused = len(runs.finished)
     print(_first_line(plan, rounds.total, reused, missing), flush=True)
     try:
         while missing:
-            _run_jobs(plan, runs, parent_id, missing, clock)
+            _run_jobs(plan, runs, missing, clock)
             missing = rounds.find_missing()
-        links = _finish(plan, runs, parent_id, clock)
+        links = or_in_spool(runs, lambda: _finish(plan, runs, clock))
     except BaseException:
         print(
             f"one-neuron: {len(runs.finished):,} of {rounds.total:,} configurations are recorded; the same command "
@@ -81,22 +81,42 @@ def run_sweep(arguments: Sequence[str]) -> None:
             file=sys.stderr,
         )
         with suppress(Exception):  # the first error is the one to show
-            if parent_id:
-                abandon_sweep(connection, parent_id)
+            if runs.parent_id:
+                abandon_sweep(runs.connection, runs.parent_id)
         raise
-    entries, place = list(runs.entries.values()), connection.store.place
+    entries, connection = list(runs.entries.values()), runs.connection
+    place = connection.store.place
     if plan.single:
         lines = run_lines(entries[0], named=plan.swept, place=place)
         links = {"the run": link_run(connection.experiment_id, entries[0].run_id)}
     else:
         lines = summary_lines(
-            entries, reused=reused, swept=plan.swept, folds=plan.sweep.folds, place=place, sweep_id=parent_id
+            entries, reused=reused, swept=plan.swept, folds=plan.sweep.folds, place=place, sweep_id=runs.parent_id
         )
-    print("\n".join([*lines, *compare_lines(connection.store, links), str(clock)]))
+    if runs.outage is not None:  # the ids are those of the spool
+        lines = [line.partition(": one-neuron promote")[0] for line in lines if not line.startswith(_OF_THE_STORE)]
+    else:
+        lines += compare_lines(connection.store, links)
+    print("\n".join([*lines, str(clock)]), flush=True)
     failed = next((entry for entry in entries if entry.status == FAILED), None)
     if failed is not None:
         words = name_configuration(failed.settings, plan.swept)
         raise EnvironmentProblem(f"{words} failed ({failed.reason}); the same command again tries it again")
+    raise_outage(runs)
+
+
+def _look_up(runs: ConfigurationRuns) -> None:
+    """Read what the store has, after sending what waits for it."""
+    send_kept(runs)
+    runs.refresh_under_lock()
+
+
+def _open(plan: Plan, runs: ConfigurationRuns) -> str:
+    """Return the run of the sweep in the store, "" for a single configuration."""
+    if plan.single:
+        follow_moves(runs)
+        return ""
+    return runs.parent_id or open_sweep(runs, plan)
 
 
 class _Clock:
@@ -183,9 +203,7 @@ def _first_line(plan: Plan, total: int, reused: int, missing: Sequence[Configura
     return f"{line}, {number:,} {'training is' if number == 1 else 'trainings are'} needed{shared}"
 
 
-def _run_jobs(
-    plan: Plan, runs: ConfigurationRuns, parent_id: str, missing: Sequence[Configuration], clock: _Clock
-) -> None:
+def _run_jobs(plan: Plan, runs: ConfigurationRuns, missing: Sequence[Configuration], clock: _Clock) -> None:
     """Train and record what is missing."""
     batches = pack_batches(missing, folds=plan.sweep.folds, one_by_one=plan.one_by_one)
     already = len(runs.finished)
@@ -195,7 +213,7 @@ def _run_jobs(
     ):
         jobs = SweepJobs(
             root=runs.connection.root,
-            parent_id=parent_id,
+            parent_id=runs.parent_id,
             sweep=plan.sweep,
             names=name_configurations(runs.requested.values(), plan.swept),
             batches=batches,
@@ -205,12 +223,13 @@ def _run_jobs(
         )
         start_jobs(jobs, plan.hydra)
         training, recording = read_times(Path(times))
-    runs.refresh_under_lock()  # the jobs may have run in other processes
+    or_in_spool(runs, lambda: _look_up(runs))  # the jobs may have run in other processes
     clock.count("starting jobs", training=training, recording=recording)
 
 
-def _finish(plan: Plan, runs: ConfigurationRuns, parent_id: str, clock: _Clock) -> dict[str, str]:
+def _finish(plan: Plan, runs: ConfigurationRuns, clock: _Clock) -> dict[str, str]:
     """Keep the best models, and finish the run of the sweep if there is one; return links to what it shows."""
+    parent_id = _open(plan, runs)
     if not parent_id:
         keep_models(runs, plan.sweep.keep_models)
         clock.count("models kept")

@@ -4,24 +4,26 @@ The store's lock is held for a chunk of runs at a time. Under it, the runs that 
 first, so sweeps that run at the same moment never write a configuration twice.
 """
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from one_neuron.settings.params import flatten_settings
+from one_neuron.errors import StoreOutage
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
-from one_neuron.sweep.ranking import DIVERGED, FAILED, FINISHED, Entry, find_best, rank
+from one_neuron.sweep.configuration_description import downsample_curve, fold_parameters, outcome_tags
+from one_neuron.sweep.ranking import FAILED, FINISHED, Entry, find_best, rank
 from one_neuron.sweep.screening import Outcome
 from one_neuron.sweep.summary import describe_configuration
+from one_neuron.tracking import http_limits
 from one_neuron.tracking import tags as tag_names
 from one_neuron.tracking.bulk import NewRun, find_database, read_runs, write_runs
 from one_neuron.tracking.connection import Connection, mlflow_errors
-from one_neuron.tracking.names import name_runs
 from one_neuron.tracking.outages import Remedy
 from one_neuron.tracking.parameters import data_location_tags, origin_tags, run_parameters
+from one_neuron.tracking.spool import connect_to_spool, seal
+from one_neuron.tracking.sqlite_file import SWEEPS
 from one_neuron.tracking.store import hold_signals, store_lock
 
 if TYPE_CHECKING:
@@ -29,13 +31,10 @@ if TYPE_CHECKING:
 
 REMEDY = Remedy("run the same command again", "what is recorded stays")
 SCRIPT = "pipeline/sweep.py"
-CURVE_POINTS = 21  # the records of the course's 2,000 iterations, and every second one of 4,000
-_NAMED = ("train.num_iterations", "train.learning_rate")  # in the name of a configuration where nothing is swept
 _CHUNK, _CLIENT_CHUNK = 500, 50  # runs that are written under one lock, at once or one by one: about a second
 _PAUSE_SECONDS = 0.06  # lets other processes take the lock: they ask for it 20 times a second
 _LOCAL_CLOCK_MS = 1_000  # how far the times of runs in a file of this machine may be off
 _SERVER_CLOCK_MS = 60_000  # how far the clocks of the machines that use a server may differ
-Item = TypeVar("Item")
 
 
 class ConfigurationRuns:
@@ -58,10 +57,19 @@ class ConfigurationRuns:
         New tags for finished runs whose pictures now lie elsewhere, or are read in another way, by run id.
     duplicates : set of str
         The ids of later runs of a finished configuration: only machines without a common lock can write them.
+    present : set of str
+        The content keys of the entries whose runs are in the store of the connection.
+    parent_id : str
+        The run of the sweep in that store; "" if there is none yet, or for a single configuration.
+    outage : StoreOutage or None
+        Why the connection is to the spool; None if it is to the store itself.
     """
 
     def __init__(self, connection: Connection, configurations: Iterable[Configuration]) -> None:
         self.connection = connection
+        self.parent_id = ""
+        self.outage: StoreOutage | None = None
+        self.present: set[str] = set()
         self.requested: dict[str, Configuration] = {}
         self.entries: dict[str, Entry] = {}
         self.best: Entry | None = None
@@ -74,6 +82,23 @@ class ConfigurationRuns:
         self._others: dict[str, list[Run]] = {}  # of configurations that are not requested yet, by content key
         self._refreshed: dict[str, int] = {}  # when a context was read last, in milliseconds since 1970
         self.request(configurations)
+
+    def use_spool(self, outage: StoreOutage) -> None:
+        """Go on with the spool, because the store cannot be used. What is known of finished configurations stays known.
+
+        Raises
+        ------
+        StoreOutage
+            `outage`, if the spool is what cannot be used.
+        """
+        if self.connection.store.waits_for:
+            raise outage
+        self.connection = connect_to_spool(self.connection.root, SWEEPS, outage)
+        self.parent_id, self.outage = "", outage
+        for known in (self.present, self.keys_by_sweep, self.moved, self.duplicates):
+            known.clear()
+        for earlier in (self._unfinished, self._others, self._refreshed):
+            earlier.clear()
 
     def request(self, configurations: Iterable[Configuration]) -> None:
         """Request more configurations; what was read of them before counts, but the store is not read again."""
@@ -91,6 +116,7 @@ class ConfigurationRuns:
     def writing(self) -> Iterator[None]:
         """Hold the store's lock and defer signals during a `with` block."""
         store = self.connection.store
+        http_limits.BUDGET.restart()
         with mlflow_errors(store), store_lock(store), hold_signals(store):
             yield
 
@@ -123,7 +149,10 @@ class ConfigurationRuns:
             return
         known, settings = self.entries.get(key), self.requested[key].settings
         if known is not None and known.status != FAILED and known.run_id != run_id:
-            self.duplicates.add(run_id)
+            if (
+                not self.connection.store.waits_for
+            ):  # in the spool, it is the run of a chunk of which the store has a part
+                self.duplicates.add(run_id)
             return
         if (location := data_location_tags(settings)).items() - tags.items():
             self.moved[run_id] = location
@@ -138,8 +167,9 @@ class ConfigurationRuns:
         self._add_entry(key, entry)
 
     def _add_entry(self, key: str, entry: Entry) -> None:
-        """Set what is known of a configuration."""
+        """Set what is known of a configuration whose run is in the store."""
         self.entries[key] = entry
+        self.present.add(key)
         self.best = find_best(filter(None, [self.best, entry]))
 
     def record(
@@ -152,6 +182,8 @@ class ConfigurationRuns:
         on_progress: Callable[[], None] | None = None,
     ) -> None:
         """Write a run for each configuration that has none yet, as part of the sweep whose run is `parent_id`.
+
+        If the store cannot be used, go on with the spool.
 
         Parameters
         ----------
@@ -168,12 +200,27 @@ class ConfigurationRuns:
         Raises
         ------
         EnvironmentProblem
-            If the store cannot be used.
+            If the spool cannot be used either.
         """
+        outcomes = self._sort(outcomes)
+        try:
+            self._write(parent_id, outcomes, sweep, names, on_progress)
+        except StoreOutage as outage:
+            self.use_spool(outage)
+            self._write(parent_id, outcomes, sweep, names, on_progress)
+
+    def _write(
+        self,
+        parent_id: str,
+        outcomes: Sequence[tuple[str, Outcome | str]],
+        sweep: SweepSettings,
+        names: Mapping[str, str],
+        on_progress: Callable[[], None] | None,
+    ) -> None:
+        """Write the missing runs, a chunk at a time."""
         with mlflow_errors(self.connection.store):
             is_slow = find_database(self.connection) is None or self._unfinished
         size = _CLIENT_CHUNK if is_slow else _CHUNK
-        outcomes = self._sort(outcomes)
         for start in range(0, len(outcomes), size):
             if start:
                 time.sleep(_PAUSE_SECONDS)
@@ -182,11 +229,13 @@ class ConfigurationRuns:
                 finished = self.finished
                 missing = {key: outcome for key, outcome in outcomes[start : start + size] if key not in finished}
                 runs = [self._describe(key, result, parent_id, sweep, names[key]) for key, result in missing.items()]
-                for key, run, run_id in zip(missing, runs, write_runs(self.connection, runs), strict=True):
+                ids = write_runs(self.connection, runs)
+                for key, run, run_id in zip(missing, runs, ids, strict=True):
                     self._unfinished.pop(key, None)
                     last = {name: value for name, value, _ in run.points}
                     status, reason = run.tags[tag_names.STATUS], run.tags.get(tag_names.REASON, "")
                     self._add_entry(key, Entry(run_id, self.requested[key].settings, status, reason, last))
+            seal(self.connection, ids)
             if on_progress is not None:
                 on_progress()
 
@@ -198,7 +247,7 @@ class ConfigurationRuns:
 
     def _make_entry(self, key: str, outcome: Outcome | str) -> Entry:
         """Return what an outcome says of a configuration that has no run yet; its key stands for the id of the run."""
-        tags, settings = _outcome_tags(outcome), self.requested[key].settings
+        tags, settings = outcome_tags(outcome), self.requested[key].settings
         measures = outcome.measures if isinstance(outcome, Outcome) else {}
         return Entry(key, settings, tags[tag_names.STATUS], tags.get(tag_names.REASON, ""), measures)
 
@@ -214,7 +263,7 @@ class ConfigurationRuns:
             **data_location_tags(settings),
             # A run that failed before has a reason, which must not stay.
             **({tag_names.REASON: ""} if unfinished else {}),
-            **_outcome_tags(outcome),
+            **outcome_tags(outcome),
             tag_names.NOTE: describe_configuration(self._make_entry(key, outcome)),
         }
         params = {name: value for name, value in run_parameters(settings).items() if not name.startswith("evaluate")}
@@ -235,38 +284,3 @@ class ConfigurationRuns:
             status="FAILED" if tags[tag_names.STATUS] == FAILED else "FINISHED",
             unfinished=unfinished,
         )
-
-
-def _outcome_tags(outcome: Outcome | str) -> dict[str, str]:
-    """Return the tags with the status of a configuration and, if it did not finish, the reason."""
-    if isinstance(outcome, str):
-        return {tag_names.STATUS: FAILED, tag_names.REASON: outcome}
-    if outcome.diverged_at is None:
-        return {tag_names.STATUS: FINISHED}
-    return {tag_names.STATUS: DIVERGED, tag_names.REASON: outcome.reason}
-
-
-def name_configurations(configurations: Iterable[Configuration], swept: Sequence[str]) -> dict[str, str]:
-    """Return a short name for the run of each configuration, by content key; `swept` are the keys that vary."""
-    values = {each.key: flatten_settings(each.settings) for each in configurations}
-    names = name_runs([{key: flat[key] for key in swept or _NAMED} for flat in values.values()])
-    return dict(zip(values, names, strict=True))
-
-
-def fold_parameters(sweep: SweepSettings) -> dict[str, str]:
-    """Return the parameters of a run that name its folds; without folds the seed is left out."""
-    seed = {"sweep.seed": str(sweep.seed)} if sweep.folds else {}
-    return {"sweep.folds": str(sweep.folds)} | seed
-
-
-def downsample_curve(iterations: Sequence[int], costs: Sequence[float]) -> list[tuple[int, float]]:
-    """Return at most CURVE_POINTS finite points of a curve, evenly spread, both ends included; costs may be empty."""
-    points = zip(iterations, costs, strict=False)
-    return downsample([point for point in points if math.isfinite(point[1])], CURVE_POINTS)
-
-
-def downsample(items: Sequence[Item], most: int) -> list[Item]:
-    """Return at most `most` of the items, at least 2, evenly spread, both ends included."""
-    if len(items) <= most:
-        return list(items)
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]

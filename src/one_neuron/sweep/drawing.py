@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from one_neuron.sweep.configuration_runs import ConfigurationRuns, downsample
+from one_neuron.sweep.configuration_description import downsample
+from one_neuron.sweep.configuration_runs import ConfigurationRuns
 from one_neuron.sweep.ranking import Curves, Entry, find_best
 from one_neuron.sweep.summary import write_table
 from one_neuron.system.workers import worker_processes

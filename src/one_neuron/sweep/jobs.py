@@ -16,14 +16,13 @@ from one_neuron.errors import OneNeuronError, one_line
 from one_neuron.sources.report import find_originals, row_digests
 from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration
-from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
+from one_neuron.sweep.configuration_runs import ConfigurationRuns
 from one_neuron.sweep.folds import assign_folds
+from one_neuron.sweep.outage import open_runs
 from one_neuron.sweep.prepared_data import DataFiles, load_data
 from one_neuron.sweep.ranking import find_best
 from one_neuron.sweep.screening import Outcome, plan_batches, screen
 from one_neuron.system.progress import sweep_bar
-from one_neuron.tracking.connection import connect
-from one_neuron.tracking.sqlite_file import SWEEPS
 
 
 @dataclass
@@ -80,7 +79,7 @@ class SweepJobs:
             The best validation accuracy in the batch, for Hydra sweepers that maximize it.
         """
         batch = self.batches[config["batch"]]
-        runs = self.runs or ConfigurationRuns(connect(self.root, REMEDY, experiment=SWEEPS), batch)
+        runs = self.runs or open_runs(self.root, batch)
         moments = [time.time()]
         outcomes = _screen_batch(batch, self.sweep)
         moments.append(time.time())

@@ -15,7 +15,8 @@ from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.checkpoint import CheckpointFile
 from one_neuron.storage.model import Model, save_model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.sweep.configuration_runs import SCRIPT, ConfigurationRuns, fold_parameters
+from one_neuron.sweep.configuration_description import fold_parameters
+from one_neuron.sweep.configuration_runs import SCRIPT, ConfigurationRuns
 from one_neuron.sweep.description import MEASURES, describe_sweep, name_sweep, view_sweep
 from one_neuron.sweep.drawing import Drawing
 from one_neuron.sweep.plan import Plan
@@ -27,6 +28,7 @@ from one_neuron.tracking.connection import Connection, delete_run, mlflow_errors
 from one_neuron.tracking.links import link_run
 from one_neuron.tracking.model import dataset_entry, log_model
 from one_neuron.tracking.parameters import origin_tags, run_parameters
+from one_neuron.tracking.spool import seal
 from one_neuron.tracking.store import hold_signals, store_lock
 from one_neuron.tracking.tags import BEST, DATA_CONTEXT, KEYS, KIND, MODEL_SHA256, NOTE, PARENT
 from one_neuron.tracking.views import write_views
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
-    """Read what the store has; return the id of the sweep's run.
+    """Read what the store has, and find the sweep's run, `runs.parent_id`; return its id.
 
     It is the run of the same grid, or one that this grid extends, or a new one. A grid extends a finished sweep that
     reused nothing if it requests all of its configurations.
@@ -46,8 +48,10 @@ def open_sweep(runs: ConfigurationRuns, plan: Plan) -> str:
     with mlflow_errors(store), store_lock(store):
         runs.refresh()
         parent_id = _find_parent(runs, plan)
-        _adopt_orphans(runs, parent_id)
+        adopted = _adopt_orphans(runs, parent_id)
+    seal(runs.connection, [parent_id, *adopted])
     follow_moves(runs)
+    runs.parent_id = parent_id
     return parent_id
 
 
@@ -57,6 +61,7 @@ def follow_moves(runs: ConfigurationRuns) -> None:
         for run_id, tags in runs.moved.items():
             for name, value in tags.items():
                 runs.connection.client.set_tag(run_id, name, value)
+    seal(runs.connection, list(runs.moved))
 
 
 def _find_parent(runs: ConfigurationRuns, plan: Plan) -> str:
@@ -121,11 +126,13 @@ def _find_extended(runs: ConfigurationRuns, plan: Plan) -> "Run | None":
     return None
 
 
-def _adopt_orphans(runs: ConfigurationRuns, parent_id: str) -> None:
-    """Move finished configurations whose own sweep was deleted to this one, so that the UI shows them."""
+def _adopt_orphans(runs: ConfigurationRuns, parent_id: str) -> list[str]:
+    """Move finished configurations whose own sweep was deleted to this one, so that the UI shows them; return them."""
     parents = [parent for parent in runs.keys_by_sweep if parent == parent_id or _get_active(runs.connection, parent)]
-    for key in runs.entries.keys() - set().union(*(runs.keys_by_sweep[parent] for parent in parents)):
+    orphans = runs.present - set().union(*(runs.keys_by_sweep[parent] for parent in parents))
+    for key in orphans:
         runs.connection.client.set_tag(runs.entries[key].run_id, PARENT, parent_id)
+    return [runs.entries[key].run_id for key in orphans]
 
 
 def _get_active(connection: Connection, run_id: str) -> "Run | None":
@@ -140,14 +147,18 @@ def _get_active(connection: Connection, run_id: str) -> "Run | None":
 
 
 def keep_models(runs: ConfigurationRuns, number: int) -> None:
-    """Train the best `number` configurations again, exactly, and keep their models."""
+    """Train the best `number` configurations again, exactly, and keep their models.
+
+    In an outage, those whose runs are in the store are left to the next sweep that needs them.
+    """
     best = {entry.run_id for entry in rank(runs.entries.values())[:number] if entry.status == FINISHED}
     for key, entry in runs.entries.items():
-        if entry.run_id in best and not entry.model_sha256:
+        if entry.run_id in best and not entry.model_sha256 and key in runs.present:
             train, test = load_data(runs.requested[key].files)
             model = _train_exactly(train, entry.settings.train)
             with runs.writing():
                 _log_model(runs.connection, entry, model, train, test)
+            seal(runs.connection, [entry.run_id])
             runs.entries[key] = replace(entry, model_sha256=model.sha256)
 
 
@@ -221,6 +232,7 @@ def close_sweep(runs: ConfigurationRuns, parent_id: str, plan: Plan, drawing: Dr
             _log_data(runs, parent_id)
             client.set_terminated(parent_id, "FINISHED")
             views = write_views(runs.connection, view_sweep(runs, parent_id, plan))
+    seal(runs.connection, [parent_id])
     experiment_id = runs.connection.experiment_id
     links = {"the best run": link_run(experiment_id, best.run_id)} if best else {}
     return links | {"the sweep": link_run(experiment_id, parent_id)} | views
@@ -230,6 +242,7 @@ def abandon_sweep(connection: Connection, parent_id: str) -> None:
     """Mark a sweep as interrupted; the same command continues it."""
     with mlflow_errors(connection.store), hold_signals(connection.store):
         connection.client.set_terminated(parent_id, "KILLED")
+    seal(connection, [parent_id])
 
 
 def _count(entries: Sequence[Entry], best: Entry | None) -> dict[str, float]:

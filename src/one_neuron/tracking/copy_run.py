@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,8 +143,10 @@ def find_sweep(connection: Connection, spooled: SpooledRun) -> str:
 def copy_sweep(connection: Connection, spooled: SpooledRun, translation: Translation) -> str:
     """Write what a sweep as a whole shows; return the id of its run. The store's lock must be held."""
     run = connection.client.get_run(find_sweep(connection, spooled))
+    translation = replace(translation, runs={**translation.runs, spooled.run_id: run.info.run_id})
     _log(connection, run, spooled, translation.tags(spooled.tags), translation)
-    connection.client.set_terminated(run.info.run_id, spooled.status, spooled.end_time)
+    status = "KILLED" if spooled.status == "RUNNING" else spooled.status  # the process that wrote it was killed
+    connection.client.set_terminated(run.info.run_id, status, spooled.end_time)
     return str(run.info.run_id)
 
 
