@@ -531,7 +531,7 @@ def test_a_chunk_is_written_as_a_whole_or_not_at_all(start: Start, connection: C
     finally:
         event.remove(Engine, "before_cursor_execute", fail)
     assert runs_of(connection, "configuration") == []
-    sweep.record_all()
+    start(configure(0.1), configure(0.2)).record_all()
     assert [run.info.status for run in runs_of(connection, "configuration")] == ["FINISHED"] * 2
 
 

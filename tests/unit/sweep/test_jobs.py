@@ -171,13 +171,12 @@ def test_a_job_in_another_process_opens_the_store(files: DataFiles, monkeypatch:
     """It opens the store for the configurations of its batch."""
     opened: list[Any] = []
 
-    def open_runs(connection: Any, batch: Any) -> Runs:
-        opened.append((connection, batch))
+    def open_runs(root: Any, batch: Any) -> Runs:
+        opened.append((root, batch))
         return runs
 
     runs = Runs()
-    monkeypatch.setattr(jobs, "connect", lambda root, _, experiment: root)
-    monkeypatch.setattr(jobs, "ConfigurationRuns", open_runs)
+    monkeypatch.setattr(jobs, "open_runs", open_runs)
     (batch,) = pack_batches(make_configurations(files, 2), folds=2, one_by_one=False)
     shared = make_jobs([batch], on_progress=lambda: None)
     assert shared({"batch": np.int64(0)}) == 0.2
