@@ -20,7 +20,7 @@ from typing import Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-DEFAULT_SECONDS = 10.0  # of waiting, if MLFLOW_HTTP_REQUEST_TIMEOUT does not say otherwise
+DEFAULT_SECONDS = 8.0  # of waiting, if MLFLOW_HTTP_REQUEST_TIMEOUT does not say otherwise
 QUICK_SECONDS = 2.0
 LEAST_RATE = 2_000  # bytes a second
 _LOOK_SECONDS = 0.05
