@@ -139,4 +139,7 @@ def _data_rows(prepared: dict[str, Any]) -> list[tuple[str, str]]:
         count = prepared[f"num_{name}"]
         if count:
             rows.append((name, f"{count:,}  ({meaning}; metrics/prepare.json names them)"))
+    if left_out := prepared.get("ignored"):
+        counts = [f"{count:,} {suffix}" for suffix, count in left_out.items()]
+        rows.append(("left out", f"{', '.join(counts)}  (formats that are not read, and files without a class)"))
     return rows

@@ -141,6 +141,9 @@ def _list_warnings(result: Result) -> list[str]:
     ):
         if count := prepared[f"num_{name}"]:
             warnings.append(one if count == 1 else many.format(count))
+    if left_out := prepared.get("ignored"):
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in left_out.items())
+        warnings.append(f"files that are not read, or belong to no class, were left out: {counts}")
     return warnings
 
 

@@ -19,7 +19,7 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def write_result(**more: object) -> None:
+def write_result(ignored: dict[str, int] | None = None, **more: object) -> None:
     """Write the metrics that `report` reads."""
     more = {"diverged": False, "stability_bound": 0.0036} | more
     counts = {"num_skipped": 0, "num_copies": 2, "num_contradictions": 0}
@@ -27,7 +27,7 @@ def write_result(**more: object) -> None:
         {"name": "rest", "label": 0, "train": 137, "test": 17},
         {"name": "cat", "label": 1, "train": 72, "test": 33},
     ]
-    write_json(PREPARE_METRICS, {"classes": classes, **counts})
+    write_json(PREPARE_METRICS, {"classes": classes, **counts, **({"ignored": ignored} if ignored else {})})
     write_json(
         TRAIN_METRICS,
         {"source": "drawn", "m": 209, "n_x": 12288, "first_cost": 0.693147, "last_cost": 0.135608, **more},
@@ -60,7 +60,18 @@ def test_report_shows_the_result(capsys: pytest.CaptureFixture[str]) -> None:
         in printed
     )
     assert "skipped" not in printed
+    assert "left out" not in printed
     assert "diverged" not in printed
+
+
+def test_report_counts_what_was_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """By suffix, because an iPhone's pictures may be most of a folder."""
+    write_result(ignored={".heic": 1200, ".mov": 3})
+    assert main(["report"]) == 0
+    printed = capsys.readouterr().out
+    assert (
+        "  left out          1,200 .heic, 3 .mov  (formats that are not read, and files without a class)\n" in printed
+    )
 
 
 def test_report_says_that_training_went_wrong(capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,6 +149,7 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     folder = write_result(tmp_path)
     report = read_json(layout.PREPARE_METRICS, folder)
     report |= {"num_copies": 1, "copies": [["a<b", "c"]], "num_skipped": 1, "num_contradictions": 2}
+    report |= {"num_ignored": 15, "ignored": {".heic": 12, ".mov": 3}}
     write_json(folder / layout.PREPARE_METRICS, report)
     train = read_json(layout.TRAIN_METRICS, folder)
     write_json(folder / layout.TRAIN_METRICS, train | {"diverged": True})
@@ -157,6 +158,7 @@ def test_warnings_are_shown(tmp_path: Path) -> None:
     assert "Warning: TRAINING DIVERGED: the last costs lie above the first; up to a learning rate of 0.0036" in text
     assert "Warning: 1 test picture is a copy of a training picture, 'a<b' of 'c': the test accuracy is too" in text
     assert "Warning: 1 unreadable picture was left out." in text
+    assert "Warning: files that are not read, or belong to no class, were left out: 12 .heic, 3 .mov." in text
     assert "Warning: 2 pictures have the same pixels as another one and the other label." in text
 
 

@@ -136,6 +136,16 @@ def test_names_of_any_letters_fit_into_the_file_and_on_a_line(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_notes_are_printed_on_a_line_each(make_prepared: MakePrepared, capsys: pytest.CaptureFixture[str]) -> None:
+    """They name the user's folders, so they are not part of the file."""
+    prepared = make_prepared(m=1)
+    report = report_on(prepared, prepared, notes=["'a' is left out", "'b\n' holds 2 .heic"])
+    assert "left out" not in json.dumps(report)
+    capsys.readouterr()
+    warn(report | {"num_copies": 0}, ["'a' is left out", "'b\n' holds 2 .heic"])
+    assert capsys.readouterr().err == "one-neuron: note: 'a' is left out\none-neuron: note: 'b\\n' holds 2 .heic\n"
+
+
 def test_copies_are_told_on_stderr_with_number_and_names(capsys: pytest.CaptureFixture[str]) -> None:
     """One line; one copy is called one; nothing is said where there are none."""
     train = make_set(list(range(8)), [0] * 8, "train")
