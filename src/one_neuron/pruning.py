@@ -66,8 +66,10 @@ def prune_work_folder(root: Path) -> None:
     for rule in RULES:
         removed = list(_prune(root, rule))
         if removed:
-            size, kind = sum(entry.size for entry in removed), WORK_FOLDER / rule.pattern
-            print(f"one-neuron: deleted {len(removed):,} unused of '{kind}' ({size / 2**20:,.1f} MB)", file=sys.stderr)
+            size = sum(entry.size for entry in removed) / 2**20
+            entries = "1 old entry" if len(removed) == 1 else f"{len(removed):,} old entries"
+            folder = WORK_FOLDER / rule.pattern.removesuffix("/*")
+            print(f"one-neuron: deleted {entries} of '{folder}' ({size:,.1f} MB)", file=sys.stderr)
 
 
 def _prune(root: Path, rule: _Rule) -> Iterator[_Entry]:

@@ -54,19 +54,20 @@ def test_what_is_old_is_deleted(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path(".one-neuron/prepared/a").exists()
     assert all(path.exists() for path in recent)
     printed = capsys.readouterr().err.splitlines()
-    assert printed[0] == "one-neuron: deleted 1 unused of '.one-neuron/prepared/*' (0.0 MB)"
+    assert printed[0] == "one-neuron: deleted 1 old entry of '.one-neuron/prepared' (0.0 MB)"
     assert len(printed) == 5
     prune_work_folder(Path.cwd())
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_too_large_is_deleted_from_the_least_recently_used() -> None:
+def test_what_is_too_large_is_deleted_from_the_least_recently_used(capsys: pytest.CaptureFixture[str]) -> None:
     """Until the rest fits into the limit; a state that may belong to a running training stays."""
     sets = [make(f"prepared/{number}/train.h5", days=number, kilobytes=400) for number in range(5)]
     states = [make(f"checkpoints/{number}.npz", days=number / 2, kilobytes=600) for number in range(4)]
     prune_work_folder(Path.cwd())
     assert [path.exists() for path in sets] == [True, True, False, False, False]
     assert [path.exists() for path in states] == [True, True, False, False]
+    assert capsys.readouterr().err.startswith("one-neuron: deleted 3 old entries of '.one-neuron/prepared' (1.2 MB)\n")
 
 
 def test_what_a_process_uses_stays(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +87,7 @@ def test_what_a_process_uses_stays(capsys: pytest.CaptureFixture[str]) -> None:
         process.kill()
     prune_work_folder(Path.cwd())
     assert not path.exists()
-    assert capsys.readouterr().err.startswith("one-neuron: deleted 1 unused")
+    assert capsys.readouterr().err.startswith("one-neuron: deleted 1 old entry")
 
 
 def test_two_processes_may_use_the_same_folder() -> None:
