@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -115,16 +116,21 @@ def _write_checkpoint(folder: Path) -> Path:
     """Write a checkpoint; return its path."""
     rng = np.random.default_rng(1)
     one, other = (Parameters(rng.normal(size=48), b) for b in (0.25, -1.5))
-    os.environ["DVC_ROOT"] = str(folder)
-    file = CheckpointFile({"case": 1})
+    file = _open_checkpoint(folder)
     file._last_write = float("-inf")
     file.offer(lambda: TrainingState(200, one, [0, 100, 200], [0.7, 0.6, 0.5], {0: other, 200: one}))
     return file.path
 
 
-def _read_checkpoint(_: Path) -> object:
+def _open_checkpoint(folder: Path) -> CheckpointFile:
+    """Return the checkpoint in a folder."""
+    with mock.patch.dict(os.environ, DVC_ROOT=str(folder)):
+        return CheckpointFile({"case": 1})
+
+
+def _read_checkpoint(path: Path) -> object:
     """Return everything that a checkpoint says."""
-    state = CheckpointFile({"case": 1}).load()
+    state = _open_checkpoint(path.parents[2]).load()
     if state is None:
         return _FOUND
     kept = [(iteration, one.w.tobytes(), one.b) for iteration, one in state.snapshots.items()]
