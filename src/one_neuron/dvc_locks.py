@@ -7,9 +7,10 @@ while the PID of an entry exists, and refuses every command if the file is not J
 import fcntl
 import json
 import os
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from one_neuron.system.lock import hold_lock
 LOCK_FILE = WORK_FOLDER / "dvc-command.lock"
 _POLL_SECONDS = 0.5
 _LOCK = Path(".dvc/tmp/lock")
+_COPY = re.compile(r"\.[\w-]{22}\.tmp$")  # how the names of DVC's temporary files end
 _RWLOCK = Path(".dvc/tmp/rwlock")
 _PATIENCE_SECONDS = 1.0  # DVC writes the file in milliseconds
 _CLOCK_SECONDS = 2.0  # the start of a process is known to a hundredth of a second, after steps of the clock to less
@@ -73,6 +75,19 @@ def _find_lock_owner(root: Path) -> set[int]:
             word = stream.read().strip()
             return {int(word) if word.isdigit() else 0}
     return set()
+
+
+def remove_copies(root: Path, folders: Iterable[str]) -> None:
+    """Delete the files into which DVC was copying when it was killed, in its cache and in some folders at any depth.
+
+    No command of DVC may be running: see `reserve_dvc`. A cache outside the project is left alone, because another
+    project may be using it.
+    """
+    for folder in (".dvc/cache", *folders):
+        for path in (root / folder).rglob("*.tmp"):
+            if _COPY.search(path.name):
+                with suppress(OSError):
+                    path.unlink()
 
 
 def find_dvc_root(folder: Path) -> Path | None:

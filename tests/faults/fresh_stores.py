@@ -1,6 +1,6 @@
 """First starts of many processes on a store that does not exist yet, and kills in the middle of its creation.
 
-python tests/faults/fresh_stores.py --processes 32 --stores 20 --kills 50
+python -m tests.faults.fresh_stores --processes 32 --stores 20 --kills 50
 
 Each process opens the store and writes a run, as `track` does. No process may fail, and the store must hold one run of
 each. After a kill at a random moment of the first creation, the next start must work and leave no file of the killed
@@ -12,16 +12,42 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 
 from one_neuron.tracking import store
 from one_neuron.tracking.connection import connect
 from one_neuron.tracking.sqlite_file import check_database, remove_database
 from one_neuron.tracking.store import ensure_store, prepare_mlflow, store_lock
+from tests.e2e.conftest import ROOT
+from tests.faults.project import Counts, Workshop
+
+KILLS = 10  # in one case of `make faults`
+
+
+def play_starts(_: Workshop, number: int, _chance: random.Random) -> Counts:
+    """Play one store of the program; see above."""
+    return _play("--stores", "1", "--kills", "0", "--seed", str(number))
+
+
+def play_kills(_: Workshop, number: int, _chance: random.Random) -> Counts:
+    """Play KILLS kills of the program."""
+    return _play("--stores", "0", "--kills", str(KILLS), "--seed", str(number))
+
+
+def _play(*arguments: str) -> Counts:
+    """Run this program in a process of its own; return the counts."""
+    command = [sys.executable, "-m", "tests.faults.fresh_stores", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, _, rest = done.stdout.partition(" first starts")
+    kills = rest.partition(" and ")[2].partition(" ")[0]
+    return Counter({"first starts": int(first), "kills": int(kills)}) + Counter()
 
 
 def start_together(root: Path, processes: int) -> list[str]:

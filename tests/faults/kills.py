@@ -72,6 +72,6 @@ def _find_dvc(case: Case, first: int) -> int:
             words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if any(word.rpartition(b"/")[2] == b"dvc" for word in words[:2]) or b"dvc" in words[2:4]:
+        if b"dvc.cli" in b" ".join(words[:4]):  # the program by which `one-neuron repro` starts it
             return process
     return first

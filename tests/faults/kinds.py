@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults import flips, kills, outages, pairs, pipeline_faults, pipeline_flips, stage_faults, stores
+from tests.faults import flips, fresh_stores, kills, outages, pairs, pipeline_faults, pipeline_flips, stage_faults
 from tests.faults.project import Counts, Workshop
 
 Play = Callable[[Workshop, int, random.Random], Counts]
@@ -51,8 +51,8 @@ KINDS = {
     "outages": Kind(outages.lose_server, 12, (), "a tracking server that does not work"),
     "sweep-outages": Kind(outages.lose_server_in_sweep, 4, (), "a server that dies during a sweep of 24"),
     "pairs": Kind(pairs.run_two, 20, (), "two commands at once"),
-    "crowds": Kind(stores.start_together, 20, (), f"{stores.PROCESSES} processes at once on a fresh store"),
-    "creations": Kind(stores.kill_creation, 5, (0,), f"{stores.KILLS} kills while a store is made"),
+    "crowds": Kind(fresh_stores.play_starts, 20, (), "32 processes at once on a fresh store"),
+    "creations": Kind(fresh_stores.play_kills, 5, (0,), f"{fresh_stores.KILLS} kills while a store is made"),
 }
 
 

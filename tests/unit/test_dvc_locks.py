@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from one_neuron.dvc_locks import find_dvc_root, read_owners, repair_rwlock, reserve_dvc
+from one_neuron.dvc_locks import find_dvc_root, read_owners, remove_copies, repair_rwlock, reserve_dvc
 from one_neuron.errors import EnvironmentProblem
 
 RWLOCK = Path(".dvc/tmp/rwlock")
@@ -168,3 +168,18 @@ def test_the_lock_of_the_whole_repository_is_waited_for(capsys: pytest.CaptureFi
     assert f"(PID {process.pid}); waiting until it has ended" in capsys.readouterr().err
     with reserve_dvc(Path.cwd(), no_wait=True) as waited:
         assert not waited
+
+
+def test_copies_that_dvc_did_not_finish_are_removed(tmp_path: Path) -> None:
+    """The names are those that a killed DVC 3.67 left; other files stay, the user's own temporary ones included."""
+    left = [
+        ".dvc/cache/runs/03/03f5e6/0d97ca.O8gK-lG2g91dm2VsSJEE0w.tmp",
+        ".dvc/cache/files/md5/.7VsSJEE0wO8gK-lG2g91dm.tmp",
+        "plots/.TIMPucXxvymhT4r-OdUDEA.tmp",
+    ]
+    kept = [".dvc/cache/files/md5/1c/1e6cd1c9163ccd30dc86dbdb049fa6", "plots/mine.tmp", "data/a.b.tmp", ".x.tmp"]
+    for name in (*left, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    remove_copies(tmp_path, ["data", "plots"])
+    assert [name for name in (*left, *kept) if (tmp_path / name).exists()] == kept

@@ -7,14 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from one_neuron.dvc_locks import LOCK_FILE, repair_rwlock, reserve_dvc
+from one_neuron.dvc_locks import LOCK_FILE, remove_copies, repair_rwlock, reserve_dvc
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.layout import WORK_FOLDER
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
 from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
 
-_WRITTEN_FOLDERS = ("data", "models", "metrics", "plots", ".dvc/tmp", WORK_FOLDER)
+_OUTPUT_FOLDERS = ("data", "models", "metrics", "plots")
+_WRITTEN_FOLDERS = (*_OUTPUT_FOLDERS, ".dvc/tmp", WORK_FOLDER)
 # The exit codes of DVC that are not those of a failed stage
 _DVC_CODES = {251: 2, 252: 128 + signal.SIGINT, 253: 2, 254: 2}
 _USAGE = "one-neuron repro [-h] [--no-wait] [--debug] [arguments of dvc repro]"
@@ -66,6 +67,7 @@ def run_repro(options: argparse.Namespace) -> int:
         if waited:
             check_settings()  # they may have been edited meanwhile
         remove_partial_files(root, _WRITTEN_FOLDERS)
+        remove_copies(root, _OUTPUT_FOLDERS)
         ended, failed = _run_dvc(root, arguments)
         repair_rwlock(root)
         prune_work_folder(root)
