@@ -3,10 +3,12 @@
 import argparse
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from one_neuron.sweep.drawing import drawing_plots
 from one_neuron.sweep.outage import open_runs, or_in_spool, raise_outage
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.sweep_run import close_sweep, keep_models, open_sweep
-from one_neuron.tracking import spool
+from one_neuron.tracking import spool, sqlite_file
 from one_neuron.tracking.bulk import read_runs
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.record import record_result
@@ -285,9 +287,31 @@ def test_a_spool_that_cannot_be_written_says_what_is_safe(root: Path) -> None:
     (root / ".one-neuron/spool").touch()  # fails like a read-only folder, for root as well
     with pytest.raises(
         StoreOutage,
-        match=r"it does not answer\); nor can it be kept aside \('.*' cannot be locked .*\); the results are safe",
+        match=r"it does not answer\); nor can it be kept \('.*' cannot be locked .*\); the results are safe",
     ):
         record_result(root, root)
+
+
+def test_a_locked_file_is_waited_for_a_moment_and_takes_the_result_later(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another program may hold the lock of SQLite for minutes; the message does not tell to move the file away."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.3)
+    record_result(root, root)
+    key = new_result(root)
+    with closing(sqlite3.connect(root / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(
+            StoreOutage, match=r"mlflow\.db' cannot be used \(database is locked\); the result is kept in"
+        ):
+            record_result(root, root)
+        other.rollback()
+    release()
+    connection = connect(root)
+    assert runs_of(connection, key) == []
+    assert send(root) == 1
+    assert [run.info.status for run in runs_of(connection, key)] == ["FINISHED"]
 
 
 def test_the_stage_ends_with_4_in_time_and_keeps_its_receipt(root: Path, port: int) -> None:

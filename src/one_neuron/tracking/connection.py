@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-_DATABASE_SECONDS = 10  # in which a database must let us in
+_DATABASE_SECONDS = 8  # in which a database must let us in
 ABANDONED_SECONDS = 600  # on a server, an unfinished run that is older than this was interrupted
 
 

@@ -25,7 +25,7 @@ from one_neuron.tracking.parameters import data_location_tags, origin_tags, run_
 from one_neuron.tracking.promotion import link_promotion
 from one_neuron.tracking.result import Result, read_result
 from one_neuron.tracking.send import count_runs, send_spool
-from one_neuron.tracking.spool import KEPT, connect_to_spool, seal
+from one_neuron.tracking.spool import KEPT, connect_to_spool, keeping, seal
 from one_neuron.tracking.sqlite_file import RESULTS
 from one_neuron.tracking.store import store_lock
 from one_neuron.tracking.views import write_views
@@ -94,9 +94,10 @@ def record_result(folder: Path, root: Path) -> TrackedRun:
         connection = connect(root)
         tracked = _record(connection, result, origin, curves)
     except StoreOutage as outage:
-        spool = connect_to_spool(root, RESULTS, outage)
-        kept = _record(spool, result, origin, curves)
-        seal(spool, [kept.run_id])
+        with keeping(outage):
+            spool = connect_to_spool(root, RESULTS, outage)
+            kept = _record(spool, result, origin, curves)
+            seal(spool, [kept.run_id])
         raise KEPT.outage(outage.problem, outage.repair) from outage
     return replace(tracked, note=_send_others(connection))
 

@@ -77,15 +77,25 @@ def connect_to_spool(root: Path, experiment: str, outage: StoreOutage) -> Connec
         If it cannot be used: the outage that made it necessary, with the reason.
     """
     spool = find_spool(root, find_store(root))
-    try:
-        with store_lock(spool):
+    with keeping(outage):
+        with store_lock(spool), _spool_errors(spool):
             _use(spool)
         connection = open_store(root, spool, experiment)
         seal(connection, None)
-    except EnvironmentProblem as problem:
-        reason = problem.problem if isinstance(problem, StoreOutage) else problem
-        raise RECORD.outage(f"{outage.problem}; nor can it be kept aside ({reason})", outage.repair) from outage
     return connection
+
+
+@contextmanager
+def keeping(outage: StoreOutage) -> Iterator[None]:
+    """Raise what goes wrong with the spool as a part of the outage that made it necessary."""
+    try:
+        yield
+    except StoreOutage as problem:
+        if problem.__cause__ is outage:
+            raise
+        raise RECORD.outage(f"{outage.problem}; nor can it be kept ({problem.problem})", outage.repair) from outage
+    except EnvironmentProblem as problem:
+        raise RECORD.outage(f"{outage.problem}; nor can it be kept ({problem})", outage.repair) from outage
 
 
 def seal(connection: Connection, run_ids: Sequence[str] | None) -> None:
