@@ -46,8 +46,12 @@ def run_stage(main: Callable[[], None]) -> int:
 
 def read_exit_codes(report: Path) -> dict[str, int]:
     """Return the exit codes of the stages that ran, by name; the file is the one of `REPORT_VARIABLE`."""
-    codes = {}
-    for line in report.read_text(encoding="utf-8").splitlines():
+    codes: dict[str, int] = {}
+    try:
+        lines = report.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:  # the user has deleted the folder
+        return codes
+    for line in lines:
         name, _, code = line.partition(" ")
         if code:  # the first line is the PID of the owner
             codes[name] = int(code)

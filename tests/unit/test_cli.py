@@ -254,14 +254,17 @@ def test_a_missing_model_says_how_to_make_one(folder: Path, capsys: pytest.Captu
     assert capsys.readouterr().err == "one-neuron: 'models/model.h5' is missing; run `dvc repro` to make it again\n"
 
 
-def test_settings_refuse_a_wrong_memory_bound(
-    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("variable", ["ONE_NEURON_MEMORY_MB", "ONE_NEURON_CACHE_MB"])
+@pytest.mark.parametrize("command", ["settings", "repro"])
+def test_a_wrong_limit_is_refused_before_anything_runs(
+    repository: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, variable: str
 ) -> None:
-    """`make repro` checks the settings first, so that a typing error neither runs a stage nor deletes an output."""
+    """A typing error neither runs a stage nor deletes an output."""
     monkeypatch.chdir(repository)
-    monkeypatch.setenv("ONE_NEURON_MEMORY_MB", "abc")
-    assert main(["settings"]) == 2
-    assert "ONE_NEURON_MEMORY_MB = 'abc'" in capsys.readouterr().err
+    monkeypatch.setenv(variable, "abc")
+    monkeypatch.setattr("one_neuron.commands.repro.run_in_terminal", lambda *_: pytest.fail("DVC was started"))
+    assert main([command]) == 2
+    assert f"{variable} = 'abc'" in capsys.readouterr().err
 
 
 def test_settings_prints_what_would_be_used(

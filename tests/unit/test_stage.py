@@ -179,3 +179,5 @@ def test_stages_report_their_exit_codes(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(ZeroDivisionError):
         run_stage(fail)
     assert read_exit_codes(report) == {"draw": 0, "train": 1}
+    report.unlink()
+    assert read_exit_codes(report) == {}

@@ -71,10 +71,10 @@ def run_repro(options: argparse.Namespace) -> int:
         ended, failed = _run_dvc(root, arguments)
         repair_rwlock(root)
         prune_work_folder(root)
-    code = _find_code(ended, failed)
-    untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
-    if (code == 0 or untracked) and _runs_all(arguments):
-        run_report(argparse.Namespace(html=None))
+        code = _find_code(ended, failed)
+        untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
+        if (code == 0 or untracked) and _runs_all(arguments):
+            run_report(argparse.Namespace(html=None))  # before another command may change the files
     if untracked:
         print("one-neuron: this result is not in MLflow yet; `make track` records it", file=sys.stderr)
     return code

@@ -33,10 +33,12 @@ def check_settings(overrides: Sequence[str] = ()) -> Settings:
         If `data.path` cannot be used. No picture is opened.
     """
     from one_neuron.dvc_guard import check_data_path
+    from one_neuron.pictures.cache_limit import cache_bound
     from one_neuron.storage.pixel_file import memory_bound
     from one_neuron.sweep.compose import compose_settings
 
     memory_bound()
+    cache_bound()
     settings = compose_settings(overrides) if overrides else load_settings()
     check_data_path(settings.data)
     if settings.data.source == "folder":
