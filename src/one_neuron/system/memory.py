@@ -282,7 +282,7 @@ NEEDS = {
     "evaluate": Need(370, 280, 190),
     "track": Need(500, 280, 210),
     "repro": Need(500, 280, 330),
-    "sweep": Need(700, 460, 330),
+    "sweep": Need(760, 560, 330),
     "predict": Need(200, 110, 50),
     "report": Need(140, 70, 40),
     "report --html": Need(820, 500, 340),
