@@ -106,6 +106,7 @@ def _check_store() -> Iterator[str]:
     """Check MLflow's store, as far as that works without MLflow."""
     if not Path("dvc.yaml").is_file():
         return
+    from one_neuron.tracking.spool import find_waiting
     from one_neuron.tracking.sqlite_file import check_database
     from one_neuron.tracking.store import find_store
 
@@ -116,6 +117,8 @@ def _check_store() -> Iterator[str]:
         yield f"{store.place} does not exist yet; the first result creates it"
     else:
         yield f"{store.place}, schema {check_database(store.database)}"
+    for place, number in find_waiting(Path.cwd()).items():
+        yield f"runs that wait for {place}: {number}; `one-neuron track --all` sends them"
 
 
 def _check_cache() -> Iterator[str]:

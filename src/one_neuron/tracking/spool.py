@@ -101,8 +101,7 @@ def keeping(outage: StoreOutage) -> Iterator[None]:
 def seal(connection: Connection, run_ids: Sequence[str] | None) -> None:
     """Mark runs of a spool as complete and waiting; None stands for those that a kill left unmarked.
 
-    Nothing happens if the connection is not to a spool. Whoever calls this holds the lock of the store or has just
-    released it; a second one with the same ids changes nothing.
+    Nothing happens if the connection is not to a spool. The caller must not hold the spool's lock, which this takes.
 
     Raises
     ------
@@ -168,6 +167,8 @@ def find_waiting(root: Path) -> dict[str, int]:
     """Return the number of runs that wait, by the store for which they wait; damaged spools are left out."""
     found = {}
     for path in sorted((root / SPOOL).glob(f"*/{SEALS}")):
+        if path.parent.suffix:  # it was moved aside
+            continue
         with suppress(DataError):
             seals = read_seals(path.parent)
             if seals is not None and seals.waiting:
