@@ -98,11 +98,6 @@ def test_the_exit_codes_are_those_of_the_stages(project: Project) -> None:
     project.edit("params.yaml", "learning_rate: -1", "learning_rate: 0.005")
     project.run(*REPRO, "prepare", PYTHONPATH="src")
     project.run(*REPRO, "--no-such-option", code=2, PYTHONPATH="src")
-    model = project.folder / "data/prepared/train.h5"
-    model.write_bytes(model.read_bytes()[:-100])
-    printed = project.run(*REPRO, "--single-item", "train", code=3, PYTHONPATH="src")
-    assert "'data/prepared/train.h5'" in printed
-    project.run(*REPRO, "prepare", PYTHONPATH="src")
     project.edit("params.yaml", *LONG)
     process = project.start(*REPRO, "train", PYTHONPATH="src")
     wait_for_training(project, process)
@@ -112,6 +107,10 @@ def test_the_exit_codes_are_those_of_the_stages(project: Project) -> None:
     assert "one-neuron: interrupted; nothing half-written is left behind" in printed
     assert find_processes(project) == []
     assert not (project.folder / ".dvc/tmp/rwlock").exists() or (project.folder / ".dvc/tmp/rwlock").read_text() == "{}"
+    prepared = project.folder / "data/prepared/train.h5"
+    prepared.write_bytes(prepared.read_bytes()[:-100])
+    printed = project.run(*REPRO, "--single-item", "train", code=3, PYTHONPATH="src")
+    assert "'data/prepared/train.h5'" in printed
 
 
 def test_a_result_that_could_not_be_tracked_is_printed(project: Project) -> None:
