@@ -1,12 +1,14 @@
-"""Check before DVC runs: entries in data.path that DVC cannot hash. It would block for ever on a FIFO."""
+"""Check what DVC reads: entries in data.path that it cannot hash (it would block for ever on a FIFO), and dvc.lock."""
 
 import json
 import os
 import stat
 from pathlib import Path
 
-from one_neuron.errors import DataError, SettingsError, quote_path
+from one_neuron.errors import DataError, SettingsError, one_line, quote_path
+from one_neuron.layout import DVC_LOCK
 from one_neuron.settings.params import DataSettings
+from one_neuron.system.git import ask_git
 from one_neuron.unicode_forms import find_same
 
 # The stages and tools write there, so a dependency cannot lie there.
@@ -48,6 +50,45 @@ def check_data_path(data: DataSettings) -> None:
                     f"{quote_path(entry)} is a link to a folder, which is not followed; "
                     "replace the link by a copy of the folder"
                 )
+
+
+def check_dvc_lock(root: Path) -> None:
+    """Check that dvc.lock is what DVC writes. DVC refuses any other, but names no remedy.
+
+    The check uses DVC's own schema, whose import takes half a second, so it is made after DVC has failed.
+
+    Raises
+    ------
+    DataError
+        If the file is not YAML, as with the marks of a merge conflict, or does not fit the schema.
+    """
+    import yaml
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+    from voluptuous import Invalid
+
+    path = root / DVC_LOCK
+    if not path.exists():
+        return
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(path.read_bytes()))
+        return
+    except yaml.MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        reason = f"is not YAML{line} ({one_line(error.problem)})"
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        reason = f"is not YAML ({one_line(error)})"
+    except Invalid as error:
+        reason = f"is not what DVC writes ({one_line(error)})"
+    raise DataError(f"'{DVC_LOCK}' {reason}; {_lock_remedy(root)}")
+
+
+def _lock_remedy(root: Path) -> str:
+    """Return how to get a sound dvc.lock."""
+    if ask_git(root, "ls-files", "--unmerged", "--", str(DVC_LOCK)):  # Git would refuse without --ours
+        return f"run `git checkout --ours {DVC_LOCK}`, which takes the version of your branch"
+    if ask_git(root, "ls-files", "--", str(DVC_LOCK)):
+        return f"run `git checkout {DVC_LOCK}`, which restores the committed version"
+    return "delete it; the next run makes it again"
 
 
 def _resolve(path: Path) -> Path:

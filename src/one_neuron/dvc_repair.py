@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from one_neuron.errors import DamagedFile, DataError, EnvironmentProblem, one_line
+from one_neuron.errors import DamagedFile, DataError, EnvironmentProblem
 from one_neuron.layout import DVC_LOCK, WORK_FOLDER, find_repository
 
 DAMAGED_FOLDER = WORK_FOLDER / "damaged"
 _JOURNAL = DAMAGED_FOLDER / "journal.txt"  # the old path of each file that was moved, one a line
 _FORCE = "DVC has recorded the changed file; run `dvc repro --force`, which makes all files again"
-_RESTORE = f"run `git checkout {DVC_LOCK}`, which restores the committed version"
 
 
 @contextmanager
@@ -70,36 +69,14 @@ def set_aside_listings() -> None:
             _move(_find_object(digest))
 
 
-def check_lock(root: Path) -> None:
-    """Raise a DataError if dvc.lock is damaged: not YAML, with the marks of a merge conflict, or not what DVC writes.
-
-    DVC refuses such a file as well, but names no remedy. Its own schema is used, whose import takes half a second.
-    """
-    import yaml
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from voluptuous import Invalid
-
-    path = root / DVC_LOCK
-    if not path.exists():
-        return
-    try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(path.read_bytes()))
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise DataError(f"'{path}'{line} is not YAML ({one_line(error.problem)}); {_RESTORE}") from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise DataError(f"'{path}' is not YAML ({one_line(error)}); {_RESTORE}") from error
-    except Invalid as error:
-        raise DataError(f"'{path}' is not what DVC writes ({one_line(error)}); {_RESTORE}") from error
-
-
 def _read_outputs() -> dict[str, str]:
     """Return the MD5 of each output in dvc.lock, by its path; {} if the file is missing or damaged."""
     import yaml
 
     try:
         stages = yaml.safe_load(DVC_LOCK.read_bytes())["stages"].values()
-        return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+        found = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+        return {path: digest for path, digest in found.items() if isinstance(digest, str)}
     except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
         return {}
 

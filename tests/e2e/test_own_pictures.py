@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -58,22 +59,22 @@ def test_from_nothing_to_a_prediction(project: Project, tmp_path: Path) -> None:
 
 
 def test_the_queue_has_what_is_tracked(project: Project) -> None:
-    """A queued experiment is refused with a remedy, and the remedy works."""
+    """An experiment in a copy is refused with a remedy, and both ways out of it work to the letter."""
     make_pictures(project.folder / "pictures", 8, seed=1)
     told = run_copy(project, *OWN, code=255)
-    assert "one-neuron: 'pictures' holds no folder; at least two classes are needed: a queued experiment sees" in told
-    assert "`dvc add pictures`, or set data.path to an absolute path" in told
-    (project.folder / "pictures").rename(project.folder.parent / "pictures elsewhere")
-    project.run("git", "checkout", "pictures")
-    elsewhere = f"data.path='{project.folder.parent / 'pictures elsewhere'}'"
-    assert "tracked: run" in run_copy(project, *OWN, "-S", elsewhere)
-    (project.folder.parent / "pictures elsewhere").rename(project.folder / "mine")
-    (project.folder / "mine/README.md").unlink()
-    project.run("dvc", "add", "mine")
-    project.run("git", "add", "--all")
-    project.run("git", "commit", "--quiet", "--message", "pictures")
-    assert "tracked: run" in run_copy(project, *OWN, "-S", "data.path=mine", "-S", "train.num_iterations=11")
-    assert len(project.runs()) == 2
+    only = "an experiment in a copy of the project has only what Git or DVC tracks"
+    line = next(line for line in told.splitlines() if line.startswith("one-neuron: "))
+    assert line.startswith(f"one-neuron: 'pictures' holds no folder; at least two classes are needed: {only}: run `")
+    add, stage, path = re.fullmatch(r".* run `(dvc .*)` and `(git .*)`, or set data\.path to (.*)", line).groups()  # type: ignore[union-attr]
+    assert "tracked: run" in run_copy(project, *OWN, "-S", f"data.path={path}")
+    project.run("sh", "-c", add)
+    line = run_copy(project, *OWN, code=255)
+    assert f"{only}: run `{stage}`, or set data.path to " in line
+    project.run("sh", "-c", stage)
+    assert "tracked: run" in run_copy(project, *OWN, "-S", "train.num_iterations=11")
+    project.run("dvc", "exp", "run", "--queue", *OWN, "-S", "train.num_iterations=12")
+    project.run("dvc", "exp", "run", "--run-all")
+    assert len(project.runs()) == 3
 
 
 def run_copy(project: Project, *options: str, code: int = 0) -> str:

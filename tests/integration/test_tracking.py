@@ -673,7 +673,7 @@ STEPS = [
     "log_model_artifacts",
     "finalize_logged_model",
     "log_outputs",
-    "log_artifact",
+    "log_artifacts",
     "set_tag",
     "set_terminated",
 ]
@@ -708,6 +708,26 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
     assert points == len(history) + sum(map(len, curves.values())) + len(run.data.metrics) - 4
     assert len(list((root / "mlartifacts").rglob("images/*"))) == 6
     assert not record_result(root, root).created
+
+
+def test_files_that_are_links_into_a_read_only_cache(root: Path) -> None:
+    """With `cache.type symlink`, DVC makes every output a link; MLflow stores copies that it can replace."""
+    cache = root.parent / f"{root.name} cache"
+    expected = {}
+    for number, path in enumerate([*sorted((root / "plots").rglob("*.*")), root / "models/model.h5"]):
+        cache.mkdir(exist_ok=True)
+        expected[path.name] = path.read_bytes()
+        path.rename(cache / str(number))
+        (cache / str(number)).chmod(0o444)
+        path.symlink_to(cache / str(number))
+    run_id = record_result(root, root).run_id
+    stored = [path for path in (root / "mlartifacts").rglob("*") if path.is_file()]
+    assert all(path.stat().st_mode & 0o200 and not path.is_symlink() for path in stored)
+    plots = next(path for path in stored if path.name == "curves.csv").parent
+    assert {path.name: path.read_bytes() for path in plots.iterdir()}.items() <= expected.items()
+    assert run_id in str(plots)
+    model = next(path for path in stored if path.name == "model.h5")
+    assert (model.parent.name, model.read_bytes()) == ("artifacts", expected["model.h5"])
 
 
 def test_artifacts_are_found_after_the_folder_was_renamed(tmp_path: Path, fresh_store: Path) -> None:
@@ -903,7 +923,8 @@ def test_a_server_keeps_run_model_and_artifacts(tmp_path: Path, server: str, run
     assert f"(already there) in {server}\n" in outputs[1].stdout
     assert outputs[1].stdout.count(f"  {server}/#/experiments/") == 3  # the run, and the views that the server took
     assert "make ui" not in outputs[1].stdout
-    assert {path.name for path in {*folder.rglob("*")} - before} == {".one-neuron", "store.lock", "tracked.json"}
+    new = {path.name for path in {*folder.rglob("*")} - before}
+    assert new == {".one-neuron", "stages", "store.lock", "track.lock", "tracked.json"}
     kept = {path.name for path in (tmp_path / "server" / "kept").rglob("*")}
     assert {"curves.png", "evaluate.json", "params.yaml", "MLmodel", "model.h5"} <= kept
 

@@ -50,6 +50,7 @@ USERS = {
     "sklearn": ["commands/comparison.py", "estimator.py"],
     "yaml": [
         "commands/lineage.py",
+        "dvc_guard.py",
         "dvc_repair.py",
         "settings/params.py",
         "settings/yaml_file.py",
@@ -57,8 +58,8 @@ USERS = {
         "sweep/prepared_data.py",
         "tracking/verify_lock.py",
     ],
-    "dvc": ["dvc_repair.py"],
-    "voluptuous": ["dvc_repair.py"],
+    "dvc": ["dvc_guard.py", "dvc_repair.py"],
+    "voluptuous": ["dvc_guard.py"],
     "ruamel": ["tracking/promote.py"],
     "PIL": [
         "pictures/reader.py",

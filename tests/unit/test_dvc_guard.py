@@ -2,12 +2,13 @@
 
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from one_neuron.dvc_guard import check_data_path
+from one_neuron.dvc_guard import check_data_path, check_dvc_lock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
@@ -123,3 +124,78 @@ def test_every_output_lies_in_a_reserved_folder(repository: Path) -> None:
     for folder in (*folders, str(MLFLOW_ARTIFACTS), str(WORK_FOLDER)):
         with pytest.raises(SettingsError, match="where the project itself writes"):
             check(f"{folder}/mine")
+
+
+LOCK = """\
+schema: '2.0'
+stages:
+  train:
+    cmd: python train.py
+    outs:
+    - path: plots/a.csv
+      hash: md5
+      md5: 781e5e245d69b566979b86e28d23f2c7
+      size: 10
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("", "", ""),
+        ("781e", "781f", ""),  # DVC takes it for another file, and runs the stage again
+        ("stages:\n", "<<<<<<< HEAD\nstages:\n", " is not YAML in line 3 (could not find expected ':')"),
+        ("    outs:", "   outs:", " is not YAML in line "),
+        ("'2.0'", "'2.1'", " is not what DVC writes (invalid schema version for"),
+        ("cmd:", "bmd:", " is not what DVC writes ("),
+        ("size: 10", "size: x", " is not what DVC writes ("),
+        (LOCK, "", " is not what DVC writes ("),
+        (LOCK, "\x00", " is not YAML ("),
+        (LOCK, "[" * 5000, " is not YAML ("),
+    ],
+)
+def test_a_damaged_lock_is_one_line_with_a_remedy(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    """Not YAML, the marks of a conflict, or not what DVC writes."""
+    check_dvc_lock(tmp_path)  # there is none yet
+    (tmp_path / "dvc.lock").write_text(LOCK.replace(old, new))
+    if not reason:
+        check_dvc_lock(tmp_path)
+        return
+    with pytest.raises(DataError) as caught:
+        check_dvc_lock(tmp_path)
+    assert reason in str(caught.value)
+    assert str(caught.value).endswith("; delete it; the next run makes it again")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_remedy_for_a_damaged_lock_works(tmp_path: Path) -> None:
+    """Restored from Git; in a merge conflict, the version of one's own branch."""
+
+    def git(*arguments: str, code: int = 0) -> None:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=b", *arguments]
+        assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == code
+
+    def follow_remedy() -> str:
+        with pytest.raises(DataError) as caught:
+            check_dvc_lock(tmp_path)
+        command = str(caught.value).split("`")[1]
+        git(*command.split()[1:])
+        check_dvc_lock(tmp_path)
+        return command
+
+    path = tmp_path / "dvc.lock"
+    git("init")
+    path.write_text(LOCK)
+    git("add", ".")
+    git("commit", "-m", "first")
+    path.write_text(LOCK.replace("stages", "stayes"))
+    assert follow_remedy() == "git checkout dvc.lock"
+    git("checkout", "-b", "other")
+    path.write_text(LOCK.replace("781e", "1234"))
+    git("commit", "-a", "-m", "other")
+    git("checkout", "-")
+    path.write_text(LOCK.replace("781e", "5678"))
+    git("commit", "-a", "-m", "own")
+    git("merge", "other", code=1)
+    assert follow_remedy() == "git checkout --ours dvc.lock"
+    assert "5678" in path.read_text()

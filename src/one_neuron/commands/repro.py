@@ -4,12 +4,21 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from one_neuron.dvc_locks import LOCK_FILE, remove_copies, repair_rwlock, reserve_dvc
-from one_neuron.errors import EnvironmentProblem
-from one_neuron.layout import WORK_FOLDER
+from one_neuron.dvc_repair import count_moved, damage_set_aside, set_aside_listings
+from one_neuron.errors import DataError, EnvironmentProblem, report_error
+from one_neuron.layout import (
+    EVALUATE_DIGESTS,
+    MODEL_FILE,
+    PREPARE_DIGESTS,
+    SNAPSHOTS_FILE,
+    TRAIN_DIGESTS,
+    WORK_FOLDER,
+)
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
 from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
@@ -68,16 +77,66 @@ def run_repro(options: argparse.Namespace) -> int:
             check_settings()  # they may have been edited meanwhile
         remove_partial_files(root, _WRITTEN_FOLDERS)
         remove_copies(root, _OUTPUT_FOLDERS)
-        ended, failed = _run_dvc(root, arguments)
-        repair_rwlock(root)
+        set_aside_listings()
+        code, failed = _run_and_repair(root, arguments)
         prune_work_folder(root)
-        code = _find_code(ended, failed)
-        untracked = code == EnvironmentProblem.exit_code and set(failed) == {"track"}
+        untracked = _is_untracked(code, failed)
         if (code == 0 or untracked) and _runs_all(arguments):
             run_report(argparse.Namespace(html=None))  # before another command may change the files
     if untracked:
         print("one-neuron: this result is not in MLflow yet; `make track` records it", file=sys.stderr)
     return code
+
+
+def _is_untracked(code: int, failed: Collection[str]) -> bool:
+    """Return whether the result is there and only its recording in MLflow failed."""
+    return code == EnvironmentProblem.exit_code and set(failed) == {"track"}
+
+
+def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collection[str]]:
+    """Run DVC, and again after damaged files were moved away; return the exit code and the stages that failed."""
+    from one_neuron.dvc_guard import check_dvc_lock
+
+    while True:
+        moved = count_moved(root)
+        ended, failed = _run_dvc(root, arguments)
+        repair_rwlock(root)
+        code = _find_code(ended, failed)
+        if code and not failed and ended.stopped_by is None:
+            check_dvc_lock(root)
+        if (code == 0 or _is_untracked(code, failed)) and _runs_all(arguments):
+            _check_result(root)
+        if count_moved(root) == moved or ended.stopped_by is not None:
+            return code, failed
+        print("one-neuron: running DVC again, which makes the damaged files again", file=sys.stderr)
+
+
+def _check_result(root: Path) -> None:
+    """Check the files of the result, and move damaged ones away, with a message on stderr.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, or is not what it should be for another reason than damage.
+    """
+    from one_neuron.storage.model import load_model
+    from one_neuron.storage.snapshots import load_snapshots
+    from one_neuron.system.outputs import check_outputs
+
+    def check_model() -> None:
+        load_snapshots(SNAPSHOTS_FILE, load_model(MODEL_FILE))
+
+    lists = PREPARE_DIGESTS, TRAIN_DIGESTS, EVALUATE_DIGESTS
+    checks: list[Callable[[], object]] = [partial(check_outputs, path) for path in lists]
+    for check in [*checks, check_model]:
+        moved = count_moved(root)
+        try:
+            with damage_set_aside():
+                check()
+        except DataError as error:
+            if count_moved(root) == moved:
+                raise
+            report_error(error)
 
 
 def _run_dvc(root: Path, arguments: Sequence[str]) -> tuple[Ended, dict[str, int]]:

@@ -5,6 +5,7 @@ they can be read in one way only, and a note says how they were read.
 """
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from one_neuron.sources.entries import (
     refuse_link,
     scan,
 )
+from one_neuron.system.git import ask_git
 from one_neuron.unicode_forms import compose
 
 REMEDY = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
@@ -137,13 +139,27 @@ def list_folders(folder: Path) -> list[str]:
 
 
 def missing_remedy(folder: Path) -> str:
-    """Return the remedy for missing pictures; a queued experiment runs in a copy of the tracked files."""
-    if not folder.is_absolute() and not find_repository().samefile("."):
-        return (
-            f"a queued experiment sees only what Git or DVC tracks: run `dvc add {folder}`, or set data.path to an "
-            "absolute path"
-        )
-    return REMEDY
+    """Return the remedy for missing pictures.
+
+    A queued or temporary experiment of DVC runs in a copy of what Git and DVC track. If the user's own folder has more,
+    the remedy has DVC track it.
+    """
+    root = find_repository()
+    if folder.is_absolute() or root.samefile(".") or not (root / folder).is_dir():
+        return REMEDY
+    names = sorted(entry.name for entry in scan(root / folder, raise_problem) if is_folder(entry))
+    missing = [folder / name for name in names if not (folder / name).is_dir()]
+    if not missing:
+        return REMEDY
+    tracked = "an experiment in a copy of the project has only what Git or DVC tracks"
+    absolute = f"set data.path to {shlex.quote(str((root / folder).resolve()))}"
+    files = [f"{path}.dvc" for path in missing]
+    if ask_git(root, "check-ignore", "--", *files):  # DVC refuses to write them
+        return f"{tracked}, and Git ignores {quote_path(folder)}: {absolute}"
+    new = [str(path) for path, file in zip(missing, files, strict=True) if not (root / file).is_file()]
+    add = [f"`{shlex.join(['dvc', 'add', *new])}`"] if new else []
+    add.append(f"`{shlex.join(['git', 'add', *files, str(folder / '.gitignore')])}`")
+    return f"{tracked}: run {' and '.join(add)}, or {absolute}"
 
 
 def _refuse_file(path: Path) -> DataError:

@@ -72,8 +72,15 @@ def check_outputs(path: Path, folder: Path = Path()) -> None:
         As `read_output`.
     """
     digests = _read_digests(path, folder)
+    damaged = []
     for name in digests:
-        _check(Path(name), folder, path, digests)
+        try:
+            _check(Path(name), folder, path, digests)
+        except DamagedFile as error:
+            damaged.append(error)
+    if damaged:
+        paths = dict.fromkeys(one for error in damaged for one in error.paths)
+        raise DamagedFile(str(damaged[0].reason), *paths)
 
 
 def read_json(name: Path, folder: Path = Path()) -> dict[str, Any]:

@@ -98,7 +98,9 @@ def log_model(
         model_folder = Path(temporary, "model")
         num_px = model.preprocessing.num_px
         picture = encode_picture(example.reshape(num_px, num_px, -1))
-        _save_model(model_folder, Path(temporary, "one_neuron"), path, picture, logged)
+        copy = Path(temporary, path.name)  # MLflow refuses a link to another folder, such as DVC's cache
+        shutil.copyfile(path, copy)
+        _save_model(model_folder, Path(temporary, "one_neuron"), copy, picture, logged)
         client.log_model_artifacts(logged.model_id, str(model_folder))
     client.finalize_logged_model(logged.model_id, "READY")
     return link_model(client, run, str(logged.model_id), step)

@@ -4,6 +4,7 @@ MLflow is used through a client with explicit ids, never through its global stat
 current experiment), so the environment cannot lead a run astray.
 """
 
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -190,11 +191,13 @@ def _fill_run(
         client.log_batch(run_id, metrics=points[start : start + BATCH], synchronous=True)
     if pictures := find_weights(result.folder):
         log_images(client, run, "weights", pictures)
-    for path, kind in result.artifacts:
-        client.log_artifact(run_id, str(path), kind or None)
-    if patch := read_changes(result.folder, run.data.tags.get(tag.COMMIT, "")):
-        with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
-            path = Path(temporary, CHANGES_FILE)
-            path.write_bytes(patch)
-            client.log_artifact(run_id, str(path))
+    with tempfile.TemporaryDirectory(prefix="one-neuron-") as temporary:
+        for path, kind in result.artifacts:
+            # A copy without the permissions: MLflow could not replace a file that is as read-only as DVC's cache.
+            copy = Path(temporary, kind, path.name)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, copy)
+        if patch := read_changes(result.folder, run.data.tags.get(tag.COMMIT, "")):
+            Path(temporary, CHANGES_FILE).write_bytes(patch)
+        client.log_artifacts(run_id, temporary)
     client.set_terminated(run_id, "FINISHED")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -290,18 +291,39 @@ def test_a_missing_folder_is_refused(name: str, message: str, tmp_path: Path, mo
 
 
 def test_a_queued_experiment_sees_only_what_is_tracked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DVC runs it in a copy of the repository and sets DVC_ROOT."""
-    (tmp_path / "copy").mkdir()
-    monkeypatch.chdir(tmp_path / "copy")
-    with pytest.raises(
-        DataError, match=r"'mine' does not exist; a queued experiment sees .*`dvc add mine`, or set data.path"
-    ):
-        load(Path("mine"))
-    Path("mine").mkdir()
-    with pytest.raises(
-        DataError, match=r"'mine' holds no folder; .*: a queued experiment sees .*`dvc add mine`, or set data.path"
-    ):
-        load(Path("mine"))
+    """DVC runs it in a copy of the repository and sets DVC_ROOT; the remedy depends on what the user's folder has."""
+    copy, own = tmp_path / "copy", tmp_path / "mine"
+    copy.mkdir()
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
+
+    def message() -> str:
+        with pytest.raises(DataError) as caught:
+            load(Path("mine"))
+        return str(caught.value)
+
+    expected = "expected the folders train/<class> and test/<class>, or <class> alone, with pictures in them"
+    assert message() == f"'mine' does not exist; {expected}"
+    for name in ("cat", "a dog"):
+        (own / name).mkdir(parents=True)
+    only = "an experiment in a copy of the project has only what Git or DVC tracks"
+    assert message() == (
+        f"'mine' does not exist; {only}: run `dvc add 'mine/a dog' mine/cat` and "
+        f"`git add 'mine/a dog.dvc' mine/cat.dvc mine/.gitignore`, or set data.path to {own}"
+    )
+    Path("mine/cat").mkdir(parents=True)
+    (own / "a dog.dvc").touch()
+    assert message() == (
+        f"'mine' holds the class 'cat' alone; at least two classes are needed: {only}: "
+        f"run `git add 'mine/a dog.dvc' mine/.gitignore`, or set data.path to {own}"
+    )
+    (tmp_path / ".gitignore").write_text("/mine/\n")
+    assert message().endswith(f": {only}, and Git ignores 'mine': set data.path to {own}")
+    Path("mine/a dog").mkdir()
+    Path("mine/cat").rmdir()
+    (own / "cat").rmdir()
+    assert message().endswith(f"at least two classes are needed: {expected}")
 
 
 def test_a_folder_without_permission_is_named(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:

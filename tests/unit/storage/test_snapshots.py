@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DamagedFile, DataError
 from one_neuron.neuron import Parameters
 from one_neuron.storage.model import Model
 from one_neuron.storage.snapshots import load_snapshots, save_snapshots
@@ -73,3 +73,19 @@ def test_snapshots_of_another_model_are_refused(make_model: MakeModel, tmp_path:
     save_snapshots(tmp_path / "snapshots.h5", make(model), model)
     with pytest.raises(DataError, match=r"snapshots.h5': it belongs to another model; run `dvc repro`"):
         load_snapshots(tmp_path / "snapshots.h5", make_model(seed=1))
+
+
+def test_no_flipped_bit_is_believed(make_model: MakeModel, tmp_path: Path) -> None:
+    """A bit of every tenth byte: the snapshots are the same, or the file is refused."""
+    model, path = make_model(), tmp_path / "snapshots.h5"
+    save_snapshots(path, make(model), model)
+    sound, expected, refused = path.read_bytes(), repr(load_snapshots(path, model)), 0
+    for position in range(0, len(sound), 10):
+        damaged = bytearray(sound)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        try:
+            assert repr(load_snapshots(path, model)) == expected
+        except DamagedFile:
+            refused += 1
+    assert refused > 50

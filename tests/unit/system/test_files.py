@@ -207,6 +207,19 @@ def test_the_journal_of_a_database_stays_as_long_as_the_database(tmp_path: Path)
         assert {path.name for path in tmp_path.iterdir()} == names
 
 
+@pytest.mark.parametrize("link", ["symlink", "hardlink"])
+def test_a_link_is_replaced_and_its_target_stays(tmp_path: Path, link: str) -> None:
+    """The target may be a read-only object in DVC's cache."""
+    kept, path = tmp_path / "kept", tmp_path / "file.json"
+    kept.write_text("kept")
+    kept.chmod(0o444)
+    path.symlink_to(kept) if link == "symlink" else path.hardlink_to(kept)
+    write_json(path, {"new": 1})
+    assert json.loads(path.read_text()) == {"new": 1}
+    assert (path.is_symlink(), kept.read_text(), kept.stat().st_mode & 0o777) == (False, "kept", 0o444)
+    assert path.stat().st_mode & 0o200
+
+
 def test_json_comes_back_in_full_precision(tmp_path: Path) -> None:
     """Floats to the bit, non-ASCII text as it is, keys in their order, one line end at the end."""
     value = {"z": 0.1 + 0.2, "a": 5e-324, "n": [1, -0.0, 1e308, None, True], "name": "Käthe 猫", "big": 2**70}

@@ -185,3 +185,16 @@ def test_columns_by_their_names(folder: Path) -> None:
     assert read_curves(layout.COSTS_FILE, ["b", "a"], folder) == {"b": [(0, 2.0), (5, 4.0)], "a": [(0, 1.0), (5, 3.0)]}
     with pytest.raises(DataError, match="is not a table of iteration,c "):
         read_curves(layout.COSTS_FILE, ["c"], folder)
+
+
+def test_all_damaged_files_are_found_at_once(folder: Path) -> None:
+    """So that one `dvc repro` makes all of them again."""
+    for name in (layout.TRAIN_METRICS, layout.COSTS_FILE):
+        (folder / name).write_text("changed")
+    with pytest.raises(DamagedFile, match=r"metrics/train\.json': its content") as caught:
+        check_outputs(layout.TRAIN_DIGESTS, folder)
+    assert set(caught.value.paths) == {
+        folder / layout.TRAIN_METRICS,
+        folder / layout.COSTS_FILE,
+        folder / layout.TRAIN_DIGESTS,
+    }
