@@ -15,7 +15,7 @@ from pathlib import Path
 
 from one_neuron.dvc_guard import check_data_path, check_dvc_lock
 from one_neuron.dvc_locks import reserve_dvc
-from one_neuron.errors import DataError, EnvironmentProblem, SettingsError, one_line
+from one_neuron.errors import DamagedFile, DataError, EnvironmentProblem, SettingsError, one_line
 from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
 from one_neuron.pruning import keep_in_use, prune_work_folder
 from one_neuron.settings.params import Settings, load_settings
@@ -92,7 +92,13 @@ def load_data(files: DataFiles) -> tuple[PreparedSet, PreparedSet]:
         If a file is missing, damaged, or has changed since the sweep began.
     """
     for path, sha256 in ((files.train, files.train_sha256), (files.test, files.test_sha256)):
-        if _load(path).sha256 != sha256:
+        try:
+            same = _load(path).sha256 == sha256
+        except DamagedFile as error:
+            if WORK_FOLDER.name not in path.parts:
+                raise
+            raise DataError(f"{error.reason}; run the same command again, which makes it again") from error
+        if not same:
             raise DataError(f"'{path}' was changed while the sweep ran; run the same command again")
     return _load(files.train), _load(files.test)
 

@@ -410,3 +410,15 @@ def test_pictures_that_changed_meanwhile_are_refused(programs: Programs, root: P
     save_prepared(getattr(files, name), programs.make(6, seed=77))
     with pytest.raises(DataError, match=rf"{name}.h5' was changed while the sweep ran; run the same command again"):
         load_data(files)
+
+
+def test_a_damaged_set_has_the_remedy_for_its_place(programs: Programs, root: Path) -> None:
+    """DVC makes its own sets again, and the next sweep makes those in .one-neuron again."""
+    for settings, remedy in ((OWN, "run `dvc repro`"), (OTHER, "run the same command again, which makes it again")):
+        files = only(settings, root)
+        prepared_data._load.cache_clear()
+        content = bytearray(files.train.read_bytes())
+        content[-1] ^= 1
+        files.train.write_bytes(content)
+        with pytest.raises(DataError, match=rf"train\.h5': its content does not fit its SHA-256 .*; {remedy}"):
+            load_data(files)
