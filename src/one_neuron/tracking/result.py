@@ -158,12 +158,13 @@ def read_result(folder: Path) -> Result:
     DataError, SettingsError
         If a file is missing, is damaged or does not fit the others.
     """
+    settings = load_settings(folder / layout.PARAMS_FILE)  # a wrong value is named before a file that it spoilt
     for path in (layout.PREPARE_DIGESTS, layout.TRAIN_DIGESTS, layout.EVALUATE_DIGESTS):
         check_outputs(path, folder)  # of the plots as well
     model_file, test_file = folder / layout.MODEL_FILE, folder / layout.TEST_FILE
     result = Result(
         folder=folder,
-        settings=load_settings(folder / layout.PARAMS_FILE),
+        settings=settings,
         train=load_prepared(folder / layout.TRAIN_FILE),
         test=load_prepared(test_file),
         model=load_model(model_file),
