@@ -34,9 +34,14 @@ def scan(folder: Path, report: Report) -> Iterator["os.DirEntry[str]"]:
     """Yield the entries of a folder, in any order, without hidden ones and those of systems and tools."""
     try:
         with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if entry.name[0] != "." and entry.name.casefold() not in _DEBRIS)
+            yield from (entry for entry in entries if not _is_debris(entry.name))
     except OSError as error:
         report(DataError(f"{quote_path(folder)} cannot be read ({error.strerror}); allow it, or remove the folder"))
+
+
+def _is_debris(name: str) -> bool:
+    """Return whether an entry is hidden or left by a system or a tool; `dvc add cats` leaves cats.dvc."""
+    return name[0] == "." or name.casefold() in _DEBRIS or name.endswith(".dvc")
 
 
 def is_folder(entry: "os.DirEntry[str]") -> bool:

@@ -198,6 +198,7 @@ CASES = {
         error="hold different classes: 'n01440764' is in one of them only",
     ),
     # What systems and tools leave behind
+    "after dvc add": Case(f"{PLAIN} cat.dvc dog.dvc", TWO),
     "Synology": Case(f"{PLAIN} @eaDir/cat/a.jpg cat/@eaDir/a.jpg/SYNOPHOTO_THUMB_XL.jpg", TWO),
     "QNAP": Case(f"{PLAIN} @Recycle/a.jpg .@__thumb/a.jpg", TWO),
     "recycle bins": Case(f"{PLAIN} #recycle/a.jpg $RECYCLE.BIN/a.jpg .Trash-1000/a.jpg", TWO),
