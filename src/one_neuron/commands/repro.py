@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from one_neuron.dvc_locks import LOCK_FILE, remove_copies, repair_rwlock, reserve_dvc
-from one_neuron.dvc_repair import count_moved, damage_set_aside, set_aside_listings
+from one_neuron.dvc_repair import DAMAGED_FOLDER, count_moved, damage_set_aside, set_aside_listings
 from one_neuron.errors import DataError, EnvironmentProblem, report_error
 from one_neuron.layout import (
     EVALUATE_DIGESTS,
@@ -23,6 +23,7 @@ from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
 from one_neuron.system.files import find_root, remove_partial_files
 from one_neuron.system.process import Ended, run_in_terminal
 
+_MOST_REPAIRS = 20  # each one moves at least one damaged file away
 _OUTPUT_FOLDERS = ("data", "models", "metrics", "plots")
 _WRITTEN_FOLDERS = (*_OUTPUT_FOLDERS, ".dvc/tmp", WORK_FOLDER)
 # The exit codes of DVC that are not those of a failed stage
@@ -97,7 +98,7 @@ def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collecti
     """Run DVC, and again after damaged files were moved away; return the exit code and the stages that failed."""
     from one_neuron.dvc_guard import check_dvc_lock
 
-    while True:
+    for _ in range(_MOST_REPAIRS):
         moved = count_moved(root)
         ended, failed = _run_dvc(root, arguments)
         repair_rwlock(root)
@@ -109,6 +110,9 @@ def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collecti
         if count_moved(root) == moved or ended.stopped_by is not None:
             return code, failed
         print("one-neuron: running DVC again, which makes the damaged files again", file=sys.stderr)
+    raise EnvironmentProblem(
+        f"files are damaged again and again (see '{DAMAGED_FOLDER}'); check the disk and the memory of this machine"
+    )
 
 
 def _check_result(root: Path) -> None:

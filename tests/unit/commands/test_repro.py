@@ -1,9 +1,11 @@
 """The exit codes of `one-neuron repro`, and when it prints the result. The integration tests run it."""
 
 import signal
+from pathlib import Path
 
 import pytest
 
+from one_neuron.commands import repro
 from one_neuron.commands.repro import _find_code, _runs_all
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.process import Ended
@@ -43,3 +45,18 @@ def test_the_result_is_printed_only_after_all_stages(arguments: list[str]) -> No
     assert not _runs_all(arguments)
     assert _runs_all([])
     assert _runs_all(["--force"])
+
+
+def test_files_that_are_damaged_each_time_end_the_repairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a failing disk every run of DVC may leave another damaged file."""
+    runs: list[int] = []
+
+    def run(*_: object) -> tuple[Ended, dict[str, int]]:
+        runs.append(1)
+        return Ended(255, None), {"train": 3}
+
+    monkeypatch.setattr(repro, "_run_dvc", run)
+    monkeypatch.setattr(repro, "count_moved", lambda _: len(runs))
+    with pytest.raises(EnvironmentProblem, match="damaged again and again .*check the disk and the memory"):
+        repro._run_and_repair(tmp_path, [])
+    assert len(runs) == repro._MOST_REPAIRS
