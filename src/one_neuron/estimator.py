@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from one_neuron import neuron
 from one_neuron.errors import DataError
+from one_neuron.gradient_descent.engines.choice import MakePasses
 from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.pictures.convert import Pixels, resize_pixels
 from one_neuron.pictures.preprocessing import CHANNELS, Preprocessing
@@ -44,6 +45,8 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Stop when the cost changes by less than this from one record to the next. At least 0, which never stops.
     threshold : float, default=0.5
         `predict` returns the second class where its probability is above this number in (0, 1).
+    engine : str or callable, optional
+        Where many rows of pixels are trained; see `optimize`. It changes no bit.
 
     Attributes
     ----------
@@ -101,12 +104,14 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         record_every: int = 100,
         tolerance: float = 0.0,
         threshold: float = 0.5,
+        engine: str | MakePasses | None = None,
     ) -> None:
         self.learning_rate = learning_rate
         self.num_iterations = num_iterations
         self.record_every = record_every
         self.tolerance = tolerance
         self.threshold = threshold
+        self.engine = engine
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
         """Train the neuron.
@@ -142,6 +147,7 @@ class OneNeuronClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             num_iterations=self.num_iterations,
             record_every=self.record_every,
             tolerance=self.tolerance,
+            engine=self.engine,
         )
         self.coef_ = result.parameters.w[np.newaxis]
         self.intercept_ = np.array([result.parameters.b])

@@ -3,6 +3,7 @@
 They are indexed like an ndarray of shape (m, n_x), and read in blocks where they are used.
 """
 
+from collections.abc import Callable
 from typing import Any, NoReturn, Union
 
 import numpy as np
@@ -125,6 +126,23 @@ class RowsOnDisk:
             Rows of this X.
         """
         return ChosenRows(self, _row_numbers(indices, len(self)))
+
+    def locate(self, rows: slice) -> "Callable[[], RowsOnDisk] | None":
+        """Return a function that opens some rows in another process, which may run on another machine.
+
+        Parameters
+        ----------
+        rows : slice
+            Of step 1, within the rows that exist.
+
+        Returns
+        -------
+        callable or None
+            It can be pickled, and returns the rows as a `RowsOnDisk` of its own. None where no other process can read
+            the rows; the caller then sends them.
+        """
+        del rows
+        return None
 
     def _read_rows(self, start: int, out: NDArray[np.uint8]) -> None:
         """Fill `out`, of shape (k, n_x), with the rows from `start` on; all of them exist."""

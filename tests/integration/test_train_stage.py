@@ -28,11 +28,11 @@ OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json", "models/s
 # The stage, but every state is stored and an iteration takes longer, so that kills hit all moments.
 SLOWLY = """
 import runpy, sys, time
-from one_neuron.gradient_descent import blocks
+from one_neuron.gradient_descent import passes
 from one_neuron.storage import checkpoint
 checkpoint.EVERY_SECONDS = 0.0
-run = blocks._Passes.run
-blocks._Passes.run = lambda *arguments: (time.sleep(0.02), run(*arguments))[1]
+run = passes.LocalPasses.run
+passes.LocalPasses.run = lambda *arguments, **wanted: (time.sleep(0.02), run(*arguments, **wanted))[1]
 runpy.run_path("pipeline/train.py", run_name="__main__")
 """
 

@@ -96,6 +96,8 @@ USERS = {
     "anyio": ["serving/*.py"],
     "uvicorn": ["commands/serve.py"],
     "numba": ["exact/compiled.py"],
+    "ray": ["gradient_descent/engines/on_ray.py"],
+    "torch": ["gradient_descent/engines/on_torch.py"],
     "tqdm": ["system/progress.py"],
     "numpy": ["*.py"],
 }
@@ -264,13 +266,15 @@ def test_the_maths_knows_numbers_only(path: Path) -> None:
     """Neither files, settings, tracking nor pictures: NumPy, each other, and modules of Python that compute."""
     assert outside(path) - {"threadpoolctl", "numba"} <= {"numpy"}
     # errors: a wrong product of BLAS ends a command with the exit code of the environment.
-    others = {PACKAGE / name for name in ("__init__.py", "system/__init__.py", "errors.py")}
+    # choice: where the passes run changes no number.
+    choice = ("gradient_descent/engines/__init__.py", "gradient_descent/engines/choice.py")
+    others = {PACKAGE / name for name in ("__init__.py", "system/__init__.py", "errors.py", *choice)}
     assert {BY_NAME[name] for name in inside(path)} <= {*MATHS, *others}
     python = {imported.split(".")[0] for imported in imports(path)} & sys.stdlib_module_names
-    computing = {"math", "decimal", "bisect", "dataclasses", "typing", "collections", "functools"}
+    computing = {"abc", "math", "decimal", "bisect", "dataclasses", "typing", "collections", "functools"}
     threads = {"concurrent", "contextlib", "os", "threading", "time"}  # os counts the cores, time limits what is told
     assert python <= computing | (
-        threads if path.stem in ("blocks", "many", "many_forms", "machine", "arguments") else set()
+        threads if path.stem in ("passes", "many", "many_forms", "machine", "arguments") else set()
     )
 
 

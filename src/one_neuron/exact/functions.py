@@ -12,16 +12,16 @@ import numpy as np
 
 from one_neuron.exact.products import Array
 
-_EXP_LIMIT = 708  # exp(+-708) is still a normal number
+EXP_LIMIT = 708  # exp(+-708) is still a normal number
 _SIGMOID_LIMIT = 40  # beyond +-40 the sigmoid is 1 or below 5e-18
-_STEPS = 64 * 64  # exp looks up e**(j / 4096)
+STEPS = 64 * 64  # exp looks up e**(j / 4096)
 _E = Decimal(1).exp()
 _COARSE = [(Decimal(j) / 64).exp() for j in range(64)]
-_FINE = [(Decimal(j) / _STEPS).exp() for j in range(64)]
-_FRACTIONS = np.array([float(coarse * fine) for coarse in _COARSE for fine in _FINE])  # e**(j / 4096)
-_WHOLES = np.array([float(_E**i) for i in range(-_EXP_LIMIT, _EXP_LIMIT + 1)])  # e**i
+_FINE = [(Decimal(j) / STEPS).exp() for j in range(64)]
+FRACTIONS = np.array([float(coarse * fine) for coarse in _COARSE for fine in _FINE])  # e**(j / 4096)
+WHOLES = np.array([float(_E**i) for i in range(-EXP_LIMIT, EXP_LIMIT + 1)])  # e**i
 # exp(r / 4096) - 1 for |r| <= 1/2: the first term left out is below 1e-17.
-_EXPM1_SERIES = [1.0 / (math.factorial(n) * _STEPS**n) for n in range(1, 4)]
+EXPM1_SERIES = [1.0 / (math.factorial(n) * STEPS**n) for n in range(1, 4)]
 # atanh(y) / y in y**2 for |y| <= 1/3: the first term left out, y**36 / 37, is below 2e-19.
 _ATANH_SERIES = [1.0 / (2 * n + 1) for n in range(18)]
 
@@ -41,18 +41,18 @@ def exp(x: Array) -> Array:
     ndarray of the same shape, float64
         Positive and finite; nan for nan.
     """
-    r = np.minimum(np.maximum(x, -_EXP_LIMIT), _EXP_LIMIT) * _STEPS
+    r = np.minimum(np.maximum(x, -EXP_LIMIT), EXP_LIMIT) * STEPS
     k = np.rint(r)
     r -= k
     with np.errstate(invalid="ignore"):  # nan stays nan
         steps = k.astype(np.int64)
-    power = _WHOLES.take(steps // _STEPS + _EXP_LIMIT, mode="clip") * _FRACTIONS.take(steps % _STEPS)
+    power = WHOLES.take(steps // STEPS + EXP_LIMIT, mode="clip") * FRACTIONS.take(steps % STEPS)
     return _times_exp(power, r, np.empty_like(r))
 
 
 def _times_exp(power: Array, r: Array, out: Array) -> Array:
     """Write power * exp(r / 4096) to `out` and return it; |r| <= 1/2."""
-    first, second, third = _EXPM1_SERIES
+    first, second, third = EXPM1_SERIES
     np.multiply(r, third, out)
     np.add(out, second, out)
     np.multiply(out, r, out)
@@ -71,7 +71,7 @@ class ReverseSigmoid:
         The shape of u.
     """
 
-    STEPS = float(_STEPS)
+    STEPS = float(STEPS)
 
     def __init__(self, shape: int | tuple[int, ...]) -> None:
         self._power, self._r = np.empty(shape), np.empty(shape)
@@ -81,8 +81,8 @@ class ReverseSigmoid:
         """Write numerator / (1 + e**(u / STEPS)) to `out` and return it; u / STEPS is clipped to [-40, 40]."""
         np.rint(u, out)
         np.subtract(u, out, self._r)
-        np.add(out, _SIGMOID_LIMIT * _STEPS, out)
-        np.maximum(np.minimum(out, 2.0 * _SIGMOID_LIMIT * _STEPS, out=out), 0.0, out=out)
+        np.add(out, _SIGMOID_LIMIT * STEPS, out)
+        np.maximum(np.minimum(out, 2.0 * _SIGMOID_LIMIT * STEPS, out=out), 0.0, out=out)
         np.copyto(self._steps, out, casting="unsafe")
         self._table.take(self._steps, out=self._power, mode="clip")  # "raise" takes longer
         _times_exp(self._power, self._r, out)
@@ -93,9 +93,9 @@ class ReverseSigmoid:
 @cache
 def _powers() -> Array:
     """Return e**(k / 4096) for k = -40 * 4096 ... 40 * 4096: 2.6 MB."""
-    wholes = _WHOLES[_EXP_LIMIT - _SIGMOID_LIMIT : _EXP_LIMIT + _SIGMOID_LIMIT + 1]
-    products: Array = np.multiply.outer(wholes, _FRACTIONS)
-    return products.ravel()[: 2 * _SIGMOID_LIMIT * _STEPS + 1]
+    wholes = WHOLES[EXP_LIMIT - _SIGMOID_LIMIT : EXP_LIMIT + _SIGMOID_LIMIT + 1]
+    products: Array = np.multiply.outer(wholes, FRACTIONS)
+    return products.ravel()[: 2 * _SIGMOID_LIMIT * STEPS + 1]
 
 
 def log1p(t: Array) -> Array:

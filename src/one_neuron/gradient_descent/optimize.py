@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from one_neuron.gradient_descent import arguments, gram, textbook
+from one_neuron.gradient_descent.engines.choice import MakePasses, find_engine, report_unused
 from one_neuron.gradient_descent.recorder import Checkpoint, Recorder
 from one_neuron.gradient_descent.snapshots import Snapshots
 from one_neuron.gradient_descent.stability import largest_eigenvalue, stability_bound
@@ -97,6 +98,7 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     tolerance: float = 0.0,
     on_progress: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    engine: str | MakePasses | None = None,
 ) -> TrainingResult:
     """Train the neuron by batch gradient descent on the cross-entropy cost, starting at zero.
 
@@ -121,6 +123,10 @@ def optimize(  # noqa: PLR0913 - the options are keywords
         on_progress(updates, cost) is called at each iteration with the last cost known.
     checkpoint : Checkpoint, optional
         Where training in the form "blocks" keeps its state, to resume after a kill. The other forms ignore it.
+    engine : str or callable, optional
+        Where the form "blocks" passes over the rows: "local", "ray", "ray://host:port", "cuda", "cuda:1", or a function
+        of (X, Y) that returns `passes.Passes`. It changes no bit. The other forms train on this machine, and a line on
+        stderr says so. By default the environment variable ONE_NEURON_ENGINE decides; unset, it is "local".
 
     Returns
     -------
@@ -131,7 +137,10 @@ def optimize(  # noqa: PLR0913 - the options are keywords
     ValueError
         If a shape, a label or a parameter is not as above.
     EnvironmentProblem
-        If BLAS, the library that multiplies NumPy's matrices, computes wrong products on this CPU.
+        If BLAS, the library that multiplies NumPy's matrices, computes wrong products on this CPU; if the engine is not
+        installed, has no device or not enough memory, or its workers keep failing.
+    SettingsError
+        If ONE_NEURON_ENGINE or ONE_NEURON_SHARDS is wrong.
 
     References
     ----------
@@ -159,6 +168,9 @@ def optimize(  # noqa: PLR0913 - the options are keywords
         "on_progress": on_progress,
     }
     form = choose_form(X)
+    engine_name, make_passes = find_engine(engine)
+    if form != "blocks":
+        report_unused(engine_name, len(labels))
     # The products of one iteration are so small that several threads take longer than one.
     with one_blas_thread():
         if form == "features":
@@ -171,7 +183,8 @@ def optimize(  # noqa: PLR0913 - the options are keywords
             if form == "gram":
                 kept, eigenvalue = gram.descend(X, labels, learning_rate, recorder, snapshots)
             else:
-                kept, eigenvalue = _import_blocks().descend(X, labels, learning_rate, recorder, snapshots, checkpoint)
+                descend = _import_blocks().descend
+                kept, eigenvalue = descend(X, labels, learning_rate, recorder, snapshots, checkpoint, make_passes)
             iterations, costs = recorder.recorded()
     bound = stability_bound(eigenvalue, len(labels))
     return TrainingResult(kept[iterations[-1]], np.array(iterations), np.array(costs), kept, form, bound)

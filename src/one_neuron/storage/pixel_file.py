@@ -1,9 +1,12 @@
 """Prepared sets larger than memory: pixels that stay in their file, and the blocks in which all pixels are read."""
 
+import hashlib
 import os
+import platform
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +72,23 @@ class PixelFile(RowsOnDisk):
         """Close the file; nothing can be read afterwards. The file is also closed when the object is deleted."""
         self._closer()
 
+    def locate(self, rows: slice) -> "Callable[[], PixelFile]":
+        """Return a function that opens some rows in another process, by the absolute path of the file.
+
+        The function raises a DataError if that path holds another file by then, or another one on that machine. A file
+        counts as the same if its size and all bytes before the pixels are: in a prepared set these hold the SHA-256 of
+        pixels and labels.
+        """
+        start, stop, _ = rows.indices(self.shape[0])
+        return partial(
+            _open_again,
+            self.path.absolute(),
+            offset=self._offset,
+            shape=(stop - start, self.shape[1]),
+            start=start,
+            identity=_identify(self._descriptor, self._offset),
+        )
+
     def _read_rows(self, start: int, out: NDArray[np.uint8]) -> None:
         self._read(out.reshape(-1), start * self.shape[1])
 
@@ -91,6 +111,27 @@ class PixelFile(RowsOnDisk):
             if count == 0:
                 raise DataError(f"'{self.path}' was cut off while it was being read; run `dvc repro` to make it again")
             done += count
+
+
+def _open_again(path: Path, *, offset: int, shape: tuple[int, int], start: int, identity: str) -> PixelFile:
+    """Return the rows from `start` on of a file whose identity is known."""
+    try:
+        pixels = PixelFile(path, offset=offset + start * shape[1], shape=shape)
+    except OSError as error:
+        raise DataError(
+            f"'{path}' cannot be opened on {platform.node()} ({error.strerror}); all workers need the file at this path"
+        ) from error
+    if _identify(pixels._descriptor, offset) != identity:
+        raise DataError(f"'{path}' is another file on {platform.node()}; all workers need the same file at this path")
+    return pixels
+
+
+def _identify(descriptor: int, offset: int) -> str:
+    """Return the SHA-256 of an open file's size and of what lies before its pixels."""
+    digest = hashlib.sha256(str(os.fstat(descriptor).st_size).encode())
+    for position in range(0, offset, BLOCK_BYTES):
+        digest.update(os.pread(descriptor, min(BLOCK_BYTES, offset - position), position))
+    return digest.hexdigest()
 
 
 def row_blocks(X: Pixels) -> Iterator[NDArray[np.uint8]]:

@@ -12,9 +12,15 @@ from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.tracking.parameters import run_parameters
 
 # The code that a score or a kept model depends on: after an edit, all configurations are new. How files are read and
-# written and how programs run changes no score.
+# written, how programs run and where the passes over the rows run changes no score.
 _CODE = ("one_neuron/sweep/folds.py", "one_neuron/sweep/screening.py", "one_neuron/training.py")
-_WITHOUT_EFFECT = ("one_neuron.errors", "one_neuron.settings", "one_neuron.storage", "one_neuron.system")
+_WITHOUT_EFFECT = (
+    "one_neuron.errors",
+    "one_neuron.gradient_descent.engines",
+    "one_neuron.settings",
+    "one_neuron.storage",
+    "one_neuron.system",
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from one_neuron.gradient_descent import blocks
+from one_neuron.gradient_descent import blocks, passes
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.gradient_descent.recorder import TrainingState
@@ -57,8 +57,8 @@ def test_blocks_threads_and_disk_change_no_bit(
     X, Y = make_problem(300, 12)
     options: dict[str, Any] = {"learning_rate": 3.0, "num_iterations": 12, "record_every": 5}
     expected = optimize(X, Y, **options)
-    monkeypatch.setattr(blocks, "_BLOCK_BYTES", block_bytes)
-    monkeypatch.setattr(blocks, "count_cores", lambda: cores)
+    monkeypatch.setattr(passes, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(passes, "count_cores", lambda: cores)
     result = optimize(OnDisk(X) if on_disk else X, Y, **options)
     assert result.form == "blocks"
     assert bits(result) == bits(expected)

@@ -1,0 +1,257 @@
+"""Passes on the workers of a Ray cluster: each holds a shard, some of the rows with their labels.
+
+A worker reads its rows from the prepared file, which must lie at the same path on every machine; rows that are only in
+memory are sent. In an iteration w and b go out, and the exact sums come back; z comes back when a cost is recorded. So
+neither the number of workers, nor which of them end and are replaced, changes a bit.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.gradient_descent.passes import LocalPasses, Passes, Sums, Wanted
+from one_neuron.layout import hash_code
+from one_neuron.rows import Pixels, RowsOnDisk
+from one_neuron.system.machine import count_cores
+
+_MOST_REPLACEMENTS = 3  # of one worker in one pass
+_WAIT_SECONDS = 30.0
+_SPARE_BYTES = 128 * 2**20  # of Ray's memory for objects, beside the pixels
+_LOOPBACK = ("127.0.0.1", "::1")
+
+
+class Shard:
+    """Some of the rows, in the process of a worker."""
+
+    def load(self, rows: Callable[[], RowsOnDisk] | NDArray[np.uint8], Y: NDArray[Any], cores: int) -> str:
+        """Open the rows; return the SHA-256 of the code that computes here."""
+        X = rows() if callable(rows) else rows
+        self._passes = LocalPasses(X, Y, cores=cores)
+        return hash_own_code()
+
+    def add_up(self, wanted: Wanted) -> Sums:
+        """Do one pass over these rows."""
+        return self._passes.add_up(wanted)
+
+
+class RayPasses(Passes):
+    """Passes on the workers of a Ray cluster.
+
+    Parameters
+    ----------
+    X : ndarray of shape (m, n_x), uint8, or a `RowsOnDisk`
+    Y : ndarray of shape (m,), values in {0, 1}
+    address : str
+        Of the cluster; see `connect`.
+    shards : int, optional
+        Number of workers; by default one for each CPU of the cluster. There are no more workers than rows. Each
+        computes on as many threads as there are CPUs for it.
+
+    Raises
+    ------
+    EnvironmentProblem
+        If there is no cluster, or a worker runs other code.
+    DataError
+        If a worker cannot read the file of the pixels.
+    """
+
+    def __init__(self, X: Pixels, Y: NDArray[Any], *, address: str = "", shards: int | None = None) -> None:
+        self._X, self._Y = X, Y
+        with ExitStack() as stack:
+            self._ray = stack.enter_context(connect(address, 0 if isinstance(X, RowsOnDisk) else X.nbytes))
+            cpus = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
+            number = min(shards or max(1, sum(cpus)), len(Y))
+            self._cores = cores_per_worker(cpus, number)
+            cuts = [len(Y) * i // number for i in range(number + 1)]
+            self._rows = [slice(*ends) for ends in pairwise(cuts)]
+            stack.callback(self._end_workers)
+            # More workers than CPUs reserve none: otherwise some would wait for ever.
+            self._workers = [self._start(rows, reserve=self._cores) for rows in self._rows]
+            self._wait_for_workers()
+            self._session = stack.pop_all()
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def add_up(self, wanted: Wanted) -> Sums:
+        """Do one pass over all rows."""
+        wanted = self._ray.put(wanted)  # once, not for each worker
+        running = [worker.add_up.remote(wanted) for worker, _ in self._workers]
+        parts = [self._finish(i, wanted, result) for i, result in enumerate(running)]
+        z = [part.z for part in parts if part.z is not None]
+        dw = np.sum([part.dw for part in parts], axis=0)
+        return Sums(np.concatenate(z) if z else None, dw, sum(part.db for part in parts))
+
+    def _start(self, rows: slice, *, reserve: int) -> tuple[Any, Any]:
+        """Start a worker and have it load its rows; return it and the future result of that."""
+        options = {"num_cpus": reserve, "scheduling_strategy": "SPREAD"}
+        worker = self._ray.remote(Shard).options(**options).remote()
+        X = self._X.locate(rows) if isinstance(self._X, RowsOnDisk) else None
+        pixels = np.ascontiguousarray(self._X[rows]) if X is None else X
+        return worker, worker.load.remote(pixels, self._Y[rows], max(1, self._cores))
+
+    def _wait_for_workers(self) -> None:
+        """Wait until all workers have loaded their rows; check that their code is that of this process."""
+        loads = [load for _, load in self._workers]
+        ready, missing = self._ray.wait(loads, num_returns=len(loads), timeout=_WAIT_SECONDS)
+        if missing:
+            _report(f"{len(ready)} of {len(loads)} workers of Ray are ready; waiting for the others")
+        for i in range(len(self._workers)):
+            self._finish(i, None, self._workers[i][1])
+
+    def _finish(self, i: int, wanted: Any, result: Any) -> Any:
+        """Return a result of worker i. If the worker ends, start another one and have it do the same.
+
+        Without `wanted`, the result is that of loading the rows.
+        """
+        errors, reason = self._ray.exceptions, ""
+        for attempt in range(1 + _MOST_REPLACEMENTS):
+            try:
+                if attempt:
+                    self._ray.kill(self._workers[i][0])  # its result may be lost while it is alive
+                    # It reserves no CPU: after the loss of a machine there may be too few.
+                    self._workers[i] = self._start(self._rows[i], reserve=0)
+                    result = None if wanted is None else self._workers[i][0].add_up.remote(wanted)
+                if attempt or wanted is None:
+                    self._check_code(self._ray.get(self._workers[i][1]))
+                return None if wanted is None else self._ray.get(result)
+            except errors.RayTaskError as error:
+                raise error.cause from None
+            except errors.RayError as error:
+                reason = one_line(error)
+                _report(f"worker {i + 1} of {len(self._rows)} ended; another one takes over its rows")
+        raise EnvironmentProblem(
+            f"worker {i + 1} of {len(self._rows)} ended {attempt + 1} times; Ray reports: {reason}"
+        )
+
+    def _check_code(self, code: str) -> None:
+        """Raise EnvironmentProblem if a worker computes with other code than this process."""
+        if code != hash_own_code():
+            raise EnvironmentProblem(
+                "a worker of Ray runs another version of one_neuron; install the same one on every machine"
+            )
+
+    def _end_workers(self) -> None:
+        """End all workers."""
+        for worker, _ in getattr(self, "_workers", ()):
+            self._ray.kill(worker)
+
+
+def cores_per_worker(cpus: list[int], workers: int) -> int:
+    """Return how many CPUs each of some workers can have on machines with so many CPUs, 0 if there are too few.
+
+    Examples
+    --------
+    >>> cores_per_worker([4, 4], 8), cores_per_worker([4, 4], 2), cores_per_worker([4, 3], 3), cores_per_worker([2], 5)
+    (1, 4, 2, 0)
+    """
+    return next((k for k in range(max(cpus, default=0), 0, -1) if sum(cpu // k for cpu in cpus) >= workers), 0)
+
+
+@cache
+def hash_own_code() -> str:
+    """Return the SHA-256 of the code that a pass runs."""
+    return hash_code("one_neuron/gradient_descent/passes.py", aside=["one_neuron.system"])
+
+
+@contextmanager
+def connect(address: str, object_bytes: int) -> Iterator[Any]:
+    """Yield the module `ray`, connected to a cluster.
+
+    Parameters
+    ----------
+    address : str
+        "ray://host:port" is a server of Ray Client. "" is the connection that this process already has; without one,
+        the cluster that Ray's variable RAY_ADDRESS names; without that, a Ray of this machine alone, which ends with
+        the block.
+    object_bytes : int
+        What will be sent to workers; it must fit into the memory of that Ray.
+    """
+    local = not (address or os.environ.get("RAY_ADDRESS"))
+    with ExitStack() as stack:
+        if local and not (sys.modules.get("ray") and sys.modules["ray"].is_initialized()):
+            stack.enter_context(_loopback_only())
+        import ray as library
+
+        ray: Any = library  # typed in parts only
+        if ray.is_initialized():
+            yield ray
+            return
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if local:
+            # In /tmp: the path of a socket must be short.
+            folder = tempfile.mkdtemp(prefix="one-neuron-ray-", dir="/tmp")
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            options |= {
+                "num_cpus": count_cores(),
+                "include_dashboard": False,
+                "object_store_memory": object_bytes + _SPARE_BYTES,
+                "_temp_dir": folder,
+            }
+        stack.callback(ray.shutdown)
+        with _keep_handlers():
+            try:
+                ray.init(address or None, **options)
+            except (ConnectionError, ImportError, OSError, RuntimeError, ValueError) as error:
+                raise EnvironmentProblem(f"no connection to Ray ({one_line(error)}); check its address") from error
+        if local and (host := ray.util.get_node_ip_address()) not in _LOOPBACK:
+            raise EnvironmentProblem(
+                f"Ray would listen on {host}: it was imported before it could be limited to this machine. Call "
+                "ray.init() yourself, or set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before the import"
+            )
+        yield ray
+
+
+@contextmanager
+def _loopback_only() -> Iterator[None]:
+    """Set the variables with which Ray, imported inside the block, listens on loopback only and demands a token."""
+    before = dict(os.environ)
+    os.environ.update(
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # the only switch for loopback; on these systems it is the default
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN=_token(),  # otherwise Ray writes one into the home folder
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",  # without a warning
+    )
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@cache
+def _token() -> str:
+    """Return a secret, the same one until this process ends: Ray reads it once."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def _keep_handlers() -> Iterator[None]:
+    """Keep this process's own handlers of signals, which ray.init replaces."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                signal.signal(number, handler)
+
+
+def _report(text: str) -> None:
+    """Print a line on stderr."""
+    print(f"one-neuron: {text}", file=sys.stderr)
