@@ -1,0 +1,222 @@
+"""A real Ray: the same bytes with workers and machines that are killed, nothing on the network, nothing left behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+from tests.values import DATA, HDF5
+
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (requirements-extras.txt)"),
+]
+
+MANY = 6001  # one more than the limit of the gram form
+OUTPUTS = ("models/model.h5", "plots/costs.csv", "metrics/train.json", "models/snapshots.h5")
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+# The stage, which waits at iteration 10 until it is told to go on.
+PAUSING = """
+import runpy, time
+from pathlib import Path
+from one_neuron.gradient_descent.passes import Passes
+run, done = Passes.run, []
+def pause(*arguments, **wanted):
+    done.append(1)
+    if len(done) == 10:
+        Path("paused").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+    return run(*arguments, **wanted)
+Passes.run = pause
+runpy.run_path("pipeline/train.py", run_name="__main__")
+"""
+# Training from a file of pixels, with pauses as above.
+FROM_A_FILE = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from one_neuron.gradient_descent.optimize import optimize
+from one_neuron.gradient_descent.passes import Passes
+from one_neuron.storage.pixel_file import PixelFile
+run, done = Passes.run, []
+def pause(*arguments, **wanted):
+    done.append(1)
+    if len(done) == 10 and sys.argv[1] != "local":
+        Path("paused").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+    return run(*arguments, **wanted)
+Passes.run = pause
+Y = np.arange(6001) % 3 == 0
+X = PixelFile(Path("pixels"), offset=8, shape=(6001, 12))
+result = optimize(X, Y, learning_rate=0.5, num_iterations=40, record_every=7, engine=sys.argv[1])
+print(result.parameters.w.tobytes().hex(), result.costs.tobytes().hex(), result.stability_bound)
+"""
+# Two nodes of Ray on this machine; the second one is lost when a line is read.
+NODES = """
+from ray.cluster_utils import Cluster
+size = 100 * 2**20
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": size})
+second = cluster.add_node(num_cpus=1, object_store_memory=size)
+print(cluster.address, flush=True)
+input()
+cluster.remove_node(second, allow_graceful=False)
+print("lost", flush=True)
+input()
+cluster.shutdown()
+"""
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder with the stage `train` and an empty home."""
+    for part in ("src", "pipeline"):
+        shutil.copytree(repository / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    train = {"learning_rate": 0.01, "num_iterations": 40, "record_every": 7, "tolerance": 0, "threshold": 0.5}
+    sections = {"draw": {"seed": 1, "num_train": 2, "num_test": 2}, "data": DATA, "hdf5": HDF5}
+    sections |= {"train": train, "evaluate": {"num_mistakes": 1}}
+    (tmp_path / "params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("DVC_ROOT", "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "ONE_NEURON_ENGINE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def start(*command: str, **variables: str) -> "subprocess.Popen[str]":
+    """Start Python with some environment variables."""
+    environment = os.environ | {"PYTHONPATH": "src"} | variables
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([sys.executable, *command], env=environment, text=True, **pipes)
+
+
+def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """Wait for a process to succeed; return what it printed."""
+    printed = process.communicate(timeout=240)
+    assert process.returncode == 0, printed[1]
+    return printed
+
+
+def wait_for(condition: Callable[[], Any], process: "subprocess.Popen[str]", seconds: float = 240) -> None:
+    """Wait until something is true, while a process runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def find_tree(pid: int) -> dict[int, str]:
+    """Return the command lines of a process and of all that it started, directly or not."""
+    parents, lines = {}, {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                lines[int(entry.name)] = (entry / "cmdline").read_text().replace("\0", " ")
+            except OSError:  # it has ended
+                continue
+
+    def is_below(child: int) -> bool:
+        while child not in (pid, 0):
+            child = parents.get(child, 0)
+        return child == pid
+
+    return {child: lines[child] for child in parents if child in lines and is_below(child)}
+
+
+def listening(pids: Iterable[int]) -> set[str]:
+    """Return the addresses, as in /proc/net/tcp, on which some processes listen."""
+    sockets = set()
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it was closed meanwhile
+                sockets.add(str(file.readlink()).removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:
+                found.add(fields[1].split(":")[0])
+    return found
+
+
+def test_the_stage_on_ray(folder: Path, make_prepared: Callable[..., PreparedSet]) -> None:
+    """A worker is killed, then the whole stage; the outputs are those of the local engine, and nothing stays behind."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(MANY))
+    finish(start("pipeline/train.py"))
+    expected = [Path(name).read_bytes() for name in OUTPUTS]
+    before = set(Path("/tmp").glob("one-neuron-ray-*"))
+
+    stage = start("-c", PAUSING, ONE_NEURON_ENGINE="ray", ONE_NEURON_SHARDS="2")
+    wait_for(Path("paused").exists, stage)
+    tree = find_tree(stage.pid)
+    assert listening(tree) <= LOOPBACK
+    assert listening(tree)
+    workers = [pid for pid, line in tree.items() if "ray::Shard" in line]
+    assert len(workers) == 2
+    os.kill(workers[1], signal.SIGKILL)
+    Path("go").touch()
+    _, said = finish(stage)
+    assert said.endswith("one-neuron: worker 2 of 2 ended; another one takes over its rows\n"), said
+    assert [Path(name).read_bytes() for name in OUTPUTS] == expected
+    assert [pid for pid in tree if Path(f"/proc/{pid}").exists()] == []
+    assert set(Path("/tmp").glob("one-neuron-ray-*")) == before
+    assert list((folder / "home").iterdir()) == []
+
+    Path("paused").unlink()
+    Path("go").unlink()
+    stage = start("-c", PAUSING, ONE_NEURON_ENGINE="ray", ONE_NEURON_SHARDS="1")
+    wait_for(Path("paused").exists, stage)
+    tree = find_tree(stage.pid)
+    assert [line for line in tree.values() if "ray::Shard" in line]
+    stage.kill()
+    stage.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    # Two agents of Ray, which hold no rows, end by themselves a minute later.
+    others = [pid for pid, line in tree.items() if not line.startswith(("ray::DashboardAgent", "ray::RuntimeEnvAgent"))]
+    assert len(others) >= len(tree) - 2
+    while any(Path(f"/proc/{pid}").exists() for pid in others):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for left in set(Path("/tmp").glob("one-neuron-ray-*")) - before:
+        shutil.rmtree(left)
+
+
+def test_two_machines_one_of_which_is_lost(folder: Path) -> None:
+    """Two nodes of Ray, as in docs/scale.md; the workers read their rows from the file."""
+    pixels = np.random.default_rng(0).integers(0, 256, (MANY, 12), np.uint8)
+    Path("pixels").write_bytes(b"a header" + pixels.tobytes())
+    expected, _ = finish(start("-c", FROM_A_FILE, "local"))
+    nodes = start("-c", NODES, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", **TOKEN)
+    assert nodes.stdin is not None
+    assert nodes.stdout is not None
+    try:
+        address = nodes.stdout.readline().strip()
+        driver = start("-c", FROM_A_FILE, "ray", RAY_ADDRESS=address, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", **TOKEN)
+        wait_for(Path("paused").exists, driver)
+        print(file=nodes.stdin, flush=True)
+        assert nodes.stdout.readline() == "lost\n"
+        Path("go").touch()
+        found, said = finish(driver)
+    finally:
+        _, problems = nodes.communicate("\n", timeout=60)
+    assert found.splitlines()[-1] == expected.strip(), problems  # Ray prints about the loss before it
+    assert "of 2 ended; another one takes over its rows" in said
