@@ -3,17 +3,23 @@
     python scripts/check_reproducibility.py                                        all environments below
     python scripts/check_reproducibility.py --python .venv-3.13/bin/python         the same, and another interpreter
     python scripts/check_reproducibility.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
+    python scripts/check_reproducibility.py --engines                              one training on every engine
 
 Each environment works in a folder of its own. The stages run with the default parameters, and once more with a learning
 rate of 0.01, at which rounding errors grow. The training set is also trained by blocks, and pictures in several formats
 are decoded with every choice of resize and decode. Three probes show that the environments really differ: the BLAS
 kernel that NumPy chose, and hashes over values of numpy.exp and math.exp, whose last bits depend on the CPU. The exit
 code is 0 if all outputs are the same.
+
+--engines trains one set by blocks on this machine's threads, on 1, 2 and 5 workers of Ray, on workers one of which is
+killed half-way, with PyTorch on the CPU, and on a GPU if PyTorch sees one. It prints one SHA-256 over w, b, costs,
+snapshots and the stability bound. Engines that are not installed are named and left out.
 """
 
 import argparse
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -63,6 +69,47 @@ Path("data/pictures.bin").write_bytes(b"".join(
     load_picture(path, way).tobytes() for path in sorted(Path("pictures").iterdir()) for way in ways
 ))
 """
+
+
+# One training on one engine; it prints the SHA-256 of its result. "killed" ends a worker of Ray in mid-training.
+ENGINE = """
+import hashlib, sys
+from functools import partial
+import numpy as np
+from one_neuron.gradient_descent.optimize import optimize
+kind, shards = sys.argv[1:]
+engine = kind
+if kind in ("ray", "killed"):
+    from one_neuron.gradient_descent.engines.on_ray import RayPasses
+    engine = partial(RayPasses, shards=int(shards))
+    if kind == "killed":
+        add_up, calls = RayPasses.add_up, []
+        def interrupt(self, wanted):
+            calls.append(wanted)
+            if len(calls) == 20:
+                self._ray.kill(self._workers[0][0])
+            return add_up(self, wanted)
+        RayPasses.add_up = interrupt
+if kind == "torch":
+    from one_neuron.gradient_descent.engines.on_torch import TorchPasses
+    engine = partial(TorchPasses, device="cpu")
+rng = np.random.default_rng(7)
+X = rng.integers(0, 256, (12_000, 3072), dtype=np.uint8)
+Y = X[:, :50].mean(axis=1) > 127.5
+result = optimize(X, Y, learning_rate=0.002, num_iterations=40, record_every=10, engine=engine)
+assert result.form == "blocks"
+digest = hashlib.sha256(result.costs.tobytes() + np.float64(result.stability_bound).tobytes())
+for kept in (*result.snapshots.values(), result.parameters):
+    digest.update(kept.w.tobytes() + np.float64(kept.b).tobytes())
+print(digest.hexdigest())
+"""
+ENGINES = {
+    "local": ("local", "0", ""),
+    **{f"Ray, {n} shards": ("ray", n, "ray") for n in ("1", "2", "5")},
+    "Ray, 2 shards, one killed": ("killed", "2", "ray"),
+    "PyTorch on the CPU, float64": ("torch", "0", "torch"),
+    "CUDA": ("cuda", "0", "torch"),
+}
 
 
 def environments() -> dict[str, dict[str, str]]:
@@ -125,6 +172,33 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
     return probe.stdout, digest.hexdigest()
 
 
+def compare_engines() -> int:
+    """Print the SHA-256 of one training on each engine; return 1 if they differ."""
+    digests = set()
+    settings = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "ONE_NEURON_"))}
+    settings |= {"PYTHONPATH": str(ROOT / "src")}
+    for name, (kind, shards, library) in ENGINES.items():
+        command = [sys.executable, "-c", ENGINE, kind, shards]
+        done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+        reason = done.stderr.strip().rpartition("\n")[2]
+        if (
+            done.returncode
+            and library
+            and re.search(f"No module named '{library}'|{library} is not|CUDA devices", reason)
+        ):
+            print(f"{name:<32}not run: {reason}")
+            continue
+        if done.returncode:
+            raise RuntimeError(f"{name}: {done.stderr}")
+        if kind == "killed" and "another one takes over its rows" not in done.stderr:
+            raise RuntimeError(f"{name}: no worker was killed")
+        digests.add(digest := done.stdout.split()[-1])
+        print(f"{name:<32}{digest}", flush=True)
+    same = len(digests) == 1
+    print(f"one SHA-256: {digest}" if same else "The engines differ.")
+    return 0 if same else 1
+
+
 def copy_source(folder: Path) -> Path:
     """Copy what the stages need, so that an edit during the run has no effect, and save the pictures to decode."""
     for part in ("src", "pipeline"):
@@ -152,7 +226,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", default=[], metavar="PATH", help="also run with this interpreter")
     parser.add_argument("--runner", help="run only one environment, with this command before the interpreter")
+    parser.add_argument("--engines", action="store_true", help="compare the engines instead of the environments")
     options = parser.parse_args()
+    if options.engines:
+        return compare_engines()
     cases: dict[str, tuple[dict[str, str], list[str]]]
     if options.runner:
         cases = {options.runner: ({}, [*shlex.split(options.runner), sys.executable])}

@@ -21,6 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from one_neuron.errors import DataError
 from one_neuron.estimator import OneNeuronClassifier, PictureRows
 from one_neuron.gradient_descent.optimize import optimize
+from one_neuron.gradient_descent.passes import LocalPasses
 from one_neuron.neuron import predict_probability
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
@@ -125,6 +126,22 @@ def test_the_threshold_decides(pictures: tuple[Pixels, NDArray[np.int64]], thres
     expected = ["dog" if p > threshold else "cat" for p in model.predict_proba(X)[:, 1]]
     assert model.predict(X).tolist() == expected
     assert len(set(expected)) == 1  # after five iterations all probabilities are near a half
+
+
+def test_an_engine_changes_no_bit() -> None:
+    """It trains more rows than the gram form does; scikit-learn can copy the estimator that has one."""
+    started = []
+
+    def engine(X: NDArray[np.uint8], Y: NDArray[np.uint8]) -> LocalPasses:
+        started.append(X.shape)
+        return LocalPasses(X, Y, cores=1)
+
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (1001, 5), np.uint8), rng.integers(0, 2, 1001)
+    plain = OneNeuronClassifier(num_iterations=3).fit(X, y)
+    other = clone(OneNeuronClassifier(num_iterations=3, engine=engine)).fit(X, y)
+    assert other.coef_.tobytes() == plain.coef_.tobytes()
+    assert started == [(1001, 5)]
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,10 @@ class TorchPasses(Passes):
 
     def _bytes_needed(self) -> int:
         """Return the memory of the device that the pixels and a pass take."""
-        pixels = 2 * _padded(self._m) * _padded(self._n_x) if self._int8 else self._m * self._n_x + 2 * _FLOAT_BYTES
+        if self._int8:  # and a block on its way
+            pixels = 2 * (_padded(self._m) + self._size) * _padded(self._n_x)
+        else:
+            pixels = self._m * self._n_x + 2 * _FLOAT_BYTES
         return int(pixels + self._m * _ROW_BYTES + 8 * _COLUMNS * (self._size + self._n_x))
 
     def _zeros(self, *shape: int, dtype: Any = None) -> Any:
