@@ -71,7 +71,8 @@ class RayPasses(Passes):
     def __init__(self, X: Pixels, Y: NDArray[Any], *, address: str = "", shards: int | None = None) -> None:
         self._X, self._Y = X, Y
         with ExitStack() as stack:
-            self._ray = stack.enter_context(connect(address, 0 if isinstance(X, RowsOnDisk) else X.nbytes))
+            object_bytes = 16 * len(Y) + (0 if isinstance(X, RowsOnDisk) else X.nbytes)  # z twice, and pixels
+            self._ray = stack.enter_context(connect(address, object_bytes))
             cpus = [int(node["Resources"].get("CPU", 0)) for node in self._ray.nodes() if node["Alive"]]
             number = min(shards or max(1, sum(cpus)), len(Y))
             self._cores = cores_per_worker(cpus, number)
@@ -169,16 +170,15 @@ def hash_own_code() -> str:
 
 @contextmanager
 def connect(address: str, object_bytes: int) -> Iterator[Any]:
-    """Yield the module `ray`, connected to a cluster.
+    """Yield the module `ray`, connected to a cluster. A connection that this process already has is used as it is.
 
     Parameters
     ----------
     address : str
-        "ray://host:port" is a server of Ray Client. "" is the connection that this process already has; without one,
-        the cluster that Ray's variable RAY_ADDRESS names; without that, a Ray of this machine alone, which ends with
-        the block.
+        "ray://host:port" is a server of Ray Client. "" is the cluster that Ray's variable RAY_ADDRESS names; without
+        that, a Ray of this machine alone, which listens on loopback only and ends with the block.
     object_bytes : int
-        What will be sent to workers; it must fit into the memory of that Ray.
+        What processes will send to each other; that Ray gets memory for it.
     """
     local = not (address or os.environ.get("RAY_ADDRESS"))
     with ExitStack() as stack:
