@@ -57,6 +57,6 @@ def test_files_that_are_damaged_each_time_end_the_repairs(tmp_path: Path, monkey
 
     monkeypatch.setattr(repro, "_run_dvc", run)
     monkeypatch.setattr(repro, "count_moved", lambda _: len(runs))
-    with pytest.raises(EnvironmentProblem, match="damaged again and again .*check the disk and the memory"):
+    with pytest.raises(EnvironmentProblem, match=r"damaged again and again .*check the disk and the memory"):
         repro._run_and_repair(tmp_path, [])
     assert len(runs) == repro._MOST_REPAIRS
