@@ -7,7 +7,18 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.project import CHANGE, OTHER, OUTPUTS, Case, Counts, Workshop, check_result, run_to_the_end
+from tests.faults.project import (
+    CHANGE,
+    OTHER,
+    OUTPUTS,
+    REPRO,
+    Case,
+    Counts,
+    Workshop,
+    check_result,
+    hash_outputs,
+    run_to_the_end,
+)
 
 # What happens between the flip and the run; each needs other files.
 _STEPS = ("nothing", "another learning rate", "outputs deleted", "earlier parameters")
@@ -34,8 +45,14 @@ def flip_a_bit(workshop: Workshop, number: int, chance: random.Random) -> Counts
     if first:
         second = _run_and_check(case, expected, at)
         assert not second, f"{at}: two runs were not enough: {first}\n{second}"
+    latent = _hash_drawn(case) != _hash_drawn(expected)
+    if latent:  # no stage has read the picture, because DVC's cache has what comes of it
+        run_to_the_end(case, *REPRO, "--force", "--single-item", "prepare")
+        _run_and_check(case, expected, at)
     _check_end(case, workshop, expected, at, path)
     workshop.remove(case)
+    if latent:
+        return Counter(["drawn picture: found when it was read"])
     place = path.relative_to(case.folder).parts[0]
     return Counter([f"{place}: right at the {'second' if first else 'first'} run"])
 
@@ -135,6 +152,11 @@ def read_report(expected: Case) -> str:
         assert done.returncode == 0, done.stdout
         path.write_text(done.stdout, encoding="utf-8")
     return path.read_text(encoding="utf-8")
+
+
+def _hash_drawn(case: Case) -> dict[str, str]:
+    """Return the SHA-256 of each drawn picture."""
+    return {name: digest for name, digest in hash_outputs(case).items() if name.startswith("data/drawn/")}
 
 
 def _check_runs(case: Case, expected: Case, at: str) -> None:
