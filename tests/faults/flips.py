@@ -75,7 +75,7 @@ def make_readers(folder: Path) -> dict[str, tuple[Path, Reader]]:
         "rows": (rows, lambda path: _read_rows(path, keys)),
         **{_kind_of(name): (folder / name, _read_with(name, folder)) for name in _OTHER_OUTPUTS},
         "list of digests": (folder / layout.TRAIN_DIGESTS, lambda _: read_output(layout.COSTS_FILE, folder)),
-        "drawn picture": (_find_drawn(folder), lambda _: check_outputs(layout.DRAW_DIGESTS, folder)),
+        "drawn picture": (_find_drawn(folder), lambda path: _read_drawn(path, folder)),
         "keys of rows": (rows.with_suffix(".keys"), lambda path: _read_rows(path.with_suffix(".rows"), keys)),
     }
 
@@ -88,6 +88,12 @@ def _read_with(name: Path, folder: Path) -> Reader:
 def _kind_of(name: Path) -> str:
     """Return what a file is called in the counts."""
     return {".json": "metrics", ".csv": "table", ".png": "plot"}[name.suffix]
+
+
+def _read_drawn(path: Path, folder: Path) -> bytes:
+    """Return a drawn picture, after the check with which `prepare` begins."""
+    check_outputs(layout.DRAW_DIGESTS, folder)
+    return path.read_bytes()
 
 
 def _find_drawn(folder: Path) -> Path:

@@ -983,6 +983,18 @@ def test_a_full_disk_is_one_line(root: Path, monkeypatch: pytest.MonkeyPatch) ->
         record_result(root, root)
 
 
+def test_a_store_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk becomes full after the tables were copied."""
+
+    def fill(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        ensure_store(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == [".one-neuron", "store.lock"]
+
+
 # --- the stage -----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -249,6 +249,8 @@ def _create_database(store: Store, path: Path) -> None:
         new.replace(path)
         sqlite_file.remove_database(new)
     except (OSError, SQLAlchemyError, MlflowException) as error:
+        with suppress(OSError):
+            sqlite_file.remove_database(new)
         raise store.remedy.outage(
             f"the MLflow store '{path}' cannot be created ({short_reason(error)})",
             "free disk space or allow writing there",
