@@ -1,6 +1,7 @@
 """The main job with tracking servers that do not work, and once more when the server is back."""
 
 import random
+import socket
 import sqlite3
 import sys
 import time
@@ -46,6 +47,7 @@ def lose_server(workshop: Workshop, number: int, chance: random.Random) -> Count
         assert during.returncode == 4, f"{at}: exit code {during.returncode}: {during.stdout}"
         assert "Traceback" not in during.stdout, f"{at}: {during.stdout}"
         assert _results(case) == _results(workshop.done), f"{at}: other files"
+        _wait_for_port(port)
         with proxy(server, port=port):
             for attempt in range(2):
                 after = run_to_the_end(case, MLFLOW_TRACKING_URI=address)
@@ -68,6 +70,7 @@ def lose_server_in_sweep(workshop: Workshop, number: int, chance: random.Random)
         with proxy(server, dies_at=dies_at) as bad:
             port = int(bad.address.rpartition(":")[2])
             during = run_to_the_end(case, *sweep, MLFLOW_TRACKING_URI=bad.address)
+        _wait_for_port(port)
         at = f"the server died at request {dies_at}"
         assert during.returncode in (0, 4), f"{at}: exit code {during.returncode}: {during.stdout}"
         assert "Traceback" not in during.stdout, f"{at}: {during.stdout}"
@@ -79,6 +82,19 @@ def lose_server_in_sweep(workshop: Workshop, number: int, chance: random.Random)
     assert len(keys) == len(set(keys)) == 24, f"{at}: {len(keys)} runs of {len(set(keys))} configurations"
     workshop.remove(case)
     return Counter({"configurations": 24})
+
+
+def _wait_for_port(port: int) -> None:
+    """Wait until a server that has ended has left its port."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            assert time.monotonic() < deadline, f"port {port} is still in use"
+            time.sleep(0.05)
+        else:
+            return
 
 
 def _results(case: Case) -> dict[str, str]:
