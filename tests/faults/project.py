@@ -122,13 +122,13 @@ class Workshop:
         small.run("git", "commit", "--quiet", "--all", "--message", "small")
         _copy(self.fresh, self.earlier)
         self.earlier.edit("params.yaml", *OTHER)
-        first = _time(self.earlier)
+        first = run_timed(self.earlier)
         # The bytecode that this run wrote belongs to the sources: a case must not spend its time on it.
         for cached in self.earlier.folder.glob("**/__pycache__"):
             shutil.copytree(cached, self.fresh.folder / cached.relative_to(self.earlier.folder), dirs_exist_ok=True)
         self.earlier.edit("params.yaml", *reversed(OTHER))
         _copy(self.earlier, self.done)
-        seconds = {"fresh": first, "earlier": _time(self.done)}
+        seconds = {"fresh": first, "earlier": run_timed(self.done)}
         self.done.run("git", "add", "dvc.lock")
         self.done.run("git", "commit", "--quiet", "--message", "a result")
         _copy(self.done, self.changed)
@@ -161,7 +161,7 @@ class Workshop:
         shutil.rmtree(case.folder.parent)
 
 
-def _time(case: Case) -> float:
+def run_timed(case: Case) -> float:
     """Run the main job; return the seconds."""
     started = time.monotonic()
     case.run(*REPRO)
