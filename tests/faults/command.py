@@ -25,7 +25,7 @@ from typing import Any
 from one_neuron.system.machine import count_cores
 from tests.e2e.conftest import ROOT
 from tests.faults.kinds import KINDS, count, play, prepare
-from tests.faults.page import describe, write_page
+from tests.faults.page import describe, describe_machine, write_page
 from tests.faults.project import Workshop
 
 KEPT = ROOT / ".one-neuron/faults"
@@ -126,7 +126,9 @@ def main() -> int:
     options = parser.parse_args()
     results = Results(options.seed)
     with tempfile.TemporaryDirectory(prefix="one-neuron-faults-") as folder:
-        play_all(options, results, options.folder or Path(folder))
+        place = options.folder or Path(folder)
+        play_all(options, results, place)
+        machine = describe_machine(count_cores(), place)
     if options.write:
-        write_page(PAGE, results.cases.values(), count_cores())
+        write_page(PAGE, results.cases.values(), machine)
     return 1 if print_counts(results) else 0

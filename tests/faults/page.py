@@ -18,9 +18,9 @@ def describe(counts: Counts) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.most_common())
 
 
-def write_page(path: Path, results: Iterable[Mapping[str, Any]], cores: int) -> None:
-    """Write the table into the page, between its two comments."""
-    lines = [describe_machine(cores), "", "| what | cases | failed | |", "| --- | ---: | ---: | --- |"]
+def write_page(path: Path, results: Iterable[Mapping[str, Any]], machine: str) -> None:
+    """Write a line about the machine and the table into the page, between its two comments."""
+    lines = [machine, "", "| what | cases | failed | |", "| --- | ---: | ---: | --- |"]
     for name, kind in KINDS.items():
         found = [result for result in results if result["kind"] == name]
         if found:
@@ -34,11 +34,11 @@ def write_page(path: Path, results: Iterable[Mapping[str, Any]], cores: int) -> 
     path.write_text(f"{before}{_BEGIN}\n\n" + "\n".join(lines) + f"\n\n{_END}{after}", encoding="utf-8")
 
 
-def describe_machine(cores: int) -> str:
-    """Return CPU, cores, system and versions."""
+def describe_machine(cores: int, folder: Path) -> str:
+    """Return CPU, cores, system, the file system of a folder, and versions."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
-    system = f"Linux {platform.release().partition('-')[0]}, {find_file_system(Path.cwd())}"
+    system = f"Linux {platform.release().partition('-')[0]}, {find_file_system(folder)}"
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("dvc", "mlflow", "h5py", "numpy", "pillow"))
     cpu = names[0] if names else platform.machine()
     return f"{cpu}, {cores} cores, {system}. Python {platform.python_version()}, {versions}."
