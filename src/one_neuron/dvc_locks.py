@@ -80,6 +80,8 @@ def _find_lock_owner(root: Path) -> set[int]:
 def remove_copies(root: Path, folders: Iterable[str]) -> None:
     """Delete the files into which DVC was copying when it was killed, in its cache and in some folders at any depth.
 
+    A folder of its run cache that is empty is deleted as well: every later `dvc repro` would fail there.
+
     No command of DVC may be running: see `reserve_dvc`. A cache outside the project is left alone, because another
     project may be using it.
     """
@@ -88,6 +90,9 @@ def remove_copies(root: Path, folders: Iterable[str]) -> None:
             if _COPY.search(path.name):
                 with suppress(OSError):
                     path.unlink()
+    for path in (root / ".dvc/cache/runs").glob("*/*"):
+        with suppress(OSError):  # it is not empty
+            path.rmdir()
 
 
 def find_dvc_root(folder: Path) -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.faults.project import REPRO, STAGES, Case, Counts, Workshop, kill, repair_plainly
 
 _POLL_SECONDS = 0.002
+_LONG = ("num_iterations: 200", "num_iterations: 3000000")
 
 
 def kill_everything(workshop: Workshop, number: int, chance: random.Random) -> Counts:
@@ -18,7 +19,7 @@ def kill_everything(workshop: Workshop, number: int, chance: random.Random) -> C
 
 def kill_parent(workshop: Workshop, number: int, chance: random.Random) -> Counts:
     """Kill only the first process, or only DVC, at a random moment; every tenth time, while a stage starts."""
-    return _kill_and_repair(workshop, number, chance, ("repro", "dvc")[number % 2])
+    return _kill_and_repair(workshop, number, chance, chance.choice(("repro", "dvc")))
 
 
 def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, target: str) -> Counts:
@@ -26,7 +27,9 @@ def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, tar
     start = workshop.fresh if chance.random() < 0.3 else workshop.earlier
     case = workshop.copy(start, f"kill-{target}-{number}")
     part = chance.random()
-    stage = chance.choice(STAGES) if number % 10 == 0 else ""
+    stage = chance.choice((*STAGES, "train")) if number % 10 == 0 else ""
+    if stage == "train":  # long enough to outlive the next run, if it is not ended
+        case.edit("params.yaml", *_LONG)
     while True:
         process = subprocess.Popen(
             REPRO,
@@ -48,6 +51,8 @@ def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, tar
         kill(process.pid if target == "repro" else _find_dvc(case, process.pid))
     process.wait(60)
     assert process.returncode != 0 or target == "dvc"
+    if stage == "train":
+        case.edit("params.yaml", *reversed(_LONG))
     repair_plainly(case, workshop)
     workshop.remove(case)
     return Counter([f"{target} while {running[0] if running else 'no stage'} ran"])

@@ -84,14 +84,14 @@ def _choose(case: Case, place: str, chance: random.Random) -> Path:
     """Return a file of a case; each kind of file is equally probable, not each of the many pictures."""
     folder = case.folder
     if place == "cache":
-        found = [path for path in (folder / ".dvc/cache").rglob("*") if path.is_file()]
+        found = [path for path in (folder / ".dvc/cache").rglob("*") if path.is_file() and path.stat().st_size]
         return chance.choice(sorted(found))
     if place == "inputs":
         names = ("data/prepared/train.h5", "data/prepared/test.h5", "metrics/prepare.json")
         return folder / chance.choice(names)
     top = [folder / name for name in OUTPUTS] if place == "outputs" else [folder / ".one-neuron/rows"]
     kinds: dict[str, list[Path]] = {}
-    for path in sorted(path for one in top for path in one.rglob("*") if path.is_file()):
+    for path in sorted(path for one in top for path in one.rglob("*") if path.is_file() and path.stat().st_size):
         kinds.setdefault(re.sub(r"\d+", "#", str(path.parent / path.name)), []).append(path)
     return chance.choice(chance.choice(list(kinds.values())))
 

@@ -177,9 +177,16 @@ def test_copies_that_dvc_did_not_finish_are_removed(tmp_path: Path) -> None:
         ".dvc/cache/files/md5/.7VsSJEE0wO8gK-lG2g91dm.tmp",
         "plots/.TIMPucXxvymhT4r-OdUDEA.tmp",
     ]
-    kept = [".dvc/cache/files/md5/1c/1e6cd1c9163ccd30dc86dbdb049fa6", "plots/mine.tmp", "data/a.b.tmp", ".x.tmp"]
+    kept = [
+        ".dvc/cache/runs/04/04aa/0d97ca",
+        ".dvc/cache/files/md5/1c/1e6cd1c9163ccd30dc86dbdb049fa6",
+        "plots/mine.tmp",
+        "data/a.b.tmp",
+        ".x.tmp",
+    ]
     for name in (*left, *kept):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     remove_copies(tmp_path, ["data", "plots"])
     assert [name for name in (*left, *kept) if (tmp_path / name).exists()] == kept
+    assert not (tmp_path / left[0]).parent.exists()  # DVC 3.67 fails where there is such a folder without a file
