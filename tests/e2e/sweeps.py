@@ -111,8 +111,8 @@ def find_sweep_id(printed: str) -> str:
 
 
 def drop_progress(stderr: str) -> list[str]:
-    """Return the lines of stderr without the progress that a slow machine adds every ten seconds."""
-    progress = re.compile(r"(configurations recorded|training \d+ conf.*): ")
+    """Return the lines of stderr without the progress that a slow machine adds, and without those about waiting."""
+    progress = re.compile(r"(configurations recorded|training \d+ conf.*): |one-neuron: another command uses DVC")
     return [line for line in stderr.splitlines() if not progress.match(line)]
 
 
