@@ -163,6 +163,7 @@ def _digest(settings: Settings, root: Path, pictures: Path | None) -> str:
     digest = hashlib.sha256(name_data(settings).encode("ascii"))
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     deps = {root / name for stage in ("draw", "prepare") for name in stages[stage]["deps"]}
+    deps -= {root / name for name in stages["draw"]["outs"]}  # they follow the parameters of params.yaml
     for path in sorted(filter(Path.is_file, deps)):
         digest.update(path.read_bytes())
     if pictures is not None:
