@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.faults.project import REPRO, STAGES, Case, Counts, Workshop, kill, repair_plainly
 
 _POLL_SECONDS = 0.002
-_LONG = ("num_iterations: 200", "num_iterations: 3000000")
+_LONG = ("num_iterations: 200", "num_iterations: 10000000")
 
 
 def kill_everything(workshop: Workshop, number: int, chance: random.Random) -> Counts:

@@ -38,6 +38,7 @@ def flip_a_bit(workshop: Workshop, number: int, chance: random.Random) -> Counts
     """
     step = _STEPS[number % len(_STEPS)]
     case = workshop.copy(workshop.done, f"flip-{number}")
+    run_to_the_end(case)  # from now on, DVC hashes only files whose time or size changes
     path = _choose(case, chance.choice(_PLACES[step]), chance)
     at = f"{_flip(path, chance)} of {path.relative_to(case.folder)}, then {step}"
     expected = _prepare(case, workshop, step)
@@ -60,6 +61,7 @@ def flip_a_bit(workshop: Workshop, number: int, chance: random.Random) -> Counts
 def flip_lock(workshop: Workshop, number: int, chance: random.Random) -> Counts:
     """Flip one bit of dvc.lock, or cut it off: the job ends well, or in one line that names the remedy, which works."""
     case = workshop.copy(workshop.done, f"lock-{number}")
+    run_to_the_end(case)
     path = case.folder / "dvc.lock"
     if number % 4 == 0:
         size = chance.randrange(path.stat().st_size)
