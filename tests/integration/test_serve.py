@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
     for name, grey in (("bright.png", 230), ("dark.jpg", 20), ("middle.webp", 100)):
         Image.new("RGB", (40, 30), (grey, grey, grey)).save(tmp_path / name)
     hostile = b"\x89PNG\r\n\x1a\n"
-    for chunk in (b"IHDR" + (2**31 - 1).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00", b"IDAT" + zlib.compress(b"")):
+    header = b"IHDR" + (2**31 - 1).to_bytes(4, "big") * 2 + b"\x08\x02\x00\x00\x00"
+    for chunk in (header, b"IDAT" + zlib.compress(b""), b"IEND"):
         hostile += (len(chunk) - 4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
     (tmp_path / "hostile.png").write_bytes(hostile)
     return tmp_path

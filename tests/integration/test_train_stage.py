@@ -87,6 +87,12 @@ def checkpoint() -> list[Path]:
     return sorted(Path(".one-neuron/checkpoints").glob("*"))
 
 
+def saved() -> list[int]:
+    """Return when each stored state was complete; it replaces the one before it."""
+    states = [path for path in checkpoint() if path.suffix == ".npz" and not path.name.startswith(".")]
+    return [path.stat().st_mtime_ns for path in states]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_training_goes_on_with_the_same_bits(
@@ -102,9 +108,9 @@ def test_a_killed_training_goes_on_with_the_same_bits(
     rng, resumed = np.random.default_rng(int(sent)), 0
     for _ in range(3):
         process = start("-c", SLOWLY)
-        before = checkpoint()
+        before = saved()
         deadline = time.monotonic() + 60
-        while checkpoint() == before and process.poll() is None and time.monotonic() < deadline:
+        while saved() == before and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.1))
         process.send_signal(sent)

@@ -160,7 +160,10 @@ def test_ctrl_z_stops_the_caller_with_the_program() -> None:
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_reaches_the_whole_group(sent: signal.Signals) -> None:
     """As SIGINT, at which DVC releases its locks; the exit code of the caller follows from the signal."""
-    with subprocess.Popen([sys.executable, "-c", _RUN, _COUNTS], stdout=subprocess.PIPE, text=True) as caller:
+    heed = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, in every child as well"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{heed}\n{_RUN}", _COUNTS], stdout=subprocess.PIPE, text=True
+    ) as caller:
         assert caller.stdout is not None
         numbers = [int(word) for word in caller.stdout.readline().split()[1:]]
         caller.send_signal(sent)
