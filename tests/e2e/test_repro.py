@@ -50,7 +50,7 @@ def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")
 def test_a_zombie_does_not_block_the_next_repro(project: Project) -> None:
-    """Where PID 1 reaps nobody, a killed DVC stays in its own file of locks as a live PID."""
+    """A killed DVC stays in its file of locks as a zombie if PID 1 does not wait for it."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # this process never waits for what becomes its child
     try:
         process = project.start(sys.executable, "-m", "dvc", "repro", "prepare")

@@ -195,7 +195,7 @@ def _read_path(pid: int, address: int) -> str:
 def _start(descriptor: int, command: Sequence[str]) -> None:
     """Hand the calls of this process and its children to the other end of a socket, and become the command."""
     program = [struct.pack("HBBI", 0x20, 0, 0, 0)]  # load the number of the call
-    for index, number in enumerate(_CALLS):  # if it is one of ours, jump to the last instruction
+    for index, number in enumerate(_CALLS):  # for a call in the list, jump to the last instruction
         program.append(struct.pack("HBBI", 0x15, len(_CALLS) - index, 0, number))
     program.append(struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000))  # allow
     program.append(struct.pack("HBBI", 0x06, 0, 0, 0x7FC00000))  # ask the listener

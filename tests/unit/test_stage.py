@@ -119,7 +119,7 @@ def test_a_stage_whose_dvc_was_killed_changes_nothing(shell: str, *, early: bool
 
 
 def test_the_same_stage_runs_once_at_a_time() -> None:
-    """A second one waits, and names the first one; a killed one is no obstacle."""
+    """A second process waits and names the first. A killed process does not block it."""
     environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
     with subprocess.Popen([sys.executable, "stage.py"], env=environment) as first:
         wait_for("started")

@@ -21,7 +21,7 @@ class LockedFile:
 
 @contextmanager
 def hold_lock(path: Path, *, on_wait: Callable[[int], None]) -> Iterator[LockedFile]:
-    """Hold the lock on a file during a `with` block. The file stays, so that nobody locks one that is being removed.
+    """Hold the lock on a file during a `with` block. The file is never deleted: another process may be locking it.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def _refuse(path: Path) -> int:
 
 
 def test_the_owner_of_a_lock_is_named_and_its_death_frees_it(tmp_path: Path) -> None:
-    """Even a kill -9: the file stays and is no obstacle."""
+    """Also after kill -9: the file that remains does not block the next process."""
     path = tmp_path / "new" / "a.lock"
     owner = _start_owner(path)
     assert _refuse(path) == owner.pid

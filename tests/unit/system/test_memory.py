@@ -72,7 +72,7 @@ def test_a_group_of_version_1(tmp_path: Path) -> None:
 
 
 def test_a_group_of_version_2(tmp_path: Path) -> None:
-    """`max` is no limit; what `memory.high` slows down counts as a limit."""
+    """`max` means unlimited. `memory.high`, above which Linux slows a process down, counts as a limit."""
     root = version_2(
         tmp_path,
         "/user.slice/job.scope",
