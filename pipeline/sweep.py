@@ -2,13 +2,13 @@
 
 import sys
 
-from one_neuron.dvc_repair import damage_set_aside
-from one_neuron.system.command import run_command
+from one_neuron.system.interrupts import end_on_interrupt
 
 
 # Hydra completes the arguments of a script in fish only if the script contains the text "@hydra.main".
 def main() -> None:
     """Run the sweep that the command line asks for."""
+    from one_neuron.dvc_repair import damage_set_aside
     from one_neuron.system.memory import check_start
 
     check_start("sweep")
@@ -19,4 +19,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_on_interrupt()
+    from one_neuron.system.command import run_command
+
     sys.exit(run_command(main))

@@ -2,7 +2,7 @@
 
 import sys
 
-from one_neuron.stage import run_stage
+from one_neuron.system.interrupts import end_on_interrupt
 
 
 def main() -> None:
@@ -23,4 +23,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    end_on_interrupt()
+    from one_neuron.stage import run_stage
+
     sys.exit(run_stage(main))

@@ -26,7 +26,10 @@ REMOVED = (
         ".coverage.*",
     ),
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
-    *(f"{WORK}/{name}" for name in ("rows", "prepared", "checkpoints", "damaged", "jobs-*", "rows-*")),
+    *(
+        f"{WORK}/{name}"
+        for name in ("rows", "prepared", "checkpoints", "damaged", "spool/*.damaged-*", "jobs-*", "rows-*")
+    ),
 )
 SOURCES = ("src", "pipeline", "scripts", "benchmarks", "tests", "docs")
 KEPT = {

@@ -1,26 +1,16 @@
-"""The `one-neuron` command."""
+"""The `one-neuron` command.
 
-import argparse
+Nothing is imported before `main` has said what Ctrl-C does.
+"""
+
+from __future__ import annotations
+
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
-from one_neuron import __version__, errors
-from one_neuron.commands.doctor import add_doctor
-from one_neuron.commands.predict import add_predict
-from one_neuron.commands.register import add_register
-from one_neuron.commands.report import run_report
-from one_neuron.commands.repro import add_repro
-from one_neuron.commands.serve import add_serve, parse_port
-from one_neuron.commands.settings import add_settings
-from one_neuron.commands.track import add_track
-from one_neuron.commands.verify import add_verify
-from one_neuron.dvc_repair import damage_set_aside
-from one_neuron.layout import PARAMS_FILE
-from one_neuron.system.command import run_command
-from one_neuron.system.files import find_root
-from one_neuron.system.memory import check_start
+TYPE_CHECKING = False  # see one_neuron/__init__.py
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
 # Shown by `one-neuron COMMAND --help`
 EXAMPLES = {
@@ -40,12 +30,20 @@ EXAMPLES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, by default from the arguments of the process; return the exit code of `run_command`."""
+    from one_neuron.system.interrupts import end_on_interrupt
+
+    end_on_interrupt()
+    from one_neuron.system.command import run_command
+
     given = sys.argv[1:] if arguments is None else arguments
     return run_command(lambda: _run(given), debug="--debug" in given or None)
 
 
 def _run(arguments: Sequence[str]) -> int | None:
     """Read the arguments and run the command that they name."""
+    from one_neuron.dvc_repair import damage_set_aside
+    from one_neuron.system.memory import check_start
+
     options = _parse(arguments)
     check_start(options.command if getattr(options, "html", None) is None else "report --html")
     with damage_set_aside():
@@ -66,6 +64,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
+    import argparse
+    from contextlib import suppress
+    from pathlib import Path
+
+    from one_neuron import __version__
+    from one_neuron.commands.doctor import add_doctor
+    from one_neuron.commands.predict import add_predict
+    from one_neuron.commands.register import add_register
+    from one_neuron.commands.report import run_report
+    from one_neuron.commands.repro import add_repro
+    from one_neuron.commands.serve import add_serve, parse_port
+    from one_neuron.commands.settings import add_settings
+    from one_neuron.commands.track import add_track
+    from one_neuron.commands.verify import add_verify
+
     what = "Is there a cat in this picture? Logistic regression as one neuron."
     parser = argparse.ArgumentParser(prog="one-neuron", description=what, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"one-neuron {__version__}")
@@ -116,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def run_promote(options: argparse.Namespace) -> None:
     """Write the parameters of a run into params.yaml; print the difference and the next step."""
+    from one_neuron import errors
+    from one_neuron.layout import PARAMS_FILE
+    from one_neuron.system.files import find_root
     from one_neuron.tracking.find_run import find_run
     from one_neuron.tracking.promote import promote
     from one_neuron.tracking.promotion import record_promotion

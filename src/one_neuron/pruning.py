@@ -44,6 +44,7 @@ RULES = (
     _Rule("prepared/*", 30, 0),  # prepared sets of sweeps; those that a sweep uses are locked
     _Rule("checkpoints/*", 30, 1),  # the states of trainings that were interrupted
     _Rule("damaged/*", 30, 1),
+    _Rule("spool/*.damaged-*", 30, 7),  # runs that were kept for a store and have changed on the disk since
     _Rule("jobs-*", 7, 7),  # of sweeps that were killed
     _Rule("rows-*", 1, 1),
 )

@@ -38,12 +38,14 @@ def test_what_is_old_is_deleted(capsys: pytest.CaptureFixture[str]) -> None:
         make("prepared/a/train.h5", days=31),
         make("checkpoints/a.npz", days=31),
         make("damaged/data/a.h5", days=31),
+        make("spool/a.damaged-0/mlflow.db", days=31),
         make("jobs-a/0.json", days=8),
         make("rows-a", days=2),
     ]
     recent = [
         make("prepared/b/train.h5", days=29),
         make("damaged/models/b.h5", days=29),
+        make("spool/b.damaged-0/mlflow.db", days=29),
         make("jobs-b/0.json", days=6),
         make("rows/a/b", days=100),
         make("spool/a/mlflow.db", days=100),
@@ -55,7 +57,8 @@ def test_what_is_old_is_deleted(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(path.exists() for path in recent)
     printed = capsys.readouterr().err.splitlines()
     assert printed[0] == "one-neuron: deleted 1 old entry of '.one-neuron/prepared' (0.0 MB)"
-    assert len(printed) == 5
+    assert printed[3] == "one-neuron: deleted 1 old entry of '.one-neuron/spool/*.damaged-*' (0.0 MB)"
+    assert len(printed) == 6
     prune_work_folder(Path.cwd())
     assert capsys.readouterr().err == ""
 
@@ -64,7 +67,9 @@ def test_what_is_too_large_is_deleted_from_the_least_recently_used(capsys: pytes
     """Until the rest fits into the limit; a state that may belong to a running training stays."""
     sets = [make(f"prepared/{number}/train.h5", days=number, kilobytes=400) for number in range(5)]
     states = [make(f"checkpoints/{number}.npz", days=number / 2, kilobytes=600) for number in range(4)]
+    damaged = [make(f"spool/{number}.damaged-0/mlflow.db", days=number, kilobytes=600) for number in (5, 8, 9)]
     prune_work_folder(Path.cwd())
+    assert [path.exists() for path in damaged] == [True, False, False]
     assert [path.exists() for path in sets] == [True, True, False, False, False]
     assert [path.exists() for path in states] == [True, True, False, False]
     assert capsys.readouterr().err.startswith("one-neuron: deleted 3 old entries of '.one-neuron/prepared' (1.2 MB)\n")

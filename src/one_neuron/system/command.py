@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, report_error
+from one_neuron.system.interrupts import raise_on_interrupt
 from one_neuron.system.memory import describe_shortage, save_address_space
 from one_neuron.system.streams import closed_streams_error, flush_streams, open_closed_streams, unwritable_error
 
@@ -135,6 +136,8 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
 def _run(command: Callable[[], int | None], *, debug: bool | None) -> int:
     """Run `command` and report its errors, as `run_command`."""
     try:
+        if threading.current_thread() is threading.main_thread():
+            raise_on_interrupt()
         return command() or 0
     except SystemExit as stopped:  # argparse, after the help or a wrong usage
         return stopped.code if isinstance(stopped.code, int) else 0

@@ -83,12 +83,38 @@ def _make_partial(path: Path) -> tuple[Path, int]:
     """
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL, suffix=path.suffix)
-        temporary = Path(name)
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        if temporary.exists():  # it was not removed before it was locked
-            return temporary, handle
+        if _claim(Path(name), handle):
+            return Path(name), handle
         os.close(handle)
+
+
+def make_locked_folder(prefix: str, parent: Path | None = None) -> tuple[Path, int]:
+    """Create a temporary folder; return it with an open descriptor, which holds a lock on it.
+
+    Parameters
+    ----------
+    prefix : str
+        How its name begins.
+    parent : Path, optional
+        Where it is created; by default, in the system's folder of temporary files.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        handle = os.open(folder, os.O_RDONLY)
+        if _claim(folder, handle):
+            return folder, handle
+        os.close(handle)
+
+
+def _claim(path: Path, handle: int) -> bool:
+    """Lock a new temporary file or folder; return False if `remove_unlocked` was faster."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being removed
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return path.exists()
 
 
 def remove_partial_files(root: Path, folders: Iterable[str | Path]) -> None:
@@ -101,18 +127,23 @@ def remove_partial_files(root: Path, folders: Iterable[str | Path]) -> None:
         owner = path.with_name(path.name.removesuffix("-journal"))  # SQLite writes beside a database that it is making
         if owner != path and owner.exists():
             continue
-        with suppress(OSError), _opened(path) as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        remove_unlocked(path)
+
+
+def remove_unlocked(path: Path) -> None:
+    """Delete a file or a folder unless a process has locked it. A link, and what cannot be deleted, stays."""
+    with suppress(OSError), _opened(path) as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[int]:
     """Open a file or a folder for reading; yield the descriptor."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         yield handle
     finally:
@@ -137,22 +168,20 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         An empty folder on the same disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=_PARTIAL))
+    temporary, handle = make_locked_folder(_PARTIAL, path.parent)
     new, old = temporary / "new", temporary / "old"
-    with _opened(temporary) as handle:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shows `remove_partial_files` that it is in use
-        try:
-            new.mkdir()
-            yield new
-            _check_replacement()
-            if path.exists():
-                path.rename(old)
-            new.rename(path)
-        finally:
-            if not path.exists() and old.exists():
-                old.rename(path)
-            shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        new.mkdir()
+        yield new
+        _check_replacement()
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        if not path.exists() and old.exists():
+            old.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
 
 
 def _umask() -> int:

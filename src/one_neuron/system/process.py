@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from one_neuron.system.command import defer_signals, end_with_parent
+from one_neuron.system.files import make_locked_folder, remove_unlocked
 from one_neuron.system.terminal import ForegroundTerminal
 
 _END_SECONDS = 10
@@ -21,8 +23,9 @@ def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, 
     """Run a program with its errors on stderr and without its output; return its exit code.
 
     If an exception ends the wait, such as that of Ctrl-C, the program and all its children have ended before the
-    exception continues.
+    exception continues. If this process is killed (kill -9), Linux sends SIGTERM to the program.
     """
+    prepare = partial(end_with_parent, signal.SIGTERM, os.getpid())
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -30,6 +33,7 @@ def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         process_group=0,
+        preexec_fn=prepare,  # noqa: PLW1509
     ) as process:
         try:
             return process.wait()
@@ -136,10 +140,16 @@ def _end_group(process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """Yield a new folder, which is removed whatever happens; a signal that arrives meanwhile waits for that."""
-    folder = Path(tempfile.mkdtemp(prefix=prefix)).resolve()
+    """Yield a new folder, which is removed whatever happens; a signal that arrives meanwhile waits for that.
+
+    Folders with the same prefix that killed processes left are removed first.
+    """
+    for left in sorted(Path(tempfile.gettempdir()).glob(f"{prefix}*")):
+        remove_unlocked(left)
+    folder, handle = make_locked_folder(prefix)
     try:
-        yield folder
+        yield folder.resolve()
     finally:
         with defer_signals():
             shutil.rmtree(folder)
+            os.close(handle)

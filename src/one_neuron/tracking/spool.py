@@ -201,6 +201,7 @@ def remove_spool(spool: Store, *, aside: bool = False) -> Path | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if aside:
             target = next(one for i in range(1000) if not (one := folder.with_suffix(f".damaged-{i}")).exists())
+            os.utime(folder)  # `prune_work_folder` counts from now
             return folder.rename(target)
         (folder / SEALS).unlink(missing_ok=True)  # first: without it, nothing waits
         shutil.rmtree(folder, ignore_errors=True)

@@ -74,6 +74,44 @@ def test_a_temporary_folder_is_gone_after_an_error() -> None:
     assert not folders[0].exists()
 
 
+_USE = """
+import sys
+from one_neuron.system.process import temporary_folder
+with temporary_folder("one-neuron-test-") as folder:
+    (folder / "file").touch()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """A folder in use stays, as do folders with other names, and links."""
+    other = tmp_path / "another"
+    other.mkdir()
+    (tmp_path / "one-neuron-test-link").symlink_to(other)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+
+    def start() -> tuple["subprocess.Popen[str]", Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _USE], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    killed, left = start()
+    used, kept = start()
+    assert (left / "file").exists()
+    killed.kill()
+    killed.communicate()
+    last, _ = start()
+    assert not left.exists()
+    assert (kept / "file").exists()
+    for process in (used, last):
+        process.communicate("")
+        assert process.returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["another", "one-neuron-test-link"]
+
+
 # A program as DVC is one: it counts how often Ctrl-C reaches it, while a child of it works.
 _COUNTS = """
 import os, signal, subprocess, sys, time
@@ -172,10 +210,22 @@ def test_a_signal_reaches_the_whole_group(sent: signal.Signals) -> None:
     assert not any(map(_is_alive, numbers))
 
 
+_RUN_QUIETLY = """
+import os, sys
+from pathlib import Path
+from one_neuron.system.process import run_program
+program = "import sys; sys.stdout = sys.stderr\\n" + sys.argv[1]  # its output is dropped
+run_program([sys.executable, "-c", program], Path.cwd(), os.environ)
+"""
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with its parent")
-def test_a_killed_caller_takes_the_program_with_it() -> None:
+@pytest.mark.parametrize("run", [_RUN, _RUN_QUIETLY], ids=["in the terminal", "without output"])
+def test_a_killed_caller_takes_the_program_with_it(run: str) -> None:
     """By Linux's parent-death signal."""
-    with subprocess.Popen([sys.executable, "-c", _RUN, _COUNTS], stdout=subprocess.PIPE, text=True) as caller:
+    with subprocess.Popen(
+        [sys.executable, "-c", run, _COUNTS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as caller:
         assert caller.stdout is not None
         program, child = (int(word) for word in caller.stdout.readline().split()[1:])
         caller.kill()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import DataError, StoreOutage
+from one_neuron.pruning import prune_work_folder
 from one_neuron.tracking import spool
 from one_neuron.tracking.outages import RECORD
 from one_neuron.tracking.spool import (
@@ -72,9 +73,20 @@ def test_a_spool_in_use_stays_and_one_that_is_not_goes(kept: Store, monkeypatch:
 
 
 def test_damaged_runs_are_moved_aside_and_no_longer_wait(kept: Store, tmp_path: Path) -> None:
-    """Twice, under two names."""
+    """Twice, under two names. They are deleted only 30 days after that, however old they are."""
     folder = Path(kept.place).parent
-    assert remove_spool(kept, aside=True) == folder.with_suffix(".damaged-0")
+    for path in (*folder.rglob("*"), folder):
+        os.utime(path, (0, 0))
+    aside = folder.with_suffix(".damaged-0")
+    assert remove_spool(kept, aside=True) == aside
+    prune_work_folder(tmp_path)
+    assert (aside / SEALS).exists()
+    os.utime(aside, (0, 0))
+    prune_work_folder(tmp_path)
+    assert not aside.exists()
+    folder.mkdir()
+    write_seals(folder, Seals(kept.waits_for, {"d": "4"}))
+    assert remove_spool(kept, aside=True) == aside
     assert find_waiting(tmp_path) == {}
     write_seals(folder, Seals(kept.waits_for, {"d": "4"}))
     assert remove_spool(kept, aside=True) == folder.with_suffix(".damaged-1")
