@@ -1,7 +1,7 @@
 """Run a stage of the pipeline: what all stages have in common around the work of each.
 
-A stage must not outlive the `dvc` that started it: it would overwrite what the next `dvc repro` made. Linux ends it
-with its parent, but only if the parent lives when the stage asks for that, and only if no shell is between the two. So
+A stage must not outlive the `dvc` that started it: it would overwrite what the next `dvc repro` made. It ends with its
+parent, but only if the parent lives when the stage asks for that, and only if no shell is between the two. So
 the stage looks for its DVC when it starts, checks that DVC is still there before it replaces a file, and holds a lock
 for which a second run of the same stage waits.
 """
@@ -132,7 +132,7 @@ def _follow_dvc() -> _Ancestry:
         if not place:
             raise _orphaned()
         ancestry = _Ancestry(tuple(numbers[: place + 1]))
-    if sys.platform != "linux" or len(ancestry.numbers) > 2:  # with a shell between, the parent is not DVC
+    if len(ancestry.numbers) > 2:  # with a shell between, the parent is not DVC
         threading.Thread(target=ancestry.end_with_dvc, daemon=True).start()
     return ancestry
 

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from one_neuron.errors import DataError
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes, run_stage
 from one_neuron.system.files import atomic_write
+from tests.processes import AS_ON_MACOS
 
 # A stage that replaces a file when another file appears
 STAGE = """
@@ -63,7 +65,7 @@ def count_stages() -> int:
     listed = subprocess.run(["ps", "-eo", "pid,stat,args"], capture_output=True, text=True, check=True).stdout
     lines = [line.split(maxsplit=2) for line in listed.splitlines()]
     found = [number for number, state, command in lines if command.endswith(" stage.py") and "Z" not in state]
-    return sum(Path(f"/proc/{number}/cwd").resolve() == Path.cwd() for number in found)
+    return sum(Path(psutil.Process(int(number)).cwd()) == Path.cwd() for number in found)
 
 
 def test_a_stage_that_fails_is_one_line_and_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,11 +90,12 @@ def test_a_stage_runs_below_its_dvc() -> None:
         assert Path("output").read_text() == "new"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("system", ["", AS_ON_MACOS], ids=["here", "as on macOS"])
 @pytest.mark.parametrize("shell", ["exec {} stage.py", "{} stage.py; exit $?"], ids=["direct", "a shell between"])
 @pytest.mark.parametrize("early", [True, False], ids=["while it starts", "while it works"])
-def test_a_stage_whose_dvc_was_killed_changes_nothing(shell: str, *, early: bool) -> None:
+def test_a_stage_whose_dvc_was_killed_changes_nothing(shell: str, system: str, *, early: bool) -> None:
     """Whether it is killed before the stage looks for it or afterwards, and whether or not a shell is between."""
+    Path("stage.py").write_text(f"{system}{STAGE}")
     line = shell.format(shlex.quote(sys.executable))
     with start_dvc(f"touch shell; while [ ! -f begin ]; do sleep 0.01; done; {line}") as dvc:
         wait_for("shell")

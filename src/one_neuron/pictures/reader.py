@@ -10,13 +10,12 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import PIL
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, _imaging
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -253,6 +252,10 @@ def _open_image(stream: BinaryIO) -> ImageFile.ImageFile:
 
 @cache
 def _silence_libtiff() -> None:
-    """Stop Pillow's copy of libtiff from writing to stderr; the errors of this project replace its messages."""
-    for library in Path(str(PIL.__file__)).parents[1].glob("pillow.libs/libtiff-*"):
-        ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
+    """Stop the libtiff of Pillow from writing to stderr; the errors of this project replace its messages.
+
+    The function is looked up in Pillow's extension module, which includes the libraries that it is linked to. So it
+    does not matter where a wheel or the system stores them.
+    """
+    with suppress(AttributeError):  # a Pillow without libtiff, or one that hides its functions
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

@@ -18,6 +18,7 @@ from one_neuron.system.machine import read_megabytes
 from one_neuron.system.memory import memory_left
 
 MEMORY_VARIABLE = "ONE_NEURON_MEMORY_MB"
+_MOST_BYTES = 2**30  # of one read: macOS refuses 2 GiB and more, Linux reads up to 2 GiB of what it is asked for
 BLOCK_BYTES = 4 * 2**20  # of pixels read at a time: a few blocks stay in the processor's cache
 
 
@@ -101,10 +102,11 @@ class PixelFile(RowsOnDisk):
         if not self._closer.alive:  # the system may have given the number to another file
             raise ValueError(f"'{self.path}' is closed")
         done = 0
-        while done < len(out):  # Linux reads at most 2 GiB at a time, and may read less
+        while done < len(out):  # the system may read less than it is asked for
+            part = out[done : done + _MOST_BYTES]
             try:
                 # At an explicit position, so that threads do not move each other's; Python lets other threads run.
-                count = os.preadv(self._descriptor, [out[done:].data], self._offset + position + done)
+                count = os.preadv(self._descriptor, [part.data], self._offset + position + done)
             except OSError as error:
                 error.filename = str(self.path)
                 raise

@@ -10,6 +10,7 @@ import re
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ _CLOSED_PIPE = 141  # the exit code of a program that SIGPIPE ends
 _NOT_MAPPED = "failed to map segment|[Cc]annot allocate memory"
 _MOST_CAUSES = 50
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
+_WATCH_SECONDS = 1.0
 
 
 class _Terminated(BaseException):
@@ -54,14 +56,28 @@ def _handle_termination() -> None:
 
 
 def end_with_parent(number: signal.Signals, parent: int) -> None:
-    """Have Linux send this process a signal when its parent ends, even by kill -9; send it now if that has happened.
+    """Have this process receive a signal when its parent ends, even by kill -9; send it now if that has happened.
 
-    On other systems only the second is done.
+    Linux sends the signal, also to a program that replaces this one (exec). Elsewhere a thread checks once a second.
     """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if has_parent_signal():
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(number))
+    else:
+        threading.Thread(target=_watch_parent, args=(number, parent), daemon=True).start()
     if os.getppid() != parent:
         os.kill(os.getpid(), number)
+
+
+def has_parent_signal() -> bool:
+    """Return whether the system can send a process a signal when its parent ends."""
+    return sys.platform == "linux"
+
+
+def _watch_parent(number: signal.Signals, parent: int) -> None:
+    """Wait until the parent of this process has ended, then send this process a signal."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os.kill(os.getpid(), number)
 
 
 @contextmanager

@@ -62,7 +62,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
+            sync_to_disk(stream.fileno())
         _check_replacement()
         temporary.replace(path)
     except BaseException as error:
@@ -191,11 +191,21 @@ def _umask() -> int:
     return mask
 
 
+def sync_to_disk(descriptor: int) -> None:
+    """Write an open file or folder to the disk. On macOS, fsync alone leaves the bytes in the cache of the disk."""
+    command = getattr(fcntl, "F_FULLFSYNC", None)
+    if command is not None:
+        with suppress(OSError):  # a file system that does not know it
+            fcntl.fcntl(descriptor, command)
+            return
+    os.fsync(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     """Write the names in `folder` to the disk, so that they survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync_to_disk(descriptor)
     finally:
         os.close(descriptor)
 

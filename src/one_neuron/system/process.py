@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from one_neuron.system.command import defer_signals, end_with_parent
+from one_neuron.system.command import defer_signals, end_with_parent, has_parent_signal
 from one_neuron.system.files import make_locked_folder, remove_unlocked
 from one_neuron.system.terminal import ForegroundTerminal
 
@@ -23,9 +23,8 @@ def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, 
     """Run a program with its errors on stderr and without its output; return its exit code.
 
     If an exception ends the wait, such as that of Ctrl-C, the program and all its children have ended before the
-    exception continues. If this process is killed (kill -9), Linux sends SIGTERM to the program.
+    exception continues. If this process is killed (kill -9), the program receives SIGTERM.
     """
-    prepare = partial(end_with_parent, signal.SIGTERM, os.getpid())
     with subprocess.Popen(
         command,
         cwd=folder,
@@ -33,10 +32,11 @@ def run_program(command: Sequence[str], folder: Path, environment: Mapping[str, 
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=prepare,  # noqa: PLW1509
+        preexec_fn=partial(_ask_for_signal, os.getpid()),  # noqa: PLW1509
     ) as process:
         try:
-            return process.wait()
+            with _watched_by_shell(process.pid):
+                return process.wait()
         except BaseException:
             with defer_signals():
                 _end_group(process)
@@ -57,13 +57,13 @@ def run_in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> E
     Ctrl-C and Ctrl-Z act on the program as if it had been typed in the shell. SIGINT, SIGTERM and SIGHUP that this
     process receives reach the whole group as SIGINT, at which DVC releases its locks; what is left of the group after
     ten seconds is killed. When the function returns, no process of the group is left. If this process is killed
-    (kill -9), Linux sends SIGTERM to the program.
+    (kill -9), the program receives SIGTERM.
     """
     parent, group, received = os.getpid(), 0, list[int]()
 
     def prepare() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job starts with Ctrl-C ignored
-        end_with_parent(signal.SIGTERM, parent)
+        _ask_for_signal(parent)
 
     def forward(number: int, _: object) -> None:
         received.append(number)
@@ -84,11 +84,36 @@ def run_in_terminal(command: Sequence[str], environment: Mapping[str, str]) -> E
             if received:  # before the program had started
                 forward(received.pop(), None)
             terminal.lend(group)
-            process.returncode = _wait(group, terminal)
+            with _watched_by_shell(group):
+                process.returncode = _wait(group, terminal)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             _end_group(process)
     return Ended(process.returncode, received[0] if received else None)
+
+
+def _ask_for_signal(parent: int) -> None:
+    """Ask for SIGTERM at the end of the parent, if the system offers that, in a process that starts a program."""
+    if has_parent_signal():
+        end_with_parent(signal.SIGTERM, parent)
+
+
+@contextmanager
+def _watched_by_shell(group: int) -> Iterator[None]:
+    """Where the system has no parent signal: send a group SIGTERM if this process is killed during a `with` block.
+
+    A shell waits for a line, which is sent at the end of the block. If this process ends without sending it, the system
+    closes the pipe, and the shell reads the end of the input instead.
+    """
+    if has_parent_signal():
+        yield
+        return
+    command = ["/bin/sh", "-c", 'read -r _ || kill -s TERM -- "-$1"', "sh", str(group)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, process_group=0) as shell:
+        try:
+            yield
+        finally:
+            shell.communicate(b"\n")
 
 
 @contextmanager

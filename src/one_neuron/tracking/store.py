@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from one_neuron.errors import EnvironmentProblem, one_line
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.system.command import defer_signals
-from one_neuron.system.files import atomic_write, remove_partial_files
+from one_neuron.system.files import atomic_write, remove_partial_files, sync_to_disk
 from one_neuron.tracking import sqlite_file
 from one_neuron.tracking.outages import RECORD, Remedy, short_reason
 from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
@@ -245,7 +245,7 @@ def _create_database(store: Store, path: Path) -> None:
             created.create_experiment(name, artifact_location=store.artifact_location)
         created.engine.dispose()
         with new.open("rb+") as stream:
-            os.fsync(stream.fileno())
+            sync_to_disk(stream.fileno())
         new.replace(path)
         sqlite_file.remove_database(new)
     except (OSError, SQLAlchemyError, MlflowException) as error:

@@ -3,6 +3,8 @@
 import io
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -313,6 +315,19 @@ def test_the_formats_are_few() -> None:
     assert FORMATS == ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
+READ_DAMAGED = """
+import sys
+from pathlib import Path
+from one_neuron.errors import DataError
+from one_neuron.pictures.reader import load_picture
+from one_neuron.pictures.preprocessing import Preprocessing
+try:
+    load_picture(Path(sys.argv[1]), Preprocessing(8))
+except DataError as error:
+    print(error)
+"""
+
+
 def test_libtiff_says_nothing_on_its_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """It would write to stderr from C, besides the one line that names the file."""
     path = tmp_path / "a.tif"
@@ -323,3 +338,12 @@ def test_libtiff_says_nothing_on_its_own(tmp_path: Path, capfd: pytest.CaptureFi
     with pytest.raises(DataError, match=r"a.tif' is damaged"):
         load_picture(path, Preprocessing(8))
     assert capfd.readouterr() == ("", "")
+    # In another process, because only the first call of a process silences it: with a wheel that is laid out in another
+    # way, and with a libtiff that hides its functions.
+    elsewhere = "import PIL; PIL.__file__ = '/elsewhere/PIL/__init__.py'"
+    hidden = "import ctypes; ctypes.CDLL = lambda name: object()"
+    for layout, said in ((elsewhere, False), (hidden, True)):
+        program = f"{layout}\n{READ_DAMAGED}"
+        done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+        assert "a.tif' is damaged" in done.stdout
+        assert bool(done.stderr) is said

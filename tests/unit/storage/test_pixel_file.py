@@ -1,5 +1,6 @@
 """Pixels that stay on disk give what an ndarray would give, in bounded memory, from any thread."""
 
+import errno
 import hashlib
 import os
 import random
@@ -77,6 +78,27 @@ def test_short_reads_are_completed(both: tuple[PixelFile, NDArray[np.uint8]], mo
     monkeypatch.setattr("os.preadv", lambda file, buffers, position: real(file, [buffers[0][:3]], position))
     assert (on_disk[:] == X).all()
     assert (on_disk[:, 1:] == X[:, 1:]).all()
+
+
+def test_no_read_asks_for_two_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS refuses a call for more than INT_MAX bytes (EINVAL) instead of reading less. Nothing is read here."""
+    path, asked, expected = tmp_path / "X", list[tuple[int, int]](), 0
+    path.touch()
+
+    def preadv(_: int, buffers: list[memoryview], position: int) -> int:
+        count = sum(buffer.nbytes for buffer in buffers)
+        if count > 2**31 - 1:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        asked.append((position, count))
+        return count
+
+    monkeypatch.setattr("os.preadv", preadv)
+    with closing(PixelFile(path, offset=7, shape=(3, 2**30 - 5))) as pixels:
+        pixels[:]
+    for position, count in asked:
+        assert position - 7 == expected
+        expected += count
+    assert expected == 3 * (2**30 - 5)
 
 
 def test_a_file_that_becomes_shorter_is_data_gone_bad(on_disk: PreparedSet, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -104,7 +105,7 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
     real_fsync, real_replace = os.fsync, os.replace
 
     def fsync(descriptor: int) -> None:
-        calls.append(f"fsync {Path(f'/proc/self/fd/{descriptor}').readlink().suffix or 'folder'}")
+        calls.append("fsync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync file")
         real_fsync(descriptor)
 
     def replace(source: Path, target: Path) -> None:
@@ -116,7 +117,30 @@ def test_the_bytes_reach_the_disk_before_the_name(tmp_path: Path, monkeypatch: p
     folder = tmp_path / "folder"
     with atomic_write(folder / "file.txt") as temporary:
         temporary.write_text("new")
-    assert calls == ["fsync .txt", "replace", "fsync folder"]
+    assert calls == ["fsync file", "replace", "fsync folder"]
+
+
+def test_macos_is_asked_to_empty_the_cache_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a command of its own, because its fsync leaves the bytes there; file systems without it get fsync."""
+    calls: list[str] = []
+    refused: list[OSError] = []
+
+    def control(descriptor: int, command: int) -> int:
+        assert os.fstat(descriptor)
+        calls.append(f"command {command}")
+        if refused:
+            raise refused[0]
+        return 0
+
+    monkeypatch.setattr("one_neuron.system.files.fcntl.F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr("one_neuron.system.files.fcntl.fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda _: calls.append("fsync"))
+    for expected in (["command 51"] * 2, ["command 51", "fsync"] * 2):  # of the file and of its folder
+        with atomic_write(tmp_path / "file.txt") as temporary:
+            temporary.write_text("new")
+        assert calls == expected
+        calls.clear()
+        refused.append(OSError(errno.ENOTSUP, "Operation not supported"))
 
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664), (0o000, 0o666)])

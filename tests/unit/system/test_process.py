@@ -11,19 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from one_neuron.system.process import run_program, temporary_folder
-
-
-def _is_alive(number: int) -> bool:
-    """Return whether a process runs; a zombie does not."""
-    try:
-        return "Z" not in Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
+from tests.processes import AS_ON_MACOS, is_alive
 
 
 def test_the_exit_code_and_the_errors_of_a_program(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +28,6 @@ def test_the_exit_code_and_the_errors_of_a_program(tmp_path: Path, capfd: pytest
     assert capfd.readouterr() == ("", "error\n")
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 @pytest.mark.parametrize("ignored", ["", "trap '' TERM; "], ids=["ends", "ignores SIGTERM"])
 def test_an_interrupted_program_ends_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ignored: str
@@ -55,7 +48,7 @@ def test_an_interrupted_program_ends_with_its_children(
     thread.join()
     numbers = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert len(numbers) == 2
-    assert not any(map(_is_alive, numbers))
+    assert not any(map(is_alive, numbers))
 
 
 def test_a_temporary_folder_is_gone_after_an_error() -> None:
@@ -174,7 +167,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_program_once() -> None:
     assert printed.count("got SIGINT") == 1
     assert "Ended(code=7, stopped_by=None)" in printed
     assert session.end() == 0
-    assert not any(map(_is_alive, (program, child)))
+    assert not any(map(is_alive, (program, child)))
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs a shell with job control")
@@ -195,19 +188,20 @@ def test_ctrl_z_stops_the_caller_with_the_program() -> None:
     assert session.end() == 5
 
 
+@pytest.mark.parametrize("system", ["", AS_ON_MACOS], ids=["here", "as on macOS"])
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_reaches_the_whole_group(sent: signal.Signals) -> None:
+def test_a_signal_reaches_the_whole_group(sent: signal.Signals, system: str) -> None:
     """As SIGINT, at which DVC releases its locks; the exit code of the caller follows from the signal."""
     heed = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, in every child as well"
     with subprocess.Popen(
-        [sys.executable, "-c", f"{heed}\n{_RUN}", _COUNTS], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{heed}\n{system}{_RUN}", _COUNTS], stdout=subprocess.PIPE, text=True
     ) as caller:
         assert caller.stdout is not None
         numbers = [int(word) for word in caller.stdout.readline().split()[1:]]
         caller.send_signal(sent)
         printed = caller.stdout.read()
     assert printed == f"got SIGINT\nEnded(code=7, stopped_by={int(sent)})\n"
-    assert not any(map(_is_alive, numbers))
+    assert not any(map(is_alive, numbers))
 
 
 _RUN_QUIETLY = """
@@ -219,21 +213,21 @@ run_program([sys.executable, "-c", program], Path.cwd(), os.environ)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a program with its parent")
+@pytest.mark.parametrize("system", ["", AS_ON_MACOS], ids=["here", "as on macOS"])
 @pytest.mark.parametrize("run", [_RUN, _RUN_QUIETLY], ids=["in the terminal", "without output"])
-def test_a_killed_caller_takes_the_program_with_it(run: str) -> None:
-    """By Linux's parent-death signal."""
-    with subprocess.Popen(
-        [sys.executable, "-c", run, _COUNTS], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as caller:
+def test_a_killed_caller_takes_the_program_with_it(run: str, system: str) -> None:
+    """By Linux's parent-death signal, or by a shell that waits for the end of the caller."""
+    command = [sys.executable, "-c", f"{system}{run}", _COUNTS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as caller:
         assert caller.stdout is not None
         program, child = (int(word) for word in caller.stdout.readline().split()[1:])
         caller.kill()
         deadline = time.monotonic() + 10
-        while _is_alive(program) and time.monotonic() < deadline:
+        while is_alive(program) and time.monotonic() < deadline:
             time.sleep(0.01)
-        os.kill(child, signal.SIGKILL)
-    assert not _is_alive(program)
+        with suppress(ProcessLookupError):  # the shell sends the signal to the whole group
+            os.kill(child, signal.SIGKILL)
+    assert not is_alive(program)
 
 
 def test_what_a_program_leaves_running_is_ended() -> None:
@@ -246,4 +240,4 @@ os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", _RUN, leaves], capture_output=True, text=True, check=True, timeout=30)
     assert done.stdout.endswith("Ended(code=-9, stopped_by=None)\n")
-    assert not _is_alive(int(done.stdout.split()[1]))
+    assert not is_alive(int(done.stdout.split()[1]))

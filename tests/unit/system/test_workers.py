@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from one_neuron.system.machine import count_cores
 from one_neuron.system.workers import worker_processes
+from tests.processes import AS_ON_MACOS, is_alive
 
 START = """
 import os, signal, sys, time
@@ -34,37 +36,39 @@ def main():
     with worker_processes() as pool:
         print(list(pool.map(call, sys.argv[1:])))
 
-sys.exit(run_command(main))
+if __name__ == "__main__":
+    sys.exit(run_command(main))
 """
 
 
-def start(*jobs: str) -> subprocess.Popen[str]:
-    """Start a process that has its pool do some jobs."""
-    command, pipe = [sys.executable, "-c", START, *jobs], subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+@pytest.fixture(params=["", AS_ON_MACOS], ids=["here", "as on macOS"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Return a function that starts a process, which has its pool do some jobs."""
+    program = tmp_path / "program.py"
+    program.write_text(f"{request.param}{START}")
 
+    def start(*jobs: str) -> subprocess.Popen[str]:
+        pipe = subprocess.PIPE
+        return subprocess.Popen([sys.executable, program, *jobs], stdout=pipe, stderr=pipe, text=True)
 
-def is_running(process_id: int) -> bool:
-    """Return whether a process exists and has not ended."""
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+    return start
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_processes_end_with_their_owner(number: signal.Signals) -> None:
+def test_the_processes_end_with_their_owner(
+    number: signal.Signals, start: Callable[..., subprocess.Popen[str]]
+) -> None:
     """After kill -9, SIGTERM and Ctrl-C nothing goes on in the background."""
     with start(*["write_id"] * count_cores()) as process:
         assert process.stdout is not None
         workers = [int(process.stdout.readline()) for _ in range(count_cores())]
-        assert all(map(is_running, workers))
+        assert all(map(is_alive, workers))
         os.kill(process.pid, number)
         process.wait(timeout=10)
         deadline = time.monotonic() + 10
-        while any(map(is_running, workers)) and time.monotonic() < deadline:
+        while any(map(is_alive, workers)) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert not any(map(is_running, workers))
+        assert not any(map(is_alive, workers))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_the_processes_end_with_their_owner(number: signal.Signals) -> None:
         ("die", "a worker process was killed; free some memory and run it again"),
     ],
 )
-def test_an_error_in_a_process_is_one_line(job: str, message: str) -> None:
+def test_an_error_in_a_process_is_one_line(job: str, message: str, start: Callable[..., subprocess.Popen[str]]) -> None:
     """A full disk and a killed process stop the command, which says why."""
     process = start(job, "fail")
     out, err = process.communicate(timeout=60)
