@@ -74,7 +74,7 @@ def _read_outputs() -> dict[str, str]:
     import yaml
 
     try:
-        stages = yaml.safe_load(DVC_LOCK.read_bytes())["stages"].values()
+        stages = yaml.load(DVC_LOCK.read_bytes(), Loader=yaml.CSafeLoader)["stages"].values()
         found = {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
         return {path: digest for path, digest in found.items() if isinstance(digest, str)}
     except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):

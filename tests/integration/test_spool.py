@@ -19,7 +19,7 @@ from one_neuron.errors import DataError, StoreOutage
 from one_neuron.layout import TEST_FILE, TRAIN_FILE
 from one_neuron.storage.prepared_set import load_prepared
 from one_neuron.sweep.configuration_description import name_configurations
-from one_neuron.sweep.drawing import drawing_plots
+from one_neuron.sweep.drawing import draw_plots, start_plotter
 from one_neuron.sweep.outage import open_runs, or_in_spool, raise_outage
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.sweep_run import close_sweep, keep_models, open_sweep
@@ -348,7 +348,8 @@ def test_a_sweep_of_24_through_an_outage_has_24_children_each_once(
     def finish() -> None:
         parent_id = runs.parent_id or open_sweep(runs, plan)
         keep_models(runs, 1)
-        with drawing_plots(runs, parent_id, folds=3) as drawing:
+        with start_plotter() as plotter:
+            drawing = draw_plots(plotter, runs, parent_id, folds=3)
             close_sweep(runs, parent_id, plan, drawing)
 
     with bad_servers.proxy(server, port=port, dies_at=dies_at):

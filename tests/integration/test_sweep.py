@@ -11,8 +11,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +35,7 @@ from one_neuron.sweep.compose import SweepSettings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_description import name_configurations
 from one_neuron.sweep.configuration_runs import REMEDY, ConfigurationRuns
-from one_neuron.sweep.drawing import drawing_plots
+from one_neuron.sweep.drawing import Plotter, draw_plots
 from one_neuron.sweep.plan import Plan
 from one_neuron.sweep.prepared_data import DataFiles
 from one_neuron.sweep.ranking import rank
@@ -187,7 +189,8 @@ class Sweeper:
 
     def close(self) -> None:
         """End the sweep."""
-        with drawing_plots(self.runs, self.parent_id, folds=self.plan.sweep.folds) as drawing:
+        with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(1) as pool:
+            drawing = draw_plots(Plotter(Path(name), pool), self.runs, self.parent_id, folds=self.plan.sweep.folds)
             close_sweep(self.runs, self.parent_id, self.plan, drawing)
 
 

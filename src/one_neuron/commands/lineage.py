@@ -76,7 +76,7 @@ def _read_lock(result: Result) -> Mapping[str, str]:
 
     try:
         text = (result.folder / layout.DVC_LOCK).read_text(encoding="utf-8")
-        stages = yaml.safe_load(text)["stages"].values()
+        stages = yaml.load(text, Loader=yaml.CSafeLoader)["stages"].values()
         outputs = {str(out["path"]): str(out["md5"]) for stage in stages for out in stage.get("outs", [])}
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError):
         return {}

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from one_neuron.dvc_locks import LOCK_FILE, remove_copies, repair_rwlock, reserve_dvc
-from one_neuron.dvc_repair import DAMAGED_FOLDER, count_moved, damage_set_aside, set_aside_listings
+from one_neuron.dvc_repair import DAMAGED_FOLDER, count_moved, damage_set_aside
 from one_neuron.errors import DataError, EnvironmentProblem, report_error
 from one_neuron.layout import (
     EVALUATE_DIGESTS,
@@ -29,11 +29,18 @@ _WRITTEN_FOLDERS = (*_OUTPUT_FOLDERS, ".dvc/tmp", WORK_FOLDER)
 # The exit codes of DVC that are not those of a failed stage
 _DVC_CODES = {251: 2, 252: 128 + signal.SIGINT, 253: 2, 254: 2}
 _USAGE = "one-neuron repro [-h] [--no-wait] [--debug] [arguments of dvc repro]"
-# DVC's command line. Ctrl-C ends it without a traceback while it imports its libraries, which takes a second.
+# DVC's command line. Ctrl-C ends it without a traceback while it imports its libraries, which takes a second. The
+# search for damaged listings needs the same libraries.
 _DVC = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 from dvc.cli import main
+from one_neuron.dvc_repair import set_aside_listings
+from one_neuron.errors import OneNeuronError, report_error
+try:
+    set_aside_listings()
+except OneNeuronError as error:
+    sys.exit(report_error(error))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = "dvc"
 sys.exit(main())
@@ -78,7 +85,6 @@ def run_repro(options: argparse.Namespace) -> int:
             check_settings()  # they may have been edited meanwhile
         remove_partial_files(root, _WRITTEN_FOLDERS)
         remove_copies(root, _OUTPUT_FOLDERS)
-        set_aside_listings()
         code, failed = _run_and_repair(root, arguments)
         prune_work_folder(root)
         untracked = _is_untracked(code, failed)

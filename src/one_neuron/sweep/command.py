@@ -20,7 +20,7 @@ from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
 from one_neuron.sweep.configuration_description import name_configurations
 from one_neuron.sweep.configuration_runs import ConfigurationRuns
-from one_neuron.sweep.drawing import drawing_plots
+from one_neuron.sweep.drawing import Plotter, draw_plots, start_plotter
 from one_neuron.sweep.hydra_app import print_instead, read_command_line, start_jobs
 from one_neuron.sweep.jobs import SweepJobs, count_trainings, find_folds, pack_batches, read_times
 from one_neuron.sweep.outage import open_runs, or_in_spool, raise_outage, send_kept
@@ -53,6 +53,12 @@ def run_sweep(arguments: Sequence[str]) -> None:
     if print_instead(options, arguments, root):
         return
     plan = read_plan(options.overrides, multirun=options.multirun)
+    with start_plotter() as plotter:
+        _run_plan(plan, root, plotter, clock)
+
+
+def _run_plan(plan: Plan, root: Path, plotter: Plotter, clock: "_Clock") -> None:
+    """Run a sweep in the repository `root`; `plotter` draws the plots."""
     with ThreadPoolExecutor(1) as pool:  # importing MLflow takes as long as DVC's check of the data
         preparing = pool.submit(prepare_data, plan.configurations, root)
         runs = open_runs(root, [])
@@ -73,7 +79,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
         while missing:
             _run_jobs(plan, runs, missing, clock)
             missing = rounds.find_missing()
-        links = or_in_spool(runs, lambda: _finish(plan, runs, clock))
+        links = or_in_spool(runs, lambda: _finish(plan, runs, plotter, clock))
     except BaseException:
         print(
             f"one-neuron: {len(runs.finished):,} of {rounds.total:,} configurations are recorded; the same command "
@@ -227,17 +233,17 @@ def _run_jobs(plan: Plan, runs: ConfigurationRuns, missing: Sequence[Configurati
     clock.count("starting jobs", training=training, recording=recording)
 
 
-def _finish(plan: Plan, runs: ConfigurationRuns, clock: _Clock) -> dict[str, str]:
+def _finish(plan: Plan, runs: ConfigurationRuns, plotter: Plotter, clock: _Clock) -> dict[str, str]:
     """Keep the best models, and finish the run of the sweep if there is one; return links to what it shows."""
     parent_id = _open(plan, runs)
     if not parent_id:
         keep_models(runs, plan.sweep.keep_models)
         clock.count("models kept")
         return {}
-    with drawing_plots(runs, parent_id, folds=plan.sweep.folds) as drawing:
-        keep_models(runs, plan.sweep.keep_models)
-        clock.count("models kept")
-        links = close_sweep(runs, parent_id, plan, drawing)
+    drawing = draw_plots(plotter, runs, parent_id, folds=plan.sweep.folds)
+    keep_models(runs, plan.sweep.keep_models)
+    clock.count("models kept")
+    links = close_sweep(runs, parent_id, plan, drawing)
     clock.count("summary")
     return links
 

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,21 +33,38 @@ class Drawing:
         return self.folder
 
 
+@dataclass(frozen=True)
+class Plotter:
+    """A process that draws plots, and a folder for them."""
+
+    folder: Path
+    pool: Executor
+
+
 @contextmanager
-def drawing_plots(runs: ConfigurationRuns, parent_id: str, *, folds: int) -> Iterator[Drawing]:
-    """Yield the plots of a sweep, whose run has the id `parent_id`. Their folder is deleted at the end."""
+def start_plotter() -> Iterator[Plotter]:
+    """Yield a process that has begun to import Matplotlib, which the process of the sweep does not need."""
+    with (
+        tempfile.TemporaryDirectory(prefix="one-neuron-") as name,
+        worker_processes(preload="one_neuron.sweep.plots") as pool,
+    ):
+        yield Plotter(Path(name), pool)
+
+
+def draw_plots(plotter: Plotter, runs: ConfigurationRuns, parent_id: str, *, folds: int) -> Drawing:
+    """Begin to draw the plots of a sweep, whose run has the id `parent_id`."""
     entries = list(runs.entries.values())
-    with tempfile.TemporaryDirectory(prefix="one-neuron-") as name, worker_processes() as pool:
-        table, folder = Path(name, "configurations.csv"), Path(name, "plots")
-        folder.mkdir()
-        write_table(table, entries)
-        is_shown = has_artifact(runs.connection, parent_id, table)
-        yield Drawing(folder, None if is_shown else pool.submit(_draw, folder, entries, _find_curves(runs), folds))
+    table, folder = plotter.folder / "configurations.csv", plotter.folder / "plots"
+    folder.mkdir()
+    write_table(table, entries)
+    is_shown = has_artifact(runs.connection, parent_id, table)
+    task = None if is_shown else plotter.pool.submit(_draw, folder, entries, _find_curves(runs), folds)
+    return Drawing(folder, task)
 
 
 def _draw(folder: Path, entries: Sequence[Entry], curves: Sequence[Curves], folds: int) -> None:
     """Draw the plots."""
-    from one_neuron.sweep.plots import save_plots  # imports Matplotlib, which the process of the sweep does not need
+    from one_neuron.sweep.plots import save_plots
 
     save_plots(folder, entries, curves, folds=folds)
 

@@ -85,6 +85,31 @@ def test_an_error_in_a_process_is_one_line(job: str, message: str, start: Callab
     assert (process.returncode, out, err) == (4, "", f"one-neuron: {message}\n")
 
 
+PRELOADED = """
+import signal, sys, threading
+from one_neuron.system.workers import worker_processes
+
+lock = threading.Lock()
+
+def describe():
+    blocked = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    return "wave" in sys.modules, blocked, lock.locked()
+
+if __name__ == "__main__":
+    with lock, worker_processes(preload="wave") as pool:
+        assert pool._processes
+        print(pool.submit(describe).result())
+"""
+
+
+def test_a_process_that_starts_at_once_is_new(tmp_path: Path) -> None:
+    """It has imported the module, the terminal's Ctrl-C cannot reach it, and no lock of its owner is held there."""
+    program = tmp_path / "program.py"
+    program.write_text(PRELOADED)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(True, True, False)\n", "")
+
+
 def test_a_process_that_has_little_memory_works_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 MB are enough for one more process, 199 are not; results and errors are those of the pool."""
     for left, alone in ((200 * 2**20, False), (200 * 2**20 - 1, True)):
