@@ -1,6 +1,7 @@
 """Fixtures for several tests: the repository, the course's pictures, small sets and models."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from one_neuron.storage.prepared_set import PreparedSet
 ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("no deadline", deadline=None)  # a slow machine is not a failure
 settings.load_profile("no deadline")
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell script starts what ends with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt programs, which would inherit that
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
 
 
