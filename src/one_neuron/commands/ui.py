@@ -26,6 +26,14 @@ for _ in range(300):
             webbrowser.open(address)
             break
 """
+# MLflow's command line. Ctrl-C ends it without a traceback while it imports its libraries.
+_MLFLOW = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+from mlflow.cli import cli
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(cli(prog_name="mlflow"))
+"""
 
 
 def run_ui(options: argparse.Namespace) -> None:
@@ -52,7 +60,7 @@ def run_ui(options: argparse.Namespace) -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # The background jobs are for GenAI evaluations; without them the server is one process instead of ten.
     os.environ.update(NO_TELEMETRY, PYTHONWARNINGS="ignore", MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", store.uri]
+    command = [sys.executable, "-P", "-c", _MLFLOW, "ui", "--backend-store-uri", store.uri]
     if store.artifact_location:
         command += ["--default-artifact-root", store.artifact_location]
     os.execv(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(options.port), "--workers", "1"])  # noqa: S606

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from one_neuron.errors import EnvironmentProblem, OneNeuronError, one_line, report_error
 from one_neuron.system.interrupts import raise_on_interrupt
-from one_neuron.system.memory import describe_shortage, save_address_space
+from one_neuron.system.memory import describe_shortage, memory_left, save_address_space
 from one_neuron.system.streams import closed_streams_error, flush_streams, open_closed_streams, unwritable_error
 
 _TERMINATIONS = (signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +28,8 @@ _NEW_OBJECTS = 100_000  # between two searches for garbage; Python's own 700 sui
 _CLOSED_PIPE = 141  # the exit code of a program that SIGPIPE ends
 _NOT_MAPPED = "failed to map segment|[Cc]annot allocate memory"
 _MOST_CAUSES = 50
+_RESERVE = 4 * 2**20  # bytes that are freed when memory runs out, so that this can be reported
+_LITTLE = 64 * 2**20  # with less memory left, a SystemError is taken for a sign that it ran out
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 _WATCH_SECONDS = 1.0
 
@@ -151,6 +153,7 @@ def run_command(command: Callable[[], int | None], *, debug: bool | None = None)
 
 def _run(command: Callable[[], int | None], *, debug: bool | None) -> int:
     """Run `command` and report its errors, as `run_command`."""
+    reserve = bytes(_RESERVE)
     try:
         if threading.current_thread() is threading.main_thread():
             raise_on_interrupt()
@@ -165,6 +168,7 @@ def _run(command: Callable[[], int | None], *, debug: bool | None) -> int:
         list(flush_streams())
         return _CLOSED_PIPE
     except Exception as error:
+        del reserve
         if debug if debug is not None else os.environ.get("ONE_NEURON_DEBUG", "") not in ("", "0"):
             raise
         if isinstance(error, OneNeuronError):
@@ -201,6 +205,9 @@ def _is_short_of_memory(error: BaseException | None) -> bool:
         if error is None:
             return False
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+            return True
+        # Modules in C that do not check what they allocate
+        if isinstance(error, SystemError) and memory_left() < _LITTLE:
             return True
         # Of a shared library, only the text of the error names the reason.
         if isinstance(error, (ImportError, OSError)) and re.search(_NOT_MAPPED, str(error)):

@@ -274,7 +274,7 @@ def _read_fields(path: Path, *, unit: int = 1024) -> dict[str, int]:
 
 # Measured with the default settings on Linux (Python 3.11, x86-64), plus a sixth. Most of it is taken by libraries: of
 # address space, NumPy with one thread of OpenBLAS takes 95 MB, MLflow 395 and scikit-learn 490. `repro` is DVC and the
-# largest of its stages.
+# largest of its stages; `verify` is that and MLflow.
 NEEDS = {
     "draw": Need(80, 50, 60),
     "prepare": Need(200, 110, 70),
@@ -287,4 +287,9 @@ NEEDS = {
     "report": Need(140, 70, 40),
     "report --html": Need(820, 500, 340),
     "settings": Need(140, 70, 40),
+    "serve": Need(230, 140, 50),
+    "promote": Need(470, 260, 200),
+    "register": Need(470, 260, 200),
+    "verify": Need(570, 330, 570),
+    "ui": Need(720, 290, 430),
 }

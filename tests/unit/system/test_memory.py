@@ -279,6 +279,35 @@ sys.exit(run_command(command))"""
     )
 
 
+_FILLED = """
+import sys
+from one_neuron.system.command import run_command
+def command():
+    held, size = [], 2**20
+    while size > {smallest}:
+        try:
+            held.append(bytearray(size))
+        except MemoryError:
+            size //= 2
+    raise {error}
+sys.exit(run_command(command))"""
+
+
+@pytest.mark.parametrize(("smallest", "error"), [(256, "MemoryError"), (2**19, "SystemError('returned NULL')")])
+def test_memory_that_is_used_up_can_still_be_reported(smallest: int, error: str) -> None:
+    """The traceback keeps all of it alive while the message is made. Modules in C raise a SystemError."""
+    done = run_limited(resource.RLIMIT_AS, 200, _FILLED.format(smallest=smallest, error=error))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert done.stderr.startswith("one-neuron: out of memory: `ulimit -v` allows 200 MB; ")
+
+
+def test_a_system_error_with_memory_left_keeps_its_traceback() -> None:
+    """It is a mistake of a library."""
+    done = run_limited(resource.RLIMIT_AS, 400, _FILLED.format(smallest=2**20, error="SystemError('returned NULL')"))
+    assert done.returncode == 1
+    assert done.stderr.endswith("SystemError: returned NULL\n")
+
+
 def test_the_tightest_limit_counts() -> None:
     """The one of which the least is left, whatever its total."""
     assert Limit("data", 100, 90, "", "").left == 10
@@ -314,7 +343,7 @@ def test_a_command_that_does_not_fit_ends_with_one_line(
     what = (
         [str(script)]
         if script.is_file()
-        else ["-m", "one_neuron.cli", *command.split(), *["x.jpg"][command != "predict" :]]
+        else ["-m", "one_neuron.cli", *command.split(), *(["x"] if command in ("predict", "verify") else [])]
     )
     shell = f'ulimit {option} {(needed - 1) * 1024} && exec "$0" "$@"'
     environment = {**os.environ, "PYTHONPATH": str(repository / "src")}
