@@ -2,8 +2,12 @@
 
 import json
 import os
+import re
+import shlex
 import stat
+from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from one_neuron.errors import DataError, SettingsError, one_line, quote_path
 from one_neuron.layout import DVC_LOCK
@@ -13,6 +17,14 @@ from one_neuron.unicode_forms import find_same
 
 # The stages and tools write there, so a dependency cannot lie there.
 _RESERVED_FOLDERS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
+# How archives at an address are unpacked into a folder. Python's tarfile trusts the names in an archive before 3.12.
+_UNPACK = {
+    ".zip": "python -m zipfile -e {archive} {folder}",
+    **dict.fromkeys(
+        (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"), "mkdir {folder} && tar -xf {archive} -C {folder}"
+    ),
+}
+_HDF5 = (".h5", ".hdf5", ".hdf")
 
 
 def check_data_path(data: DataSettings) -> None:
@@ -29,7 +41,7 @@ def check_data_path(data: DataSettings) -> None:
         folder, or a name that is not UTF-8.
     """
     if "://" in data.path:
-        raise SettingsError(f"data.path is {data.path!r}; download it first: dvc import-url {data.path} pictures/NAME")
+        raise SettingsError(f"data.path is {data.path!r}, an address; {_fetch(data.path)}")
     path, root = Path(data.path), Path.cwd().resolve()
     resolved = _resolve(path)
     if resolved in (root, *root.parents) or (
@@ -50,6 +62,36 @@ def check_data_path(data: DataSettings) -> None:
                     f"{quote_path(entry)} is a link to a folder, which is not followed; "
                     "replace the link by a copy of the folder"
                 )
+
+
+def _fetch(address: str) -> str:
+    """Return how to get what is at an address: one line for a shell, which also sets data.path."""
+    parts = urlsplit(address)
+    name = re.sub(r"[^\w.-]+", "-", unquote(parts.path).rstrip("/").rpartition("/")[2]).lstrip("-.") or "downloaded"
+    kind = next((suffix for suffix in (*_UNPACK, *_HDF5) if name.lower().endswith(suffix)), "")
+    if parts.scheme in ("http", "https") and not kind:
+        return (
+            "no list of files can be had from a web server: name a zip or tar archive or an HDF5 file there, or "
+            "download the pictures and set data.path to their folder"
+        )
+    copy = unpacked = _free_name(name[: len(name) - len(kind)], kind)
+    steps = [] if parts.scheme != "s3" or find_spec("dvc_s3") else [".venv/bin/pip install -r requirements-extras.txt"]
+    steps.append(f"dvc import-url {shlex.quote(address)} {copy}")
+    if kind in _UNPACK:
+        unpacked = copy.removesuffix(kind)
+        steps += [_UNPACK[kind].format(archive=copy, folder=unpacked), f"dvc add {unpacked}"]
+    steps.append(f"dvc exp run -S data.path={unpacked}")
+    return f"to copy it here and train, run `{' && '.join(steps)}`"
+
+
+def _free_name(stem: str, suffix: str) -> str:
+    """Return the stem with the suffix; with a number as well if either is taken in the current folder."""
+    number, name = 1, stem
+    ends = ("", ".dvc", suffix, f"{suffix}.dvc")
+    while name in _RESERVED_FOLDERS or any(os.path.lexists(name + end) for end in ends):
+        number += 1
+        name = f"{stem}-{number}"
+    return name + suffix
 
 
 def check_dvc_lock(root: Path) -> None:

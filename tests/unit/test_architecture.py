@@ -84,6 +84,7 @@ USERS = {
         "sweep/sweep_run.py",
     ],
     "urllib3": ["tracking/http_limits.py"],
+    "botocore": ["tracking/http_limits.py"],
     "sqlalchemy": ["tracking/bulk.py", "tracking/connection.py", "tracking/store.py"],
     "filelock": ["tracking/store.py"],
     "pandas": ["tracking/model.py", "tracking/pyfunc_model.py"],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from one_neuron import dvc_guard
 from one_neuron.dvc_guard import check_data_path, check_dvc_lock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
@@ -106,13 +107,59 @@ def test_a_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         check("pictures")
 
 
-@pytest.mark.parametrize("path", ["https://example.org/cats.zip", "s3://bucket/cats"])
-def test_an_address_is_no_place(path: str) -> None:
-    """DVC can download it."""
-    with pytest.raises(
-        SettingsError, match=f"data.path is '{path}'; download it first: dvc import-url {path} pictures/NAME"
-    ):
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("s3://bucket/my/cats/", "dvc import-url s3://bucket/my/cats/ cats && dvc exp run -S data.path=cats"),
+        ("s3://bucket", "dvc import-url s3://bucket downloaded && dvc exp run -S data.path=downloaded"),
+        (
+            "s3://bucket/pictures",
+            "dvc import-url s3://bucket/pictures pictures-2 && dvc exp run -S data.path=pictures-2",
+        ),
+        ("gs://bucket/data", "dvc import-url gs://bucket/data data-2 && dvc exp run -S data.path=data-2"),
+        ("https://h.org/x.h5?v=1", "dvc import-url 'https://h.org/x.h5?v=1' x.h5 && dvc exp run -S data.path=x.h5"),
+        (
+            "https://h.org/My%20cats;rm.ZIP",
+            (
+                "dvc import-url 'https://h.org/My%20cats;rm.ZIP' My-cats-rm.zip && "
+                "python -m zipfile -e My-cats-rm.zip My-cats-rm && dvc add My-cats-rm && "
+                "dvc exp run -S data.path=My-cats-rm"
+            ),
+        ),
+        (
+            "s3://bucket/taken.tar.gz",
+            (
+                "dvc import-url s3://bucket/taken.tar.gz taken-2.tar.gz && "
+                "mkdir taken-2 && tar -xf taken-2.tar.gz -C taken-2 && dvc add taken-2 && "
+                "dvc exp run -S data.path=taken-2"
+            ),
+        ),
+    ],
+)
+def test_an_address_comes_with_the_command_that_copies_it(
+    path: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line for a shell, with names that are free; tests/e2e/test_team.py runs such lines."""
+    Path("taken.tar.gz.dvc").touch()
+    monkeypatch.setattr(dvc_guard, "find_spec", lambda _: object())
+    with pytest.raises(SettingsError) as caught:
         check(path)
+    assert str(caught.value) == f"data.path is {path!r}, an address; to copy it here and train, run `{command}`"
+
+
+def test_what_a_bucket_needs_is_installed_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing for the web."""
+    monkeypatch.setattr(dvc_guard, "find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"`.venv/bin/pip install -r requirements-extras.txt && dvc import-url s3:"):
+        check("s3://bucket/cats")
+    with pytest.raises(SettingsError, match=r"run `dvc import-url https:"):
+        check("https://example.org/cats.zip")
+
+
+def test_a_folder_of_a_web_server_cannot_be_copied() -> None:
+    """It would be the page that lists it."""
+    with pytest.raises(SettingsError, match="no list of files can be had from a web server: name a zip or tar archive"):
+        check("https://example.org/cats/")
 
 
 def test_every_output_lies_in_a_reserved_folder(repository: Path) -> None:

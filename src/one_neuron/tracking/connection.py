@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.command import no_garbage_collection
 from one_neuron.system.git import Origin, find_origin
-from one_neuron.tracking.outages import RECORD, Remedy, has_no_answer, missing_driver, server_reason, short_reason
+from one_neuron.tracking.outages import RECORD, Remedy, and_of_buckets, explain_server, missing_driver, short_reason
 from one_neuron.tracking.sqlite_file import RESULTS, SWEEPS
 from one_neuron.tracking.store import Store, check_schema, create_database, find_store, prepare_mlflow
 from one_neuron.tracking.tags import RECORDER
@@ -123,21 +123,18 @@ def mlflow_errors(store: Store) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
-        reason, what = short_reason(error, hide=(store.uri, store.place)), "MLflow store"
-        if store.artifact_location is not None and (missing := missing_driver(error)):
+    except and_of_buckets(MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        reason, what, repair = short_reason(error, hide=(store.uri, store.place)), "MLflow store", ""
+        if missing := missing_driver(error):
             raise EnvironmentProblem(f"the {what} '{store.place}' cannot be opened: {missing}") from error
         if store.artifact_location is None:
             from one_neuron.tracking.http_limits import BUDGET
 
-            what, found = server_reason(error)
+            silence = f"no answer within {BUDGET.total:g} s" if BUDGET.is_spent else ""
+            problem = explain_server(error, last_status=BUDGET.last_status, silence=silence)
             # MLflow wraps the error of `requests`, an OSError, in a text of half a page.
-            if BUDGET.is_spent:
-                found = f"no answer within {BUDGET.total:g} s"
-            elif not found and has_no_answer(error):
-                found = "it does not answer"
-            reason = found or reason
-        raise store.remedy.outage(f"the {what} '{store.place}' cannot be used ({reason})") from error
+            what, reason, repair = problem.part, problem.reason or reason, problem.repair
+        raise store.remedy.outage(f"the {what} '{store.place}' cannot be used ({reason})", repair) from error
 
 
 def _try_database(uri: str) -> None:

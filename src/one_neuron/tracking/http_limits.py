@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -55,6 +56,7 @@ class _Budget:
         self._watched: list[_Watched] = []
         self._thread: threading.Thread | None = None
         self.total = self._left = DEFAULT_SECONDS
+        self.last_status = 0  # of HTTP
 
     def restart(self) -> None:
         """Begin again with the whole budget."""
@@ -62,7 +64,7 @@ class _Budget:
             self.total = float(os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", ""))
         except ValueError:
             self.total = DEFAULT_SECONDS
-        self._left = self.total
+        self._left, self.last_status = self.total, 0
 
     @property
     def is_spent(self) -> bool:
@@ -176,6 +178,7 @@ class _Limited:
         except BaseException:
             BUDGET.end(watched, failed=True)
             raise
+        BUDGET.last_status = watched.answer.status
         return watched.answer
 
 
@@ -218,4 +221,21 @@ def limit_http() -> None:
     """Have all HTTP connections that this process opens from now on share one budget, and begin with all of it."""
     HTTPConnectionPool.ConnectionCls = _LimitedHTTP
     HTTPSConnectionPool.ConnectionCls = _LimitedHTTPS
+    if find_spec("botocore"):
+        _limit_botocore()
     BUDGET.restart()
+
+
+def _limit_botocore() -> None:
+    """Limit the connections of boto3 as well: a server may have its clients write into a bucket themselves."""
+    from botocore import awsrequest
+
+    class LimitedHTTP(_Limited, awsrequest.AWSHTTPConnection):
+        pass
+
+    class LimitedHTTPS(_Limited, awsrequest.AWSHTTPSConnection):
+        pass
+
+    awsrequest.AWSHTTPConnectionPool.ConnectionCls = LimitedHTTP
+    awsrequest.AWSHTTPSConnectionPool.ConnectionCls = LimitedHTTPS
+    os.environ.setdefault("AWS_MAX_ATTEMPTS", "2")  # as for MLflow's own requests; boto3 alone would try five times
