@@ -4,12 +4,14 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from one_neuron.errors import EnvironmentProblem, StoreOutage
-from one_neuron.tracking.connection import connect
+from one_neuron.tracking.connection import connect, mlflow_errors
+from one_neuron.tracking.store import find_store, prepare_mlflow
 from tests import bad_servers
 
 pytestmark = [
@@ -77,3 +79,30 @@ def test_a_server_that_cannot_be_used_is_an_outage_with_its_reason(
             connect(tmp_path)
         assert time.monotonic() - start < 4
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("server", [bad_servers.refusing, bad_servers.silent, bad_servers.dripping])
+def test_a_bucket_that_a_client_writes_to_itself_has_the_same_limit(
+    server: Callable[[], AbstractContextManager[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 alone waits for five minutes."""
+    boto3 = pytest.importorskip("boto3")
+    from one_neuron.tracking.http_limits import limit_http
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+    prepare_mlflow()  # its import takes seconds
+    store = find_store(tmp_path)
+    (tmp_path / "x").write_text("x", encoding="utf-8")
+    limit_http()
+    with server() as address:
+        client = boto3.client(
+            "s3", endpoint_url=address, aws_access_key_id="x", aws_secret_access_key="x", region_name="us-east-1"
+        )
+        start = time.monotonic()
+        with (
+            pytest.raises(StoreOutage, match="the artifact store of the tracking server 'http://h' cannot be used"),
+            mlflow_errors(replace(store, artifact_location=None, uri="http://h", place="http://h")),
+        ):
+            client.upload_file(str(tmp_path / "x"), "bucket", "x")
+    assert time.monotonic() - start < 8
