@@ -23,8 +23,8 @@ OTHER = replace(OWN, draw=replace(OWN.draw, seed=2))
 COURSE = replace(OWN, data=replace(OWN.data, source="catvnoncat"))
 COURSE_VARIABLE = "ONE_NEURON_CATVNONCAT_DIR"
 STAGES = {
-    "draw": {"deps": ["pipeline/draw.py", "requirements.txt"]},
-    "prepare": {"deps": ["data/drawn", "pipeline/prepare.py", "requirements.txt"]},
+    "draw": {"deps": ["pipeline/draw.py", "requirements.txt"], "outs": ["data/drawn.sha256"]},
+    "prepare": {"deps": ["data/drawn.sha256", "pipeline/prepare.py", "requirements.txt"]},
     "train": {"deps": ["pipeline/train.py"]},
 }
 MakePrepared = Callable[..., PreparedSet]
@@ -304,10 +304,12 @@ def test_a_damaged_cache_is_made_anew(programs: Programs, root: Path, damage: st
 
 @pytest.mark.parametrize("name", ["pipeline/draw.py", "pipeline/prepare.py", "requirements.txt"])
 def test_changed_code_makes_another_folder(programs: Programs, root: Path, name: str) -> None:
-    """The dependencies of DVC's stages count; other code does not, nor does the same text written again."""
+    """The dependencies of DVC's stages count; other code and what the stage `draw` made do not."""
     only(OTHER, root)
     before = folders(root)
     (root / "pipeline/train.py").write_text("# edited\n", encoding="utf-8")
+    (root / "data").mkdir()
+    (root / "data/drawn.sha256").write_text("new", encoding="utf-8")
     only(OTHER, root)
     assert folders(root) == before
     (root / name).write_text("# edited\n", encoding="utf-8")
