@@ -1,8 +1,15 @@
 """Stage `evaluate`: models/model.h5, data/prepared -> metrics/evaluate.json, plots/predictions.csv and plots/*.png."""
 
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from one_neuron.system.interrupts import end_on_interrupt
+
+if TYPE_CHECKING:
+    from one_neuron.neuron import Parameters
+    from one_neuron.storage.prepared_set import PreparedSet
+    from one_neuron.training_curves import TrainingCurve
 
 
 def main() -> None:
@@ -21,22 +28,19 @@ def main() -> None:
     from one_neuron.plots.weights import plot_weights
     from one_neuron.settings.params import load_settings
     from one_neuron.storage.model import load_model
-    from one_neuron.storage.pixel_file import row_blocks
     from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.storage.snapshots import load_snapshots
     from one_neuron.system.files import write_csv, write_json
     from one_neuron.system.outputs import read_costs, write_digests
     from one_neuron.system.workers import worker_processes
-    from one_neuron.training_curves import measure_curve
 
     layout.EVALUATE_DIGESTS.unlink(missing_ok=True)
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(layout.MODEL_FILE)
-    train, test = load_prepared(layout.TRAIN_FILE), load_prepared(layout.TEST_FILE)
+    train, test = (load_prepared(path, on_disk=True) for path in (layout.TRAIN_FILE, layout.TEST_FILE))
     snapshots = load_snapshots(layout.SNAPSHOTS_FILE, model)
     train_curve, test_curve = (
-        measure_curve(row_blocks(prepared.X), prepared.Y, list(snapshots.values()), threshold=model.threshold)
-        for prepared in (train, test)
+        _measure(prepared, list(snapshots.values()), threshold=model.threshold) for prepared in (train, test)
     )
     train_metrics = evaluate(train_curve.z, train.Y, threshold=model.threshold)
     test_metrics = evaluate(test_curve.z, test.Y, threshold=model.threshold)
@@ -57,11 +61,11 @@ def main() -> None:
         ScoredSet(name, prepared.Y, curve.z, neuron.sigmoid(curve.z))
         for name, prepared, curve in (("train", train, train_curve), ("test", test, test_curve))
     ]
-    labels = test.Y, (of_test.A > model.threshold).astype(int)
+    labels = test.Y, (of_test.A > model.threshold).astype("uint8")
     write_csv(
         layout.PREDICTIONS_FILE,
         ["name", "actual", "predicted", "probability"],
-        zip(test.names, *([test.classes[label] for label in one] for one in labels), of_test.A.tolist(), strict=True),
+        zip(test.names, *(map(test.classes.__getitem__, one) for one in labels), map(float, of_test.A), strict=True),
     )
     folder, threshold = layout.PLOTS_FOLDER, model.threshold
     curves = read_costs(), list(snapshots), train_curve, test_curve
@@ -84,6 +88,16 @@ def main() -> None:
         for plot in drawing:
             plot.result()
     write_digests(layout.EVALUATE_DIGESTS, [*layout.EVALUATED, *layout.WEIGHTS_FOLDER.glob("*.png")])
+
+
+def _measure(prepared: "PreparedSet", parameters: "Sequence[Parameters]", *, threshold: float) -> "TrainingCurve":
+    """Return cost and accuracy of a set with each of the parameters, computed on all cores."""
+    from one_neuron.storage.pixel_file import row_blocks
+    from one_neuron.system.machine import count_cores, one_blas_thread
+    from one_neuron.training_curves import measure_curve
+
+    with one_blas_thread():
+        return measure_curve(row_blocks(prepared.X), prepared.Y, parameters, threshold=threshold, threads=count_cores())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from one_neuron.exact.functions import exact_sum
 from one_neuron.neuron import cost, sigmoid
 
 _NORMAL_97_5 = 1.959963984540054  # below it lie 97.5 % of a standard normal distribution
@@ -150,7 +151,7 @@ def average_precision(Y: NDArray[Any], scores: NDArray[np.float64]) -> float:
         return 0.0
     found, predicted = np.diff(true_positives), (true_positives + false_positives)[1:]
     # The products are exact below 2**53, each division and the sum are rounded once.
-    return math.fsum((found * true_positives[1:] / predicted).tolist()) / int(true_positives[-1])
+    return exact_sum(found * true_positives[1:] / predicted) / int(true_positives[-1])
 
 
 def baseline_warning(accuracy: float, baseline: float) -> str:

@@ -230,7 +230,7 @@ def check_row_sums(matrix: Array, expected: Array) -> None:
         )
 
 
-def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
+def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 64) -> Array:
     """Return (X / 255) v for pixels X. The pixels are read once, also for several v.
 
     Parameters
@@ -239,7 +239,7 @@ def pixels_times(X: NDArray[np.uint8], v: Array, *, block: int = 512) -> Array:
     v : ndarray of shape (n_x,) or (k, n_x), float64, finite
         (k, n_x) holds k vectors; the bits are those of k separate calls.
     block : int
-        Rows in one product; bounds the memory for the float64 copy.
+        Rows in one product; bounds the memory for the float64 copy, which should stay in the processor's cache.
 
     Returns
     -------

@@ -1,16 +1,43 @@
-"""Names of pictures as they are stored: millions of them in one compact array of bytes."""
+"""Names of pictures as they are stored: millions of them as bytes of a fixed length, in an array or in their file."""
 
 import operator
 import os
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
+from one_neuron.rows import RowsOnDisk
 
 NAMES_AT_A_TIME = 4096
+
+
+class NamesOnDisk:
+    """Stored names that stay in their file, indexed like the array that they would be in memory.
+
+    Parameters
+    ----------
+    rows : RowsOnDisk of shape (m, length), uint8
+        The bytes of each name, padded with zeros.
+    """
+
+    def __init__(self, rows: RowsOnDisk) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a name, or an array of names for a slice."""
+        if isinstance(key, slice):
+            start, stop, step = key.indices(len(self))
+            found = self._rows[start:stop] if step == 1 else self._rows[np.arange(start, stop, step)]
+        else:
+            found = self._rows[key]
+        names = found.view(f"S{self._rows.shape[1]}")
+        return names.reshape(-1) if isinstance(key, slice) else names[0]
 
 
 class StoredNames(Sequence[str]):
@@ -18,11 +45,11 @@ class StoredNames(Sequence[str]):
 
     Parameters
     ----------
-    stored : ndarray of shape (m,), bytes of a fixed length
+    stored : ndarray of shape (m,), bytes of a fixed length; or NamesOnDisk
         The names, each encoded by `os.fsencode`.
     """
 
-    def __init__(self, stored: NDArray[np.bytes_]) -> None:
+    def __init__(self, stored: NDArray[np.bytes_] | NamesOnDisk) -> None:
         self.stored = stored
 
     def __len__(self) -> int:
@@ -54,7 +81,7 @@ def store_names(names: Sequence[str]) -> NDArray[np.bytes_]:
         If a name ends with a NUL character, which would be lost in the padding.
     """
     if isinstance(names, StoredNames):
-        return names.stored
+        return names.stored[:]
     longest = 0
     for name in names:
         if name.endswith("\0"):
@@ -68,7 +95,9 @@ def names_as_bytes(names: Sequence[str]) -> Iterator[bytes]:
 
     The lengths mark where a name ends: "ab", "c" differs from "a", "bc".
     """
-    stored = store_names(names)
-    yield np.strings.str_len(stored).astype("<u8").tobytes()
-    for start in range(0, len(stored), NAMES_AT_A_TIME):
-        yield b"".join(stored[start : start + NAMES_AT_A_TIME].tolist())
+    stored = names.stored if isinstance(names, StoredNames) else store_names(names)
+    parts = [slice(start, start + NAMES_AT_A_TIME) for start in range(0, len(stored), NAMES_AT_A_TIME)]
+    for part in parts:
+        yield np.strings.str_len(stored[part]).astype("<u8").tobytes()
+    for part in parts:
+        yield b"".join(stored[part].tolist())

@@ -17,7 +17,7 @@ from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.rows import Pixels
 from one_neuron.storage import header
 from one_neuron.storage.hdf5 import find_dataset, open_hdf5, read_attributes, read_dataset
-from one_neuron.storage.names import StoredNames, names_as_bytes, store_names
+from one_neuron.storage.names import NamesOnDisk, StoredNames, names_as_bytes, store_names
 from one_neuron.storage.pixel_file import PixelFile, memory_bound, row_blocks
 from one_neuron.system.files import atomic_write
 
@@ -131,11 +131,17 @@ def save_prepared(path: Path, prepared: PreparedSet) -> None:
             stream.write(block.data)
 
 
-def load_prepared(path: Path | str) -> PreparedSet:
+def load_prepared(path: Path | str, *, on_disk: bool = False) -> PreparedSet:
     """Read a prepared set and check all of it.
 
     X is an ndarray and `names` a tuple, unless X takes more than `memory_bound()`: then they are a `PixelFile` and
-    `StoredNames`.
+    `StoredNames`, which stay in the file and are read where they are used.
+
+    Parameters
+    ----------
+    path : Path or str
+    on_disk : bool
+        Whether pixels and names stay in the file whatever they take, for work that passes over them a few times.
 
     Raises
     ------
@@ -150,17 +156,23 @@ def load_prepared(path: Path | str) -> PreparedSet:
         attributes = read_attributes(file)
         preprocessing, classes, sha256 = header.read_header(attributes, "prepared")
         dataset = find_dataset(file, "X", "uint8", 2, contiguous=True)
-        large = dataset.nbytes > bound
+        on_disk = on_disk or dataset.nbytes > bound
         X: Pixels = (
             PixelFile(path, offset=dataset.id.get_offset(), shape=dataset.shape)
-            if large
+            if on_disk
             else read_dataset(file, "X", dtype="uint8", ndim=2, contiguous=True)
         )
-        stored = StoredNames(read_dataset(file, "names", dtype="bytes", ndim=1, contiguous=True))
+        stored = find_dataset(file, "names", "bytes", 1, contiguous=True)
+        shape = (len(stored), stored.dtype.itemsize)
+        names: Sequence[str] = (
+            StoredNames(NamesOnDisk(PixelFile(path, offset=stored.id.get_offset(), shape=shape)))
+            if on_disk
+            else tuple(StoredNames(stored[()]))
+        )
         prepared = PreparedSet(
             X=X,
             Y=read_dataset(file, "Y", dtype="uint8", ndim=1, contiguous=True),
-            names=stored if large else tuple(stored),
+            names=names,
             preprocessing=preprocessing,
             classes=classes,
             source=header.read_json_attribute(attributes, "source", str),

@@ -37,7 +37,7 @@ def write_digests(path: Path, files: Iterable[Path], folder: Path = Path()) -> N
         The folder that holds the outputs of the stages; by default the current one.
     """
     names = sorted(file.as_posix() for file in files)
-    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    lines = [f"{_hash_file(folder / name)}  {name}\n" for name in names]
     with atomic_write(folder / path) as temporary:
         temporary.write_bytes(_seal("".join(lines)))
 
@@ -60,7 +60,13 @@ def read_output(name: Path, folder: Path = Path()) -> bytes:
         If the file or the list is missing.
     """
     path = _OF_STAGES.get(name, layout.EVALUATE_DIGESTS)
-    return _check(name, folder, path, _read_digests(path, folder))
+    digests = _read_digests(path, folder)
+    try:
+        content = (folder / name).read_bytes()
+    except OSError as error:
+        raise _unreadable(folder / name, error) from error
+    _check(name, folder, path, digests, hashlib.sha256(content).hexdigest())
+    return content
 
 
 def check_outputs(path: Path, folder: Path = Path()) -> None:
@@ -75,7 +81,7 @@ def check_outputs(path: Path, folder: Path = Path()) -> None:
     damaged = []
     for name in digests:
         try:
-            _check(Path(name), folder, path, digests)
+            _check(Path(name), folder, path, digests, _hash_file(folder / name))
         except DamagedFile as error:
             damaged.append(error)
     if damaged:
@@ -147,16 +153,20 @@ def read_curves(name: Path, columns: Sequence[str], folder: Path = Path()) -> di
         raise DataError(f"'{folder / name}' is not a table of {table} ({one_line(error)}); {REMEDY}") from error
 
 
-def _check(name: Path, folder: Path, path: Path, digests: dict[str, str]) -> bytes:
-    """Return the content of a file, after comparing it with its digest from the list in `path`."""
+def _hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, of which little is in memory at a time."""
     try:
-        content = (folder / name).read_bytes()
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise _unreadable(folder / name, error) from error
+        raise _unreadable(path, error) from error
+
+
+def _check(name: Path, folder: Path, path: Path, digests: dict[str, str], computed: str) -> None:
+    """Compare the digest of the content of a file with that from the list in `path`."""
     expected = digests.get(name.as_posix())
     if expected is None:
         raise DataError(f"'{folder / path}' does not list '{name}'; run `dvc repro` to make both again")
-    computed = hashlib.sha256(content).hexdigest()
     if computed != expected:
         raise DamagedFile(
             f"'{folder / name}': its content does not fit its SHA-256 in '{path}' ({computed[:12]} instead of "
@@ -164,7 +174,6 @@ def _check(name: Path, folder: Path, path: Path, digests: dict[str, str]) -> byt
             folder / name,
             folder / path,
         )
-    return content
 
 
 def _read_digests(path: Path, folder: Path) -> dict[str, str]:

@@ -165,8 +165,8 @@ def read_result(folder: Path) -> Result:
     result = Result(
         folder=folder,
         settings=settings,
-        train=load_prepared(folder / layout.TRAIN_FILE),
-        test=load_prepared(test_file),
+        train=load_prepared(folder / layout.TRAIN_FILE, on_disk=True),
+        test=load_prepared(test_file, on_disk=True),
         model=load_model(model_file),
         costs=read_costs(folder),
         snapshot_curves=read_curves(layout.CURVES_FILE, _CURVES, folder),
