@@ -31,6 +31,7 @@ def main() -> None:
     from one_neuron.storage.prepared_set import load_prepared
     from one_neuron.storage.snapshots import load_snapshots
     from one_neuron.system.files import write_csv, write_json
+    from one_neuron.system.memory import check_pictures
     from one_neuron.system.outputs import read_costs, write_digests
     from one_neuron.system.workers import worker_processes
 
@@ -38,6 +39,7 @@ def main() -> None:
     num_mistakes = load_settings().evaluate.num_mistakes
     model = load_model(layout.MODEL_FILE)
     train, test = (load_prepared(path, on_disk=True) for path in (layout.TRAIN_FILE, layout.TEST_FILE))
+    check_pictures("evaluate", train.m + test.m)
     snapshots = load_snapshots(layout.SNAPSHOTS_FILE, model)
     train_curve, test_curve = (
         _measure(prepared, list(snapshots.values()), threshold=model.threshold) for prepared in (train, test)

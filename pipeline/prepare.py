@@ -14,6 +14,7 @@ def main() -> None:
     from one_neuron.sources.report import build_report, warn
     from one_neuron.storage.prepared_set import save_prepared
     from one_neuron.system.files import write_json
+    from one_neuron.system.memory import check_pictures
     from one_neuron.system.outputs import check_outputs, write_digests
 
     settings = load_settings()
@@ -21,6 +22,7 @@ def main() -> None:
     if settings.data.source == "drawn":
         check_outputs(DRAW_DIGESTS)
     loaded = load_source(settings.data, settings.hdf5, drawn=DRAWN_FOLDER)
+    check_pictures("prepare", loaded.train.m + loaded.test.m)
     save_prepared(TRAIN_FILE, loaded.train)
     save_prepared(TEST_FILE, loaded.test)
     report = build_report(loaded)

@@ -9,7 +9,7 @@ from one_neuron.gradient_descent.recorder import Checkpoint
 from one_neuron.settings.params import TrainSettings
 from one_neuron.storage.model import Model
 from one_neuron.storage.prepared_set import PreparedSet
-from one_neuron.system.memory import check_free
+from one_neuron.system.memory import check_free, check_pictures
 
 
 def training_inputs(prepared: PreparedSet, settings: TrainSettings) -> dict[str, Any]:
@@ -36,10 +36,12 @@ def train_model(
     Raises
     ------
     EnvironmentProblem
-        If the matrix of the form "gram" does not fit into memory.
+        If the matrix of the form "gram", or what the other form keeps for each picture, does not fit into memory.
     """
     if choose_form(prepared.X) == "gram":
         _check_gram_matrix(*prepared.X.shape)
+    else:
+        check_pictures("train", prepared.m)
     values = asdict(settings)
     threshold = values.pop("threshold")
     result = optimize(prepared.X, prepared.Y, **values, on_progress=on_progress, checkpoint=checkpoint)

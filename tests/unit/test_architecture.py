@@ -272,10 +272,10 @@ def test_the_maths_knows_numbers_only(path: Path) -> None:
     others = {PACKAGE / name for name in ("__init__.py", "system/__init__.py", "errors.py", *choice)}
     assert {BY_NAME[name] for name in inside(path)} <= {*MATHS, *others}
     python = {imported.split(".")[0] for imported in imports(path)} & sys.stdlib_module_names
-    computing = {"abc", "math", "decimal", "bisect", "dataclasses", "typing", "collections", "functools"}
+    computing = {"abc", "math", "decimal", "bisect", "dataclasses", "typing", "collections", "functools", "itertools"}
     threads = {"concurrent", "contextlib", "os", "threading", "time"}  # os counts the cores, time limits what is told
     assert python <= computing | (
-        threads if path.stem in ("passes", "many", "many_forms", "machine", "arguments") else set()
+        threads if path.stem in ("passes", "many", "many_forms", "machine", "arguments", "training_curves") else set()
     )
 
 

@@ -152,8 +152,8 @@ def test_a_matrix_that_does_not_fit_is_refused(make_prepared: MakePrepared, monk
 
 
 def test_other_forms_need_no_matrix(make_prepared: MakePrepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1,001 pictures of few pixels are trained in blocks, whatever is left."""
-    limit = Limit("resident", 0, 0, "this machine", "end other programs")
+    """1,001 pictures of few pixels are trained in blocks, for which a megabyte is enough."""
+    limit = Limit("resident", 2**20, 0, "this machine", "end other programs")
     monkeypatch.setattr("one_neuron.system.memory.find_limits", lambda _: [limit])
     _, result = train_model(make_prepared(1001, num_px=1), replace(SETTINGS, num_iterations=1))
     assert result.form == "blocks"

@@ -37,11 +37,14 @@ class Need:
         Private memory of its largest process that may be written to, used or not, which `ulimit -d` limits.
     resident : int
         Memory in use, of all its processes together, which control groups and the machine limit.
+    picture : int
+        Bytes more for each picture, without its pixels.
     """
 
     address: int
     data: int
     resident: int
+    picture: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,7 @@ def memory_left(root: Path = _ROOT) -> int:
 def check_start(command: str, root: Path = _ROOT) -> None:
     """Raise EnvironmentProblem if a command that has just been started does not fit into the limits.
 
-    Parameters
-    ----------
-    command : str
-        A key of NEEDS. Other commands are not checked.
+    Commands that are not in NEEDS are not checked.
     """
     need = NEEDS.get(command)
     for limit in find_limits(root) if need else ():
@@ -103,6 +103,11 @@ def check_start(command: str, root: Path = _ROOT) -> None:
         allowed = limit.total if limit.kind != "resident" else limit.left
         if needed > allowed:
             raise _shortage(f"`{command}`", needed, allowed, limit)
+
+
+def check_pictures(command: str, m: int, root: Path = _ROOT) -> None:
+    """Raise EnvironmentProblem if a command may not use as many bytes more as m pictures take in it."""
+    check_free(NEEDS[command].picture * m, f"`{command}` with {m:,} pictures", "use fewer pictures", root)
 
 
 def check_free(needed: int, what: str, remedy: str, root: Path = _ROOT) -> None:
@@ -274,12 +279,12 @@ def _read_fields(path: Path, *, unit: int = 1024) -> dict[str, int]:
 
 # Measured with the default settings on Linux (Python 3.11, x86-64), plus a sixth. Most of it is taken by libraries: of
 # address space, NumPy with one thread of OpenBLAS takes 95 MB, MLflow 395 and scikit-learn 490. `repro` is DVC and the
-# largest of its stages; `verify` is that and MLflow.
+# largest of its stages; `verify` is that and MLflow. Bytes for each picture: the growth from 100,000 to a million.
 NEEDS = {
     "draw": Need(80, 50, 60),
-    "prepare": Need(200, 110, 70),
-    "train": Need(230, 150, 70),
-    "evaluate": Need(370, 280, 190),
+    "prepare": Need(200, 110, 70, 300),
+    "train": Need(230, 150, 70, 260),
+    "evaluate": Need(370, 280, 190, 140),
     "track": Need(500, 280, 210),
     "repro": Need(500, 280, 330),
     "sweep": Need(760, 560, 330),
