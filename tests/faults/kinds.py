@@ -52,7 +52,7 @@ KINDS = {
     "sweep-outages": Kind(outages.lose_server_in_sweep, 4, (), "a server that dies during a sweep of 24"),
     "pairs": Kind(pairs.run_two, 20, (0,), "two commands at once"),
     "crowds": Kind(fresh_stores.play_starts, 20, (), "32 processes at once on a fresh store"),
-    "creations": Kind(fresh_stores.play_kills, 5, (), f"{fresh_stores.KILLS} kills while a store is made"),
+    "creations": Kind(fresh_stores.play_kills, 5, (), f"{fresh_stores.KILLS} kills in the migrations of a new store"),
 }
 
 

@@ -297,4 +297,5 @@ NEEDS = {
     "register": Need(470, 260, 200),
     "verify": Need(570, 330, 570),
     "ui": Need(720, 290, 430),
+    "doctor": Need(180, 110, 60),
 }
