@@ -37,6 +37,7 @@ from report import (
     load_torch,
     median_ratio,
     paired,
+    peak_memory,
     size,
     threads_of,
     write_section,
@@ -488,7 +489,7 @@ def _train_from_file(path: Path, iterations: int, *, cold: bool = False) -> tupl
     from one_neuron.storage.pixel_file import MEMORY_VARIABLE, PixelFile
     from one_neuron.storage.prepared_set import load_prepared
 
-    before, resumed = _peak_memory(), 0.0
+    before, resumed = peak_memory(), 0.0
     os.environ[MEMORY_VARIABLE] = "500"
     prepared = load_prepared(path)
     if not isinstance(prepared.X, PixelFile):
@@ -515,11 +516,13 @@ def _train_from_file(path: Path, iterations: int, *, cold: bool = False) -> tupl
             record_every=NEVER,
             on_progress=read_in_between,
         )
-    return times, before, _peak_memory()
+    return times, before, peak_memory()
 
 
 def _forget(path: Path) -> None:
     """Drop a file from the page cache."""
+    if not hasattr(os, "posix_fadvise"):
+        raise SystemExit("the section `stream` needs Linux: this system does not drop one file from its page cache")
     with path.open("rb") as stream:
         os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -533,12 +536,6 @@ def _read_bytes(path: Path, *, cold: bool) -> float:
         while count := os.preadv(stream.fileno(), [buffer], position):
             position += count
     return time.perf_counter() - start
-
-
-def _peak_memory() -> int:
-    """Return the peak memory of this process; getrusage would include that of its parent."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from report import CORES, Table, duration, factor, median_ratio, size
+from report import CORES, Table, duration, factor, median_ratio, peak_memory, size
 
 NUM_PX = 64
 WIDTH, HEIGHT, QUALITY = 500, 375, 85  # what the photographs of many collections have
@@ -230,9 +230,7 @@ def main() -> None:
         _prepare(paths, case, folder / "train.h5")
     taken = time.perf_counter() - start
     cpu = _cpu_seconds(resource.getrusage(resource.RUSAGE_SELF)) - before
-    # Not from getrusage, which also counts the process that started this one.
-    memory = 1024 * int(Path("/proc/self/status").read_text(encoding="utf-8").partition("VmHWM:")[2].split()[0])
-    print(json.dumps({"seconds": taken, "cpu": cpu, "memory": memory}))
+    print(json.dumps({"seconds": taken, "cpu": cpu, "memory": peak_memory()}))
 
 
 if __name__ == "__main__":

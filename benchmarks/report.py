@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
@@ -164,6 +165,17 @@ def factor(ratio: float) -> str:
 def size(count: float) -> str:
     """Return a number of bytes."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def peak_memory() -> int:
+    """Return the largest amount of memory that this process has had in use, in bytes.
+
+    On Linux, getrusage would count the process that started this one as well.
+    """
+    if sys.platform == "linux":
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
 
 
 def describe_machine() -> str:

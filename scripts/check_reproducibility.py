@@ -3,6 +3,7 @@
     python scripts/check_reproducibility.py                                        all environments below
     python scripts/check_reproducibility.py --python .venv-3.13/bin/python         the same, and another interpreter
     python scripts/check_reproducibility.py --runner 'qemu-x86_64 -cpu Nehalem'    an emulated older CPU (minutes)
+    python scripts/check_reproducibility.py --arm                                  emulated Arm CPUs (minutes)
     python scripts/check_reproducibility.py --engines                              one training on every engine
 
 Each environment works in a folder of its own. The stages run with the default parameters, and once more with a learning
@@ -10,6 +11,9 @@ rate of 0.01, at which rounding errors grow. The training set is also trained by
 are decoded with every choice of resize and decode. Three probes show that the environments really differ: the BLAS
 kernel that NumPy chose, and hashes over values of numpy.exp and math.exp, whose last bits depend on the CPU. The exit
 code is 0 if all outputs are the same.
+
+--arm compares this machine with two emulated Arm CPUs, without and with SME (`emulated_arm.py`). It needs Debian's
+package qemu-user-static, and the first time 140 MB of downloads, which it keeps in .one-neuron/arm.
 
 --engines trains one set by blocks on this machine's threads, on 1, 2 and 5 workers of Ray, on workers one of which is
 killed half-way, with PyTorch on the CPU, and on a GPU if PyTorch sees one. It prints one SHA-256 over w, b, costs,
@@ -19,6 +23,7 @@ snapshots and the stability bound. Engines that are not installed are named and 
 import argparse
 import hashlib
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -29,19 +34,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from emulated_arm import find_cpus
 from PIL import Image
+
+from one_neuron.errors import EnvironmentProblem, report_error
 
 ROOT = Path(__file__).resolve().parent.parent
 LEARNING_RATES = ("0.005", "0.01")
 OUTPUTS = ("data", "models", "metrics", "plots")
-CORES = "Prescott Core2 Nehalem Sandybridge Haswell Zen SkylakeX Cooperlake Sapphirerapids".split()
+CORES = {  # for which OpenBLAS has code of its own, the oldest first
+    "x86_64": "Prescott Core2 Nehalem Sandybridge Haswell Zen SkylakeX Cooperlake Sapphirerapids".split(),
+    "aarch64": "ARMV8 CORTEXA53 CORTEXA57 CORTEXA72 THUNDERX2T99 NEOVERSEN1 NEOVERSEV1 A64FX ARMV9SME".split(),
+}
 NO_FMA = "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F,-AVX512VL,-AVX2_Usable,-FMA_Usable"
 SIGILL = -4
 
 PROBE = """
 import hashlib, math, numpy, threadpoolctl
 x = numpy.linspace(-30, 30, 100_001)
-blas = [pool.get("architecture", "?") for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+blas = [pool.get("architecture", "?") for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"] or "?"
 exps = numpy.exp(x).tobytes(), numpy.array([math.exp(v) * math.sin(v) for v in x]).tobytes()
 print("%-16s%-10s%-10s" % (blas[0], *(hashlib.sha256(e).hexdigest()[:8] for e in exps)), end="")
 """
@@ -112,24 +123,28 @@ ENGINES = {
 }
 
 
-def environments() -> dict[str, dict[str, str]]:
-    """Return the variables that each environment sets in addition to the user's own, by its name."""
+def environments(machine: str) -> dict[str, dict[str, str]]:
+    """Return the variables that each environment sets in addition to the user's own, by its name.
+
+    Parameters
+    ----------
+    machine : str
+        The architecture of the CPU, as `platform.machine()` calls it.
+    """
+    machine = {"arm64": "aarch64", "AMD64": "x86_64"}.get(machine, machine)
+    cores = CORES.get(machine, [])
+    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]  # beyond those that NumPy always uses
     found: dict[str, dict[str, str]] = {"unchanged": {}, "unchanged, again": {}}
     found |= {f"{n} BLAS threads": {"OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n} for n in ("1", "2", "8")}
-    found |= {f"BLAS for {core}": {"OPENBLAS_CORETYPE": core} for core in CORES}
-    found["NumPy without AVX2, AVX-512"] = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
-    found["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
-    found["numba for any x86-64"] = {"NUMBA_CPU_NAME": "generic"}
-    found["libjpeg-turbo without SIMD"] = {"JSIMD_FORCENONE": "1"}
-    found["all of these at once"] = {
-        "OPENBLAS_NUM_THREADS": "1",
-        "OPENBLAS_CORETYPE": "Prescott",
-        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
-        "GLIBC_TUNABLES": NO_FMA,
-        "NUMBA_CPU_NAME": "generic",
-        "JSIMD_FORCENONE": "1",
-    }
-    return found
+    found |= {f"BLAS for {core}": {"OPENBLAS_CORETYPE": core} for core in cores}
+    plain = {"NumPy for the oldest CPU": {"NPY_DISABLE_CPU_FEATURES": " ".join(features)}}
+    if machine == "x86_64":  # every 64-bit Arm CPU has fused multiply-add
+        plain["glibc without AVX2, FMA"] = {"GLIBC_TUNABLES": NO_FMA}
+    plain[f"numba for any {machine}"] = {"NUMBA_CPU_NAME": "generic"}
+    plain["libjpeg-turbo without SIMD"] = {"JSIMD_FORCENONE": "1"}
+    together = {key: value for changes in plain.values() for key, value in changes.items()}
+    together |= {"OPENBLAS_NUM_THREADS": "1"} | ({"OPENBLAS_CORETYPE": cores[0]} if cores else {})
+    return {**found, **plain, "all of these at once": together}
 
 
 def run_stages(name: str, source: Path, changes: dict[str, str], command: list[str]) -> tuple[str, str]:
@@ -138,7 +153,7 @@ def run_stages(name: str, source: Path, changes: dict[str, str], command: list[s
     The hash is empty if this CPU lacks instructions that the environment needs.
     """
     settings = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
-    settings |= changes | {"PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""}
+    settings |= {"PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": ""} | changes
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -226,19 +241,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", action="append", default=[], metavar="PATH", help="also run with this interpreter")
     parser.add_argument("--runner", help="run only one environment, with this command before the interpreter")
+    parser.add_argument("--arm", action="store_true", help="run on this machine and on two emulated Arm CPUs")
     parser.add_argument("--engines", action="store_true", help="compare the engines instead of the environments")
     options = parser.parse_args()
     if options.engines:
         return compare_engines()
     cases: dict[str, tuple[dict[str, str], list[str]]]
-    if options.runner:
+    if options.arm:
+        try:
+            cases = {"this machine": ({}, [sys.executable])} | find_cpus(ROOT, ROOT / ".one-neuron/arm")
+        except EnvironmentProblem as error:
+            return report_error(error)
+    elif options.runner:
         cases = {options.runner: ({}, [*shlex.split(options.runner), sys.executable])}
     else:
-        cases = {name: (changes, [sys.executable]) for name, changes in environments().items()}
+        cases = {name: (changes, [sys.executable]) for name, changes in environments(platform.machine()).items()}
         cases |= {python: ({}, [str(Path(python).absolute())]) for python in options.python}
     print(f"{'environment':<32}{'BLAS':<16}{'np.exp':<10}{'math':<10}SHA-256 of all outputs")
     digests = set()
-    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    at_once = 1 if options.arm else os.cpu_count()  # an emulated CPU takes a gigabyte, and several threads
+    with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(at_once) as pool:
         source = copy_source(Path(temporary))
         results = {name: pool.submit(run_stages, name, source, *case) for name, case in cases.items()}
         for name, result in results.items():

@@ -241,7 +241,7 @@ def run_reader() -> None:
         message = io.StringIO()
         with contextlib.redirect_stderr(message):
             code = run_command(partial(read, path), debug=False)
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (2**20 if sys.platform == "darwin" else 2**10)
         print(json.dumps({"code": code, "message": message.getvalue(), "mb": memory}), file=answers, flush=True)
 
 

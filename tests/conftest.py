@@ -1,8 +1,10 @@
 """Fixtures for several tests: the repository, the course's pictures, small sets and models."""
 
+import errno
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,17 @@ settings.load_profile("no deadline")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell script starts what ends with &
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt programs, which would inherit that
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, object, object]:
+    """Skip a test if the file system refuses a name that is not UTF-8, as that of macOS does."""
+    try:
+        return (yield)
+    except OSError as error:
+        if sys.platform == "darwin" and error.errno == errno.EILSEQ:
+            pytest.skip("the names in this file system are UTF-8")
+        raise
 
 
 @pytest.fixture(scope="session")

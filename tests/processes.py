@@ -1,5 +1,6 @@
 """Processes that tests start: whether they run, how much memory they took, and how to run one as on another system."""
 
+import inspect
 import resource
 import sys
 from pathlib import Path
@@ -32,3 +33,6 @@ def read_peak() -> int:
         status = Path("/proc/self/status").read_text(encoding="utf-8")
         return 1024 * int(status.partition("VmHWM:")[2].split()[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+
+
+READ_PEAK = f"import resource, sys\nfrom pathlib import Path\n{inspect.getsource(read_peak)}"  # for a program of a test

@@ -138,6 +138,7 @@ def test_a_full_disk_stops_all_processes_that_draw(project: Project) -> None:
     assert {path.stem for path in plots.glob("*.png")} == shown
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )

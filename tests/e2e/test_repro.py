@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.conftest import Project
@@ -32,20 +33,15 @@ def wait_until(found: Callable[[], object], process: subprocess.Popen[str]) -> N
 
 def find_processes(project: Project) -> list[str]:
     """Return the command lines of the processes that run in the folder of a project."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if (folder / "cwd").resolve() == project.folder:
-                found.append((folder / "cmdline").read_text().replace("\0", " "))
-        except OSError:  # ended meanwhile
-            continue
-    return [command for command in found if command]  # a zombie has none
+    found = [process.info for process in psutil.process_iter(["cwd", "cmdline"])]
+    commands = [" ".join(each["cmdline"] or ()) for each in found if each["cwd"] == str(project.folder)]
+    return [command for command in commands if command]  # a zombie has none
 
 
 def wait_for_training(project: Project, process: subprocess.Popen[str]) -> None:
     """Wait until the stage `train` works, which has written its PID by then."""
     lock = project.folder / ".one-neuron/stages/train.lock"
-    wait_until(lambda: lock.exists() and Path("/proc", lock.read_text().strip() or "none").exists(), process)
+    wait_until(lambda: lock.exists() and psutil.pid_exists(int(lock.read_text().strip() or -1)), process)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has subreapers")

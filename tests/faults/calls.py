@@ -100,8 +100,8 @@ def run_with_fault(
     timeout : float
         Seconds after which the command is killed and TimeoutError is raised.
     """
-    if platform.machine() != "x86_64":
-        raise NotImplementedError("the numbers of the system calls are those of x86-64")
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        raise NotImplementedError("the system calls and their numbers are those of Linux on x86-64")
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(

@@ -1,11 +1,19 @@
 """The short forms of all kinds of faults; `make faults` plays the long ones."""
 
+import platform
+import sys
+
 import pytest
 
 from tests.faults.kinds import KINDS, play, prepare
 from tests.faults.project import Workshop
 
-pytestmark = pytest.mark.integration
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(
+        (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the harness reads /proc and system calls"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

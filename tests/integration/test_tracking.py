@@ -850,7 +850,8 @@ def test_a_new_store_has_the_tables_that_mlflow_makes(tmp_path: Path, monkeypatc
     SqlAlchemyStore(f"sqlite:///{tmp_path}/expected.db", "file:///nowhere").engine.dispose()  # type: ignore[no-untyped-call]
     expected = schema_of(tmp_path / "expected.db")
     assert expected
-    for name, folder in (("copied", tmp_path / "environment"), ("alone", Path("/proc/read-only"))):
+    (tmp_path / "file").touch()
+    for name, folder in (("copied", tmp_path / "environment"), ("alone", tmp_path / "file/folder")):
         monkeypatch.setattr(store, "EMPTY_STORES", folder)
         ensure_store(tmp_path / name)
         assert schema_of(tmp_path / name / "mlflow.db") == expected

@@ -1,7 +1,6 @@
 """Entries that DVC could not hash are reported before it tries."""
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from one_neuron.dvc_guard import check_data_path, check_dvc_lock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
+from tests.sockets import make_socket
 from tests.values import DATA
 
 
@@ -48,12 +48,6 @@ def test_where_the_project_writes_nothing_can_be_read(path: str) -> None:
         check(path)
 
 
-def bind(path: str) -> None:
-    """Create a socket."""
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(path)
-
-
 def loop(path: str) -> None:
     """Create a link to itself."""
     Path(path).symlink_to(Path(path).name)
@@ -63,7 +57,7 @@ def loop(path: str) -> None:
     ("make", "message"),
     [
         (os.mkfifo, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
-        (bind, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
+        (make_socket, "'pictures/cat/x.png' is neither a file nor a folder; remove it"),
         (lambda path: Path(path).symlink_to("nowhere"), "'pictures/cat/x.png' is a link to nothing; remove it"),
         (
             lambda path: Path(path).symlink_to("../cat"),

@@ -19,6 +19,7 @@ from one_neuron.pictures import limits
 from one_neuron.pictures.limits import MAX_PIXELS
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture, read_picture
+from tests.processes import READ_PEAK
 from tests.unit.pictures.files import (
     METADATA,
     PARTS,
@@ -229,14 +230,15 @@ try:
     load_picture(Path(sys.argv[1]), Preprocessing(64))
 except DataError as error:
     print(error)
-peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(time.process_time() - started, int(peak) / 1000)
+print(time.process_time() - started, read_peak() / 1e6)
 """
 
 
 def read_apart(path: Path) -> tuple[str, float, float]:
     """Read a picture in a separate process; return its output, seconds and megabytes."""
-    done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_PEAK + READ, path], capture_output=True, text=True, check=True, timeout=60
+    )
     assert done.stderr == ""
     *said, figures = done.stdout.splitlines()
     seconds, megabytes = map(float, figures.split())

@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from one_neuron.errors import DataError
 from one_neuron.pictures.limits import MAX_BYTES, MAX_SIDE
 from one_neuron.pictures.preprocessing import RESIZES, Preprocessing
 from one_neuron.pictures.reader import FORMATS, SUFFIXES, load_picture, open_picture, read_picture
+from tests.sockets import make_socket
 from tests.unit.pictures.files import (
     RED,
     STORED,
@@ -96,14 +96,6 @@ def make_vast(path: Path) -> None:
     """Make a file that claims more bytes than are read, and takes none on the disk."""
     path.touch()
     os.truncate(path, MAX_BYTES + 1)
-
-
-def make_socket(path: Path) -> None:
-    """Make a socket, by a name that is short enough for one."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(f"/proc/self/fd/{folder}/{path.name}")
-    os.close(folder)
 
 
 IS = "is not a picture that can be read: it is "

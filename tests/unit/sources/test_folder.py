@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from one_neuron.pictures.reader import load_picture
 from one_neuron.settings.params import DataSettings
 from one_neuron.sources import folder, listing
 from one_neuron.sources.report import Loaded
+from tests.sockets import make_socket
 from tests.values import DATA
 
 CLASSES = ("non-cat", "cat")
@@ -163,12 +163,6 @@ def test_names_of_any_bytes(name: str, make_folder: MakeFolder) -> None:
     odd = load(make_folder({**FULL, f"train/cat/{name}": 7})).train
     assert f"train/cat/{name}" in odd.names
     assert sorted(odd.X[0:7].tolist()) == sorted(plain.X[0:7].tolist())
-
-
-def make_socket(path: Path) -> None:
-    """Leave a socket there."""
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind(str(path))
 
 
 def link_loop(path: Path) -> None:

@@ -209,11 +209,13 @@ def test_the_memory_of_the_machine(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the memory of the machine is not asked for")
 def test_this_machine_has_memory() -> None:
     """The real files can be read: some megabytes are left here, and no more than the machine has."""
     assert 16 * MB < memory_left() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + 2**44
 
 
+LINUX_LIMITS = pytest.mark.skipif(sys.platform != "linux", reason="macOS does not hold processes to such limits")
 PROGRAM = """
 import resource, sys
 number, megabytes = int(sys.argv[1]), int(sys.argv[2])
@@ -231,6 +233,7 @@ def run_limited(number: int, megabytes: int, program: str) -> subprocess.Complet
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@LINUX_LIMITS
 @pytest.mark.parametrize(("number", "option"), [(resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")])
 def test_the_limits_of_the_user(number: int, option: str) -> None:
     """The remedy in the message is what `ulimit` takes: kilobytes."""
@@ -242,6 +245,7 @@ def test_the_limits_of_the_user(number: int, option: str) -> None:
     assert run_limited(number, 409600 // 1024, START + CHECK).returncode == 0
 
 
+@LINUX_LIMITS
 def test_blas_gets_one_thread_where_memory_is_limited() -> None:
     """40 MB of address space for each thread are saved; without a limit nothing changes."""
     program = "import os\nfrom one_neuron.system.memory import save_address_space\nsave_address_space()\n"
@@ -253,6 +257,7 @@ def test_blas_gets_one_thread_where_memory_is_limited() -> None:
 MAPPED = "libhdf5.so: failed to map segment from shared object"
 
 
+@LINUX_LIMITS
 @pytest.mark.parametrize(
     "error",
     [

@@ -9,6 +9,7 @@ import pytest
 
 from one_neuron.system.streams import open_closed_streams
 
+NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 # Prints something, and opens a file while it may still get the number of a closed stream.
 PROGRAM = """
 import os, sys
@@ -69,6 +70,7 @@ def test_a_closed_input_is_empty(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text(encoding="utf-8") == "content"
 
 
+@NEEDS_FULL
 @pytest.mark.parametrize(("lines", "unbuffered"), [("", False), ("{1..9999}", False), ("", True)])
 def test_a_full_disk_is_reported(tmp_path: Path, lines: str, *, unbuffered: bool) -> None:
     """Whether Python's buffer holds the output or not. Python prints nothing of its own when it exits."""
@@ -94,6 +96,7 @@ sys.exit(run_command(command))
 """
 
 
+@NEEDS_FULL
 @pytest.mark.parametrize(
     ("work", "code", "out"),
     [
