@@ -28,7 +28,7 @@ REMOVED = (
     *(".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
     *(
         f"{WORK}/{name}"
-        for name in ("rows", "prepared", "checkpoints", "damaged", "spool/*.damaged-*", "jobs-*", "rows-*")
+        for name in ("rows", "prepared", "checkpoints", "damaged", "spool/*.damaged-*", "jobs-*", "rows-*", "arm")
     ),
 )
 SOURCES = ("src", "pipeline", "scripts", "benchmarks", "tests", "docs")

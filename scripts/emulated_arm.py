@@ -1,7 +1,7 @@
 """Emulated 64-bit Arm CPUs that run the stages: QEMU, Debian's Python for Arm, and the locked libraries for Arm.
 
-All of it lies in one folder, about 600 MB, and is downloaded once: by apt from the sources of this system, and by uv
-from the package index. Nothing is installed, and only programs in that folder are emulated.
+All of it lies in one folder, 430 MB, and is downloaded once: by apt from the sources of this system, and by uv from the
+package index. Nothing is installed, and only programs in that folder are emulated.
 """
 
 import hashlib
@@ -17,9 +17,7 @@ from one_neuron.errors import EnvironmentProblem
 
 EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
 CPUS = {"neoverse-n1": False, "max": True}  # whether a CPU has SME, the Scalable Matrix Extension
-_NEEDED = "--arm needs {}, on Debian 12 or later: run `apt-get install {}` as root"
 _PACKAGES = ("python3", "libgomp1", "libstdc++6")
-_EMPTY = ("apt/state/lists/partial", "apt/cache/archives/partial")
 
 # The entries of a float32 A @ A.T that are wrong, for which NumPy calls ssyrk; and whether the CPU has SME, bit 23 of
 # the second word of hardware capabilities that Linux gives to each process (AT_HWCAP2 is 26).
@@ -52,9 +50,11 @@ def find_cpus(root: Path, folder: Path) -> dict[str, tuple[dict[str, str], list[
     """
     emulator = next((name for name in EMULATORS if shutil.which(name)), None)
     if emulator is None:
-        raise EnvironmentProblem(_NEEDED.format("an emulator of Arm CPUs (QEMU)", "qemu-user-static"))
+        raise EnvironmentProblem(
+            "--arm needs QEMU; on Debian, run as root: apt-get update && apt-get install qemu-user-static"
+        )
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
-        raise EnvironmentProblem(_NEEDED.format("apt-get and dpkg-deb", "apt dpkg"))
+        raise EnvironmentProblem("--arm gets Python for Arm with apt-get and dpkg-deb; run it on Debian 12 or later")
     system = _unpack_python(folder)
     python = next(path for path in sorted((system / "usr/bin").glob("python3.*")) if path.suffix[1:].isdigit())
     libraries = _install_libraries(root, folder, python.name.removeprefix("python"))
@@ -78,38 +78,40 @@ def _unpack_python(folder: Path) -> Path:
     if system.exists():
         return system
     print("downloading Python for Arm (25 MB) ...", file=sys.stderr)
-    for name in _EMPTY:
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "apt/status").touch()  # as if no package were installed, so that apt downloads all that Python needs
-    settings = {
-        "APT::Architecture": "arm64",
-        "APT::Architectures": "arm64",
-        "APT::Sandbox::User": "",  # apt's own user may not write here
-        "Dir::State": folder / "apt/state",
-        "Dir::State::status": folder / "apt/status",
-        "Dir::Cache": folder / "apt/cache",
-    }
-    apt = ["apt-get", "-qq", "--yes", *(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))]
-    _run([*apt, "update"], "apt-get update for arm64")
-    _run([*apt, "--download-only", "--no-install-recommends", "install", *_PACKAGES], "apt-get for arm64")
-    with tempfile.TemporaryDirectory(dir=folder) as partial:
-        for package in sorted((folder / "apt/cache/archives").glob("*.deb")):
-            _run(["dpkg-deb", "--extract", str(package), f"{partial}/system"], "dpkg-deb")
-        Path(partial, "system").rename(system)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        partial = Path(name)
+        for needed in ("state/lists/partial", "cache/archives/partial"):
+            (partial / needed).mkdir(parents=True)
+        (partial / "status").touch()  # as if no package were installed: apt downloads all that Python needs
+        settings = {
+            "APT::Architecture": "arm64",
+            "APT::Architectures": "arm64",
+            "APT::Sandbox::User": "",  # apt's own user may not write here
+            "Dir::State": partial / "state",
+            "Dir::State::status": partial / "status",
+            "Dir::Cache": partial / "cache",
+        }
+        apt = ["apt-get", "-qq", "--yes", "--no-install-recommends"]
+        apt += [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
+        _run([*apt, "update"], "apt-get update for arm64")
+        _run([*apt, "--download-only", "install", *_PACKAGES], "apt-get install for arm64")
+        for package in sorted((partial / "cache/archives").glob("*.deb")):
+            _run(["dpkg-deb", "--extract", str(package), str(partial / "system")], "dpkg-deb")
+        (partial / "system").rename(system)
     return system
 
 
 def _install_libraries(root: Path, folder: Path, version: str) -> Path:
     """Return a folder with the locked libraries that the stages import, for Arm and a version of Python."""
-    locked = [root / "requirements.txt", root / "pyproject.toml"]
-    digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in locked)).hexdigest()[:12]
-    libraries = folder / f"libraries-{version}-{digest}"
+    locked = root / "requirements.txt"
+    libraries = folder / f"libraries-{version}-{hashlib.sha256(locked.read_bytes()).hexdigest()[:12]}"
     if not libraries.exists():
         print("downloading the libraries for Arm (110 MB) ...", file=sys.stderr)
         for old in folder.glob("libraries-*"):
             shutil.rmtree(old)
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python-version", version]
-        what = ["--constraint", str(locked[0]), "-r", str(locked[1]), "matplotlib", "omegaconf"]
+        what = ["--constraint", str(locked), "-r", str(root / "pyproject.toml"), "matplotlib", "omegaconf"]
         with tempfile.TemporaryDirectory(dir=folder) as partial:
             target = ["--target", f"{partial}/libraries", "--python-platform", "aarch64-manylinux_2_28"]
             _run([*uv, *target, *what], "uv for aarch64")

@@ -86,15 +86,14 @@ def test_a_missing_emulator_is_named(programs: Path, repository: Path) -> None:
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr == (
-        "one-neuron: --arm needs an emulator of Arm CPUs (QEMU), on Debian 12 or later: "
-        "run `apt-get install qemu-user-static` as root\n"
+        "one-neuron: --arm needs QEMU; on Debian, run as root: apt-get update && apt-get install qemu-user-static\n"
     )
 
 
 def test_another_system_than_debian_is_refused(arm: ModuleType, programs: Path, tmp_path: Path) -> None:
     """Python for Arm comes by apt."""
     add_program(programs, "qemu-aarch64", "exit 1")
-    with pytest.raises(EnvironmentProblem, match="--arm needs apt-get and dpkg-deb, on Debian 12 or later"):
+    with pytest.raises(EnvironmentProblem, match=r"with apt-get and dpkg-deb; run it on Debian 12 or later"):
         arm.find_cpus(tmp_path, tmp_path / "arm")
 
 
