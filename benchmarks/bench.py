@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import peers
+from large import time_large
 from numpy.typing import NDArray
 from picture_files import time_pictures
 from report import (
@@ -260,6 +261,7 @@ SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Table], str]] = {
     "growth": (time_growth, "2 minutes, at most 3 rounds"),
     "sweeps": (time_sweeps, "15 minutes, at most 3 rounds"),
     "serving": (time_serving, "a minute"),
+    "large": (time_large, "a minute; 20 minutes and 40 GB of disk with --most 1000000, as on the page; one round"),
     "pictures": (time_pictures, "10 minutes and 2 GB of disk with the --pictures of the page, at most 3 rounds"),
 }
 
@@ -549,6 +551,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each case takes its turn (5)")
     parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the file of section stream (1)")
     parser.add_argument("--pictures", type=int, default=20_000, help="files of section pictures (20,000)")
+    parser.add_argument(
+        "--most", type=int, default=30_000, help="pictures of the largest set of section large (30,000)"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args()
     if unknown := set(options.sections) - SECTIONS.keys():

@@ -13,6 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import h5py
 import numpy as np
@@ -24,9 +25,10 @@ PICTURE = ROOT / "docs" / "pictures" / "performance-large.png"
 STAGES = ("prepare", "train", "evaluate", "track")
 NUM_PX = 64
 N_X = NUM_PX * NUM_PX * 3
-ITERATIONS = 20
+HELD_OUT = 0.2
+ITERATIONS, RECORD_EVERY = 20, 5
+LONG = 2000  # the iterations of the course
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
-COPIES = 3  # of the pixels that lie on the disk at once: the file, the rows of `prepare`, and the prepared sets
 _CHUNK = 4096  # pictures drawn at a time
 _PATTERNS = 20
 _EVERY = 0.01  # seconds between two looks at the memory
@@ -43,61 +45,102 @@ class Usage:
     resident : int
         The most bytes in use, of all its processes together.
     anonymous : int
-        Those of them that belong to no file.
-    processes : int
-        The most processes at a time.
+        The most of them that belonged to no file.
     """
 
     seconds: float
     resident: int
     anonymous: int
-    processes: int
 
 
 def time_large(options: argparse.Namespace) -> Table:
-    """Run the stages on sets of up to --most pictures in one HDF5 file, and measure seconds and memory."""
+    """Run every stage on sets of up to --most pictures in one HDF5 file, and measure seconds and memory."""
     sizes = [m for m in SIZES if m < options.most] + [options.most]
     found: dict[int, dict[str, Usage]] = {}
-    table = Table(["pictures", "pixels", "stage", "seconds", "pictures a second", "memory", "anonymous", "processes"])
     for m in sizes:
-        with TemporaryDirectory(prefix="one-neuron-", dir=options.folder) as name:
-            found[m] = measure(Path(name), m)
-        for stage, usage in found[m].items():
-            memory = size(usage.resident), size(usage.anonymous)
-            rate = f"{m / usage.seconds:,.0f}"
-            table.add(f"{m:,}", size(m * N_X), stage, duration(usage.seconds), rate, *memory, str(usage.processes))
+        with TemporaryDirectory(prefix="one-neuron-") as name:
+            found[m], iteration = measure(Path(name), m)
     if options.write:
         draw(found)
-    table.notes.append(
-        f"Generated pictures of {NUM_PX} x {NUM_PX} in one HDF5 file, a fifth of them held out; {ITERATIONS} "
-        "iterations. "
-        "Every stage is a process of its own; memory is the sum over it and the processes that it starts, looked up "
-        f"{1 / _EVERY:.0f} times a second, or the peak that Linux keeps of one process if that is higher."
-    )
+    return make_table(found, iteration)
+
+
+def make_table(found: dict[int, dict[str, Usage]], iteration: float) -> Table:
+    """Return the table of what was measured; `iteration` is in seconds, with the largest set."""
+    table = Table(["pictures", "pixels", "stage", "seconds", "pictures a second", "memory", "of it anonymous"])
+    for m, usages in found.items():
+        for stage, usage in usages.items():
+            cells = duration(usage.seconds), f"{m / usage.seconds:,.0f}", size(usage.resident), size(usage.anonymous)
+            table.add(f"{m:,}", size(m * N_X), stage, *cells)
+    largest = max(found)
+    table.notes += [_describe(), _extrapolate(largest, found[largest], iteration)]
+    if len(found) > 1:
+        table.notes.append(_compare(*list(found.items())[-2:]))
     return table
 
 
-def measure(folder: Path, m: int) -> dict[str, Usage]:
-    """Write a set of m pictures, and run every stage on it in a copy of the project."""
+def _describe() -> str:
+    """Return how the figures were measured."""
+    return (
+        f"Generated pictures of {NUM_PX} x {NUM_PX} in one HDF5 file, of which the project holds out a fifth; "
+        f"{ITERATIONS} iterations, the cost at every {RECORD_EVERY}. A stage is a process without DVC around it; its "
+        "memory is what it and the processes that it starts have in use together (anonymous pages, and pages of files "
+        f"that are mapped), looked up {1 / _EVERY:.0f} times a second, or the peak of one process that Linux keeps, if "
+        "that is higher. One round."
+    )
+
+
+def _extrapolate(m: int, usages: dict[str, Usage], iteration: float) -> str:
+    """Return what a billion pictures would take if all grows in proportion."""
+    hours = {stage: 1e9 / m * usages[stage].seconds / 3600 for stage in ("prepare", "evaluate", "track")}
+    stages = ", ".join(f"{stage} {value:,.0f}" for stage, value in hours.items())
+    each = 1e9 / m * iteration / 3600
+    held = (1 - HELD_OUT) * m * N_X
+    return (
+        f"With {m:,} pictures, one iteration took {duration(iteration)}, {held / iteration / 1e9:.1f} GB/s. A billion "
+        f"pictures are {1e9 * N_X / 1e12:.1f} TB; in proportion they would take, in hours of this machine: {stages}, "
+        f"one iteration {each:.2f}, {LONG:,} iterations {LONG * each:,.0f}."
+    )
+
+
+def _compare(before: tuple[int, dict[str, Usage]], after: tuple[int, dict[str, Usage]]) -> str:
+    """Return by how many bytes the memory grew for each picture."""
+    growth = {
+        stage: (usage.resident - before[1][stage].resident) / (after[0] - before[0])
+        for stage, usage in after[1].items()
+    }
+    each = ", ".join(f"{stage} {max(0, value):,.0f}" for stage, value in growth.items())
+    return f"From {before[0]:,} to {after[0]:,} pictures, memory grew by these bytes for each picture: {each}."
+
+
+def measure(folder: Path, m: int) -> tuple[dict[str, Usage], float]:
+    """Write a set of m pictures, and run every stage on it in a copy of the project.
+
+    Returns
+    -------
+    usages : dict of str to Usage
+        By the names of the stages.
+    iteration : float
+        The seconds of one iteration: from a second training that is three times as long.
+    """
     write_pictures(folder / "pictures.h5", m)
     for name in ("src", "pipeline"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    write_params(folder)
-    found = {}
-    for stage in STAGES:
-        found[stage] = run(folder, stage)
-        print(f"{m:,} {stage}: {found[stage]}", flush=True)
-    return found
+    write_params(folder, ITERATIONS)
+    usages = {stage: _run(folder, stage) for stage in STAGES}
+    write_params(folder, 3 * ITERATIONS)
+    longer = _run(folder, "train")
+    return usages, (longer.seconds - usages["train"].seconds) / (2 * ITERATIONS)
 
 
-def write_params(folder: Path) -> None:
-    """Write the default params.yaml, but for the source and the number of iterations."""
+def write_params(folder: Path, iterations: int) -> None:
+    """Write the default params.yaml, except for the source and the training."""
     from one_neuron.settings.params import load_settings
 
     params = asdict(load_settings(ROOT / "params.yaml"))
-    params["data"] |= {"source": "hdf5", "path": "pictures.h5"}
+    params["data"] |= {"source": "hdf5", "path": "pictures.h5", "num_px": NUM_PX, "test_fraction": HELD_OUT}
     params["hdf5"] |= {"train_x": "X", "train_y": "Y", "test_x": "", "test_y": "", "classes": ""}
-    params["train"] |= {"learning_rate": 0.001, "num_iterations": ITERATIONS, "record_every": 5}
+    params["train"] |= {"learning_rate": 0.001, "num_iterations": iterations, "record_every": RECORD_EVERY}
     (folder / "params.yaml").write_text(json.dumps(params), encoding="utf-8")  # JSON is also YAML
 
 
@@ -127,25 +170,32 @@ def _draw_chunk(start: int, patterns: NDArray[np.float32]) -> tuple[NDArray[np.u
     return np.clip(values, 0, 255, out=values).astype(np.uint8).reshape(-1, NUM_PX, NUM_PX, 3), labels.astype(np.uint8)
 
 
-def run(folder: Path, stage: str) -> Usage:
+def _run(folder: Path, stage: str) -> Usage:
     """Run a stage, and look at its memory until it has ended."""
     environment = {**os.environ, "PYTHONPATH": "src"}
     for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "ONE_NEURON_MEMORY_MB"):
         environment.pop(name, None)
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, f"pipeline/{stage}.py"], cwd=folder, env=environment)
-    resident = anonymous = most = 0
+    command = [sys.executable, f"pipeline/{stage}.py"]
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    resident = anonymous = 0
+    seen: set[int] = set()
     while process.poll() is None:
-        found = [_read_memory(number) for number in _family(process.pid)]
+        # In its first moments, before it runs its own program, a child can have all pages of its parent.
+        family = _family(process.pid)
+        found = [_read_memory(number) for number in family if number in seen]
+        seen |= set(family)
         now = sum(one["Pss_Anon"] for one in found)
         resident = max(resident, now + sum(one["RssFile"] + one["RssShmem"] for one in found))
-        resident = max(resident, *(one["VmHWM"] for one in found))
-        anonymous, most = max(anonymous, now), max(most, len(found))
+        resident = max(resident, *(one["VmHWM"] for one in found)) if found else resident
+        anonymous = max(anonymous, now)
         time.sleep(_EVERY)
     seconds = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"the stage '{stage}' ended with {process.returncode}")
-    return Usage(seconds, resident, anonymous, most)
+    usage = Usage(seconds, resident, anonymous)
+    print(f"{stage}: {duration(seconds)}, {size(resident)}, of it {size(anonymous)} anonymous", flush=True)
+    return usage
 
 
 def _family(number: int) -> list[int]:
@@ -179,21 +229,27 @@ def _read_memory(number: int) -> dict[str, int]:
 
 
 def draw(found: dict[int, dict[str, Usage]]) -> None:
-    """Draw seconds and memory against the number of pictures."""
+    """Draw seconds and memory against the number of pictures, beside what grows in proportion."""
     import matplotlib.style
     from matplotlib.figure import Figure
 
+    m = np.array(list(found))
     with matplotlib.style.context("default", after_reset=True):
-        figure = Figure(figsize=(10, 4.2), dpi=100, layout="constrained")
+        figure = Figure(figsize=(10, 4.4), dpi=100, layout="constrained")
         seconds, memory = figure.subplots(1, 2)
         for stage, marker in zip(STAGES, "os^D", strict=True):
-            points = {m: usages[stage] for m, usages in found.items()}
+            usages = [found[number][stage] for number in found]
             style = {"marker": marker, "markersize": 4, "label": stage}
-            seconds.loglog(points, [one.seconds for one in points.values()], **style)
-            memory.loglog(points, [one.resident / 1e6 for one in points.values()], **style)
-        for axes, label in ((seconds, "seconds"), (memory, "peak memory, MB")):
+            seconds.loglog(m, [one.seconds for one in usages], **style)
+            memory.loglog(m, [one.resident / 1e6 for one in usages], **style)
+        last = found[int(m[-1])]["prepare"].seconds
+        grey: dict[str, Any] = {"color": "0.6", "linestyle": ":", "linewidth": 1}
+        seconds.plot(m, last * m / m[-1], label="in proportion", **grey)
+        memory.plot(m, m * N_X / 1e6, label="the pixels", **grey)
+        for axes, label in ((seconds, "seconds"), (memory, "peak memory in MB")):
             axes.set(xlabel="pictures of 64 x 64", ylabel=label)
-            axes.grid(alpha=0.3, which="both")
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize=9)
         figure.savefig(PICTURE, metadata={"Software": None})
 
 

@@ -118,6 +118,15 @@ def test_mean_is_the_exact_sum_rounded_once(values: list[float]) -> None:
     assert functions.mean(np.array(values)) == exact / len(values)
 
 
+def test_a_long_sum_is_exact_over_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cancels lies in other parts; 2**53 + 1 is rounded once, at the end."""
+    monkeypatch.setattr(functions, "_PART", 2)
+    values = np.array([[1e300, 2.0**53, 1.0], [3.0, -1e300, -2.0]])
+    assert functions.exact_sum(values) == 2.0**53 + 2
+    assert functions.exact_sum(values[:, ::2]) == 1e300
+    assert functions.exact_sum(np.empty(0)) == 0
+
+
 def test_mean_does_not_cancel() -> None:
     """Where plain summation returns 0, the exact sum is 1."""
     assert functions.mean(np.array([1e100, 1.0, -1e100])) == 1 / 3

@@ -346,6 +346,20 @@ def test_the_bound_decides(
     assert isinstance(loaded.names, StoredNames) == stays
 
 
+def test_a_caller_can_leave_a_small_set_on_disk(make_prepared: MakePrepared, tmp_path: Path) -> None:
+    """Pixels and names, with the same digest; they can be saved again."""
+    prepared = make_prepared(m=9, names=tuple(f"{i}.png" * i for i in range(9)))
+    save_prepared(tmp_path / "set.h5", prepared)
+    loaded = load_prepared(tmp_path / "set.h5", on_disk=True)
+    assert isinstance(loaded.X, PixelFile)
+    assert isinstance(loaded.names, StoredNames)
+    assert not isinstance(loaded.names.stored, np.ndarray)
+    assert (tuple(loaded.names), loaded.sha256) == (prepared.names, prepared.sha256)
+    assert loaded.X[:].tobytes() == prepared.X.tobytes()
+    save_prepared(tmp_path / "again.h5", loaded)
+    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "set.h5").read_bytes()
+
+
 MEMORY = """if True:
     import sys
     from pathlib import Path

@@ -11,7 +11,16 @@ import pytest
 
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system import memory
-from one_neuron.system.memory import NEEDS, Limit, Need, check_free, check_start, find_limits, memory_left
+from one_neuron.system.memory import (
+    NEEDS,
+    Limit,
+    Need,
+    check_free,
+    check_pictures,
+    check_start,
+    find_limits,
+    memory_left,
+)
 
 MB = 2**20
 V1_MOUNT = "35 31 0:32 {root} /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory"
@@ -195,6 +204,19 @@ def test_a_command_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(NEEDS, "train", Need(address=10**9, data=10**9, resident=230))
     check_start("train", root)
     check_start("no such command", root)
+
+
+def test_more_pictures_than_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million pictures of 220 bytes each are 210 MB, of 250 - 50 that are left."""
+    monkeypatch.setitem(NEEDS, "evaluate", Need(address=1, data=1, resident=1, picture=220))
+    root = version_2(tmp_path, "/job", {"job/memory.max": 250 * MB, "job/memory.current": 50 * MB})
+    with pytest.raises(EnvironmentProblem) as caught:
+        check_pictures("evaluate", 1_000_000, root)
+    assert str(caught.value) == (
+        "`evaluate` with 1,000,000 pictures needs 210 MB of memory; the control group /job (memory.max) allows 200 MB: "
+        "use fewer pictures, or give the container or control group more memory, 260 MB"
+    )
+    check_pictures("evaluate", 900_000, root)
 
 
 def test_the_memory_of_the_machine(tmp_path: Path) -> None:
