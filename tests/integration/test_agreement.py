@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,8 +44,11 @@ def paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_four_ways_to_the_same_bits(paths: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_four_ways_to_the_same_bits(
+    paths: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The model is trained by the estimator, on the same pictures."""
+    monkeypatch.setattr(sys, "path", sys.path[:])  # MLflow puts the code of the model there, for good
     pipeline = make_pipeline(PictureRows(num_px=NUM_PX), OneNeuronClassifier(learning_rate=0.01, num_iterations=200))
     pipeline.fit(paths, np.arange(200) % 2 == 1)
     expected = pipeline.predict_proba(paths)[:, 1].tolist()

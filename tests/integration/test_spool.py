@@ -347,12 +347,11 @@ def test_a_sweep_of_24_through_an_outage_has_24_children_each_once(
 
     def finish() -> None:
         parent_id = runs.parent_id or open_sweep(runs, plan)
+        drawing = draw_plots(plotter, runs, parent_id, folds=3)
         keep_models(runs, 1)
-        with start_plotter() as plotter:
-            drawing = draw_plots(plotter, runs, parent_id, folds=3)
-            close_sweep(runs, parent_id, plan, drawing)
+        close_sweep(runs, parent_id, plan, drawing)
 
-    with bad_servers.proxy(server, port=port, dies_at=dies_at):
+    with start_plotter() as plotter, bad_servers.proxy(server, port=port, dies_at=dies_at):
         runs = open_runs(root, configurations)
         or_in_spool(runs, lambda: open_sweep(runs, plan))
         runs.record(runs.parent_id, outcomes, sweep=SWEEP, names=names)

@@ -601,6 +601,17 @@ def test_the_same_grid_is_the_same_sweep(start: Start, connection: Connection) -
     assert len(runs_of(connection, "sweep")) == 1
 
 
+def test_plots_are_begun_again_after_an_outage(start: Start, tmp_path: Path) -> None:
+    """The first ones may still be drawn when the sweep is closed in the spool instead."""
+    sweep = start(configure(0.1), configure(0.2))
+    sweep.record_all()
+    with ThreadPoolExecutor(1) as pool:
+        plotter = Plotter(tmp_path, pool)
+        drawings = [draw_plots(plotter, sweep.runs, sweep.parent_id, folds=0) for _ in range(2)]
+    first, second = ({path.name for path in drawing.wait().iterdir()} for drawing in drawings)
+    assert first == second != set()
+
+
 def test_a_larger_grid_extends_the_sweep(start: Start, connection: Connection) -> None:
     """A grid that contains all of the old one continues its run, and is found again itself."""
     small = [configure(0.1), configure(0.2)]

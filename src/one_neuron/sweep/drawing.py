@@ -53,8 +53,8 @@ def start_plotter() -> Iterator[Plotter]:
 
 def draw_plots(plotter: Plotter, runs: ConfigurationRuns, parent_id: str, *, folds: int) -> Drawing:
     """Begin to draw the plots of a sweep, whose run has the id `parent_id`."""
-    entries = list(runs.entries.values())
-    table, folder = plotter.folder / "configurations.csv", plotter.folder / "plots"
+    entries, place = list(runs.entries.values()), Path(tempfile.mkdtemp(dir=plotter.folder))
+    table, folder = place / "configurations.csv", place / "plots"
     folder.mkdir()
     write_table(table, entries)
     is_shown = has_artifact(runs.connection, parent_id, table)

@@ -32,6 +32,7 @@ def _start_owner(path: Path) -> "multiprocessing.process.BaseProcess":
     here, there = _SPAWN.Pipe()
     owner = _SPAWN.Process(target=_hold, args=(path, there), daemon=True)
     owner.start()
+    there.close()  # if the process ends before it sends, that is an error here
     assert here.recv() == owner.pid
     return owner
 
