@@ -105,6 +105,7 @@ USERS = {
 # Unit tests that do not mirror a module.
 OTHER_TESTS = {
     "test_api.py",
+    "test_compose.py",
     "test_architecture.py",
     "test_docs.py",
     "test_doctests.py",
