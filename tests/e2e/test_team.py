@@ -176,8 +176,8 @@ def test_who_may_write_and_delete(team: Team, project: Project) -> None:
     assert f"{kept}ask an administrator of the server for the permission and run" in printed
 
     (experiment,) = team.rows("guarded", "SELECT experiment_id FROM experiments WHERE name = 'one-neuron'")
-    granted = {"username": MEMBER[0], "experiment_id": str(experiment[0]), "permission": "EDIT"}
-    assert team.ask(ADMIN, "2.0/mlflow/experiments/permissions/create", **granted) == 200
+    granted = {"username": MEMBER[0], "resource_type": "experiment", "resource_id": str(experiment[0])}
+    assert team.ask(ADMIN, "3.0/mlflow/users/permissions/grant", permission="EDIT", **granted) == 200
     printed = project.stage("track", **team.environment("guarded", MEMBER))
     assert "1 run is sent that had been kept" in printed or "(new)" in printed
     assert not list((project.folder / ".one-neuron/spool").glob("*/seals.json"))
@@ -186,13 +186,9 @@ def test_who_may_write_and_delete(team: Team, project: Project) -> None:
     runs = team.rows("guarded", query.format(experiment[0]))
     assert len(runs) == 2
     assert team.ask(MEMBER, "2.0/mlflow/runs/delete", run_id=runs[0][0]) == 403
-    changed = requests.patch(
-        f"{team.guarded}/api/2.0/mlflow/experiments/permissions/update",
-        json=granted | {"permission": "MANAGE"},
-        auth=ADMIN,
-        timeout=60,
-    )
-    assert changed.status_code == 200
+    assert team.ask(MEMBER, "3.0/mlflow/users/permissions/grant", permission="MANAGE", **granted) == 403
+    assert team.ask(ADMIN, "3.0/mlflow/users/permissions/revoke", **granted) == 200
+    assert team.ask(ADMIN, "3.0/mlflow/users/permissions/grant", permission="MANAGE", **granted) == 200
     assert team.ask(MEMBER, "2.0/mlflow/runs/delete", run_id=runs[0][0]) == 200
 
 
