@@ -25,6 +25,19 @@ settings.load_profile("no deadline")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell script starts what ends with &
     signal.signal(signal.SIGINT, signal.default_int_handler)  # tests interrupt programs, which would inherit that
 COURSE_FILES = ("train_catvnoncat.h5", "test_catvnoncat.h5")
+# Warnings are errors, but for these of MLflow 3.17: it uses what SQLAlchemy 2.1 and pandas 4 have deprecated, and warns
+# of a type hint of its own.
+_IGNORED = (
+    "ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning",
+    "ignore:.*Any type hint is inferred as AnyType:UserWarning",
+    "ignore:Operation with range is deprecated:DeprecationWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ignore what MLflow warns of."""
+    for line in _IGNORED:
+        config.addinivalue_line("filterwarnings", line)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -31,9 +31,9 @@ class Project:
             environment.pop(name, None)
         return environment | variables
 
-    def run(self, *command: str, code: int = 0, **variables: str) -> str:
-        """Run a command there, check its exit code, and return its output."""
-        done = subprocess.run(
+    def finish(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there to its end, with its errors in its output; it must end within five minutes."""
+        return subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment(**variables),
@@ -44,6 +44,10 @@ class Project:
             check=False,
             timeout=300,
         )
+
+    def run(self, *command: str, code: int = 0, **variables: str) -> str:
+        """Run a command there, check its exit code, and return its output."""
+        done = self.finish(*command, **variables)
         assert done.returncode == code, f"{command} ended with {done.returncode}: {done.stdout}"
         return done.stdout
 

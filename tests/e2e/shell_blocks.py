@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,18 +51,6 @@ def give_environment(project: Project) -> None:
 
 def run_block(project: Project, block: Block, home: Path) -> str:
     """Run a block as a user would with the environment activated; a shell stops at the first error."""
-    environment = project.environment(HOME=str(home), MPLBACKEND="agg", BROWSER="true")
-    environment["PATH"] = f"{project.folder / '.venv/bin'}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(
-        [*INTERPRETERS[block.language], "-c", block.text],
-        cwd=project.folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, f"{block.text}\nended with {done.returncode}: {done.stdout}"
-    return done.stdout
+    path = f"{project.folder / '.venv/bin'}{os.pathsep}{project.environment()['PATH']}"
+    command = (*INTERPRETERS[block.language], "-c", block.text)
+    return project.run(*command, PATH=path, HOME=str(home), MPLBACKEND="agg", BROWSER="true")

@@ -14,13 +14,7 @@ from one_neuron.cli import main
 from one_neuron.tracking.changes import CHANGES_FILE
 from tests.e2e.conftest import ROOT, Project, make_project
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.slow,
-    # Of MLflow 3.17
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def verify(project: Project, run_id: str, code: int, **variables: str) -> str:

@@ -16,14 +16,13 @@ from pathlib import Path
 
 import yaml
 
-from tests.e2e.conftest import ROOT, Project, make_project
+from tests.e2e.conftest import Project, make_project
 
 OUTPUTS = ("data", "models", "metrics", "plots")
 Counts = Counter[str]  # what happened in a case, in a few words, and how often
 STAGES = ("draw", "prepare", "train", "evaluate", "track")
 MARK = "ONE_NEURON_FAULT_CASE"  # an environment variable that all processes of a case have
-# Until the command exists
-REPRO = ("one-neuron", "repro") if (ROOT / "src/one_neuron/commands/repro.py").exists() else ("dvc", "repro")
+REPRO = ("one-neuron", "repro")
 _SMALL = {
     "num_train: 40": "num_train: 16",
     "num_test: 20": "num_test: 8",
@@ -261,18 +260,8 @@ def _list_files(case: Case) -> Counter[str]:
 
 
 def run_to_the_end(case: Case, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command, by default the main job, as a user would after a fault; it must end within three minutes."""
-    return subprocess.run(
-        command or REPRO,
-        cwd=case.folder,
-        env=case.environment(**variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=180,
-    )
+    """Run a command, by default the main job, as a user would after a fault; it must end within five minutes."""
+    return case.finish(*(command or REPRO), **variables)
 
 
 def repair_plainly(case: Case, workshop: Workshop) -> None:

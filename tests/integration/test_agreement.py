@@ -23,12 +23,7 @@ from one_neuron.storage.model import Model, load_model, save_model
 from one_neuron.tracking.model import _save_model
 from one_neuron.tracking.store import prepare_mlflow
 
-pytestmark = [
-    pytest.mark.integration,
-    # Of MLflow 3.17
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 NUM_PX = 16
 ENDINGS = (".png", ".jpg", ".webp", ".bmp")
 

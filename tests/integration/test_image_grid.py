@@ -21,13 +21,7 @@ from one_neuron.tracking.record import record_result
 from tests.browser import open_browser
 from tests.results import write_result
 
-pytestmark = [
-    pytest.mark.integration,
-    # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 STEPS = [0, 400, 800, 1200, 2000]
 

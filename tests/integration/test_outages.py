@@ -14,10 +14,7 @@ from one_neuron.tracking.connection import connect, mlflow_errors
 from one_neuron.tracking.store import find_store, prepare_mlflow
 from tests import bad_servers
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 
 @pytest.mark.parametrize(

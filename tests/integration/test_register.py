@@ -12,13 +12,7 @@ from one_neuron.storage.model import load_model
 from one_neuron.tracking.record import TrackedRun, record_result
 from tests.results import write_result
 
-pytestmark = [
-    pytest.mark.integration,
-    # Of MLflow 3.17
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -12,13 +12,7 @@ from one_neuron.tracking.store import ensure_store, prepare_mlflow
 from tests.browser import open_browser
 from tests.results import write_result
 
-pytestmark = [
-    pytest.mark.integration,
-    # MLflow 3.17 uses what SQLAlchemy 2.1 and pandas 4 have deprecated, and warns of a type hint of its own.
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture

@@ -37,12 +37,7 @@ from tests.integration.test_tracking import write_result
 
 SOURCES = str(Path(__file__).parents[2] / "src")
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")

@@ -46,18 +46,10 @@ from one_neuron.tracking import bulk
 from one_neuron.tracking.connection import Connection, connect
 from one_neuron.tracking.find_run import PromotableRun, find_run
 from one_neuron.tracking.sqlite_file import SWEEPS
-from one_neuron.tracking.store import ensure_store
 from one_neuron.training import train_model
 from tests.values import DATA, HDF5
 
-pytestmark = [
-    pytest.mark.integration,
-    # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    # And what pandas 4 will take away, where it keeps an example.
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 VALUES: dict[str, dict[str, Any]] = {
     "draw": {"seed": 1, "num_train": 12, "num_test": 7},
@@ -83,18 +75,10 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "another")
 
 
-@pytest.fixture(scope="session")
-def fresh_sweep_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make one store, to be copied."""
-    root = tmp_path_factory.mktemp("store")
-    ensure_store(root)
-    return root / "mlflow.db"
-
-
 @pytest.fixture
-def root(tmp_path: Path, fresh_sweep_store: Path, make_prepared: MakePrepared) -> Path:
+def root(tmp_path: Path, fresh_store: Path, make_prepared: MakePrepared) -> Path:
     """Return a repository with prepared pictures and an empty store."""
-    shutil.copy(fresh_sweep_store, tmp_path)
+    shutil.copy(fresh_store, tmp_path)
     for name, m in (("train", 12), ("test", 7)):
         save_prepared(tmp_path / f"data/prepared/{name}.h5", make_prepared(m, 4, seed=m, source="drawn"))
     return tmp_path
@@ -468,7 +452,7 @@ def read_tables(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def test_both_ways_write_the_same_rows_of_all_tables(
-    root: Path, fresh_sweep_store: Path, files: DataFiles, monkeypatch: pytest.MonkeyPatch
+    root: Path, fresh_store: Path, files: DataFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """MLflow's client and the insert: finished, diverged and failed, and values that a database cannot hold.
 
@@ -492,7 +476,7 @@ def test_both_ways_write_the_same_rows_of_all_tables(
     ]
     tables, found = {}, {}
     for schema in (OTHER, bulk.SCHEMA):
-        shutil.copy(fresh_sweep_store, root)
+        shutil.copy(fresh_store, root)
         monkeypatch.setattr(bulk, "SCHEMA", schema)
         connection = connect(root, REMEDY, experiment=SWEEPS)
         assert (bulk.find_database(connection) is None) == (schema == OTHER)

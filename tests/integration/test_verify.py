@@ -18,13 +18,7 @@ from one_neuron.tracking.verify_compare import Comparison, compare_files, compar
 from one_neuron.tracking.verify_expected import Expected, find_expected
 from tests.results import write_result
 
-pytestmark = [
-    pytest.mark.integration,
-    # Of MLflow 3.17
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 Compare = Callable[[Callable[[Expected], Expected] | None], Comparison]
 
