@@ -72,12 +72,18 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
-    """Start all servers; MLflow's, which take the longest, at the same time."""
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[team_servers.Bucket]:
+    """Start a server with a bucket."""
+    with team_servers.s3(tmp_path_factory.mktemp("bucket")) as bucket:
+        yield bucket
+
+
+@pytest.fixture(scope="module")
+def team(bucket: team_servers.Bucket, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+    """Start the other servers; MLflow's, which take the longest, at the same time."""
     folder = tmp_path_factory.mktemp("servers")
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
         database = stack.enter_context(team_servers.postgres())
-        bucket = stack.enter_context(team_servers.s3(folder))
         addresses = {name: team_servers.create_database(database, name) for name in ("open", "guarded")}
         starting = [
             threads.submit(stack.enter_context, server)
@@ -254,21 +260,21 @@ def count(project: Project) -> dict[str, int]:
     return {each["name"]: each["train"] + each["test"] for each in report["classes"]}
 
 
-def test_pictures_in_a_bucket(team: Team, project: Project, tmp_path: Path) -> None:
+def test_pictures_in_a_bucket(bucket: team_servers.Bucket, project: Project, tmp_path: Path) -> None:
     """The command that is printed copies them and trains; `dvc update` fetches what was added later."""
     import boto3
 
-    environment: dict[str, Any] = team.bucket.environment
+    environment: dict[str, Any] = bucket.environment
     write_pictures(tmp_path / "source", 13)
     login = {f"aws_{key}": environment[f"AWS_{key.upper()}"] for key in ("access_key_id", "secret_access_key")}
-    client = boto3.client("s3", endpoint_url=team.bucket.endpoint, region_name="us-east-1", **login)
+    client = boto3.client("s3", endpoint_url=bucket.endpoint, region_name="us-east-1", **login)
     paths = sorted((tmp_path / "source").rglob("*.png"))
     for path in paths[:-2]:
-        client.upload_file(str(path), team.bucket.name, f"animals/{path.relative_to(tmp_path / 'source')}")
-    follow(project, f"s3://{team.bucket.name}/animals", **environment)
+        client.upload_file(str(path), bucket.name, f"animals/{path.relative_to(tmp_path / 'source')}")
+    follow(project, f"s3://{bucket.name}/animals", **environment)
     assert count(project) == {"cats": 13, "others": 11}
     for path in paths[-2:]:
-        client.upload_file(str(path), team.bucket.name, f"animals/{path.relative_to(tmp_path / 'source')}")
+        client.upload_file(str(path), bucket.name, f"animals/{path.relative_to(tmp_path / 'source')}")
     project.run("dvc", "update", "animals.dvc", **environment)
     assert "Running stage 'prepare'" in project.run("one-neuron", "repro", **environment)
     assert count(project) == {"cats": 13, "others": 13}
