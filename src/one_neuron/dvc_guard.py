@@ -5,18 +5,21 @@ import os
 import re
 import shlex
 import stat
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from one_neuron.errors import DataError, SettingsError, one_line, quote_path
-from one_neuron.layout import DVC_LOCK
+from one_neuron.layout import DVC_LOCK, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
+from one_neuron.system.files import atomic_write
 from one_neuron.system.git import ask_git
 from one_neuron.unicode_forms import find_same
 
 # The stages and tools write there, so a dependency cannot lie there.
 _RESERVED_FOLDERS = {"data", "models", "metrics", "plots", "mlartifacts", ".dvc", ".git", ".one-neuron", ".venv"}
+_EARLIER_LOCK = WORK_FOLDER / "dvc.lock"  # as it was before DVC ran; empty if there was none
 # How archives at an address are unpacked into a folder. Python's tarfile trusts the names in an archive before 3.12.
 _UNPACK = {
     ".zip": "python -m zipfile -e {archive} {folder}",
@@ -122,6 +125,33 @@ def check_dvc_lock(root: Path) -> None:
     except Invalid as error:
         reason = f"is not what DVC writes ({one_line(error)})"
     raise DataError(f"'{DVC_LOCK}' {reason}; {_lock_remedy(root)}")
+
+
+def save_dvc_lock(root: Path) -> None:
+    """Copy dvc.lock before DVC runs; first put the copy back, if a killed DVC has left dvc.lock half written.
+
+    DVC writes the file in place. What the killed one had recorded is found again in its run cache.
+    """
+    copy, lock = root / _EARLIER_LOCK, root / DVC_LOCK
+    present = lock.read_bytes() if lock.exists() else b""
+    if copy.exists() and b"<<<<<<<" not in present:  # the marks of a merge are no traces of a kill
+        try:
+            check_dvc_lock(root)
+        except DataError:
+            present = copy.read_bytes()
+            if present:
+                copy.replace(lock)
+            else:
+                lock.unlink()
+            what = "the earlier one is back" if present else "it is removed"
+            print(f"one-neuron: '{DVC_LOCK}' was half written by a killed command; {what}", file=sys.stderr)
+    with atomic_write(copy) as temporary:
+        temporary.write_bytes(present)
+
+
+def forget_dvc_lock(root: Path) -> None:
+    """Delete the copy, after a DVC that was not killed."""
+    (root / _EARLIER_LOCK).unlink(missing_ok=True)
 
 
 def _lock_remedy(root: Path) -> str:

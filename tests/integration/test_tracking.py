@@ -700,6 +700,8 @@ def test_an_attempt_that_was_killed_is_completed(root: Path, monkeypatch: pytest
     (model,) = models_of(root)
     assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
     assert model.status.value == "READY"
+    kept = root / "mlartifacts/models"
+    assert {path.relative_to(kept).parts[0] for path in kept.rglob("*") if path.is_file()} == {model.model_id}
     history = client_of(root).get_metric_history(run_id, "cost")
     assert sorted((point.step, point.value) for point in history) == read_costs(root)
     with closing(sqlite3.connect(root / "mlflow.db")) as connection:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from one_neuron import dvc_guard
-from one_neuron.dvc_guard import check_data_path, check_dvc_lock
+from one_neuron.dvc_guard import check_data_path, check_dvc_lock, save_dvc_lock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
@@ -240,3 +240,35 @@ def test_the_remedy_for_a_damaged_lock_works(tmp_path: Path) -> None:
     git("merge", "other", code=1)
     assert follow_remedy() == "git checkout --ours dvc.lock"
     assert "5678" in path.read_text()
+
+
+EMPTY_LOCK = "schema: '2.0'\nstages: {}\n"
+
+
+@pytest.mark.parametrize("earlier", [EMPTY_LOCK, ""])
+def test_a_half_written_lock_is_replaced_by_the_earlier_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], earlier: str
+) -> None:
+    """After a kill while DVC wrote dvc.lock, which it does in place; the first run had none."""
+    lock, copy = tmp_path / "dvc.lock", tmp_path / ".one-neuron/dvc.lock"
+    copy.parent.mkdir()
+    if earlier:
+        lock.write_text(earlier)
+    save_dvc_lock(tmp_path)
+    assert copy.read_text() == earlier
+    lock.write_text("schema: '2.0'\nstages:\n  draw:\n    cmd:")
+    save_dvc_lock(tmp_path)
+    assert (lock.read_text() if lock.exists() else "") == copy.read_text() == earlier
+    what = "the earlier one is back" if earlier else "it is removed"
+    assert capsys.readouterr().err == f"one-neuron: 'dvc.lock' was half written by a killed command; {what}\n"
+
+
+@pytest.mark.parametrize("present", ["schema: '2.0'\nstages:\n  draw:\n    cmd: a\n", "<<<<<<< ours\nschema: '2.0'\n"])
+def test_a_lock_that_is_whole_or_waits_for_a_merge_stays(tmp_path: Path, present: str) -> None:
+    """Only a kill may be undone."""
+    lock, copy = tmp_path / "dvc.lock", tmp_path / ".one-neuron/dvc.lock"
+    copy.parent.mkdir()
+    copy.write_text(EMPTY_LOCK)
+    lock.write_text(present)
+    save_dvc_lock(tmp_path)
+    assert lock.read_text() == copy.read_text() == present

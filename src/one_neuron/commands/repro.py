@@ -1,6 +1,7 @@
 """The command `one-neuron repro`: `dvc repro` after checks and repairs, and the result."""
 
 import argparse
+import json
 import os
 import signal
 import sys
@@ -16,14 +17,17 @@ from one_neuron.layout import (
     MODEL_FILE,
     PREPARE_DIGESTS,
     SNAPSHOTS_FILE,
+    TEST_FILE,
     TRAIN_DIGESTS,
+    TRAIN_FILE,
     WORK_FOLDER,
 )
 from one_neuron.stage import REPORT_VARIABLE, read_exit_codes
-from one_neuron.system.files import find_root, remove_partial_files
+from one_neuron.system.files import find_root, remove_partial_files, write_json
 from one_neuron.system.process import Ended, run_in_terminal
 
 _MOST_REPAIRS = 20  # each one moves at least one damaged file away
+_CHECKED = WORK_FOLDER / "checked.json"  # which prepared files have been compared with their digests
 _OUTPUT_FOLDERS = ("data", "models", "metrics", "plots")
 _WRITTEN_FOLDERS = (*_OUTPUT_FOLDERS, ".dvc/tmp", WORK_FOLDER)
 # The exit codes of DVC that are not those of a failed stage
@@ -102,11 +106,14 @@ def _is_untracked(code: int, failed: Collection[str]) -> bool:
 
 def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collection[str]]:
     """Run DVC, and again after damaged files were moved away; return the exit code and the stages that failed."""
-    from one_neuron.dvc_guard import check_dvc_lock
+    from one_neuron.dvc_guard import check_dvc_lock, forget_dvc_lock, save_dvc_lock
 
     for _ in range(_MOST_REPAIRS):
         moved = count_moved(root)
+        save_dvc_lock(root)
         ended, failed = _run_dvc(root, arguments)
+        if ended.code >= 0:
+            forget_dvc_lock(root)
         repair_rwlock(root)
         code = _find_code(ended, failed)
         if code and not failed and ended.stopped_by is None:
@@ -119,6 +126,28 @@ def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collecti
     raise EnvironmentProblem(
         f"files are damaged again and again (see '{DAMAGED_FOLDER}'); check the disk and the memory of this machine"
     )
+
+
+def _check_prepared(root: Path) -> None:
+    """Compare the prepared sets with their digests, unless these very files have been compared before.
+
+    DVC takes them from its cache unread, and no stage reads them if nothing else has changed.
+    """
+    from one_neuron.storage.prepared_set import load_prepared
+
+    seen = {}
+    for path in filter(Path.exists, (TRAIN_FILE, TEST_FILE)):  # `dvc repro --allow-missing` does without them
+        status = path.stat()
+        seen[path.as_posix()] = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    try:
+        known = json.loads((root / _CHECKED).read_bytes())
+    except (OSError, ValueError):
+        known = None
+    if seen == known:
+        return
+    for name in seen:
+        load_prepared(name, on_disk=True)
+    write_json(root / _CHECKED, seen)
 
 
 def _check_result(root: Path) -> None:
@@ -138,7 +167,8 @@ def _check_result(root: Path) -> None:
 
     lists = PREPARE_DIGESTS, TRAIN_DIGESTS, EVALUATE_DIGESTS
     checks: list[Callable[[], object]] = [partial(check_outputs, path) for path in lists]
-    for check in [*checks, check_model]:
+    checks += [check_model, partial(_check_prepared, root)]
+    for check in checks:
         moved = count_moved(root)
         try:
             with damage_set_aside():

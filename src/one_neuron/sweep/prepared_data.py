@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from one_neuron.dvc_guard import check_data_path, check_dvc_lock
+from one_neuron.dvc_guard import check_data_path, check_dvc_lock, forget_dvc_lock, save_dvc_lock
 from one_neuron.dvc_locks import reserve_dvc
 from one_neuron.errors import DamagedFile, DataError, EnvironmentProblem, SettingsError, one_line
 from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
@@ -116,11 +116,13 @@ def _run_dvc(root: Path) -> None:
     """Have DVC prepare the pictures of params.yaml."""
     announce("preparing the pictures: dvc repro prepare")
     command = [sys.executable, "-m", "dvc", "repro", "prepare"]
+    save_dvc_lock(root)
     try:
         _run(command, root, {"DVC_NO_ANALYTICS": "1"}, failed="`dvc repro prepare` failed")
     except EnvironmentProblem:
         check_dvc_lock(root)  # its message has a remedy
         raise
+    forget_dvc_lock(root)
 
 
 def _prepare_aside(settings: Settings, root: Path) -> DataFiles:

@@ -4,7 +4,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,13 +107,17 @@ def log_model(
 
 
 def find_model(client: "MlflowClient", run: "Run") -> str:
-    """Return the id of the complete model of a run, or ""; delete what a killed attempt left."""
+    """Return the id of the complete model of a run, or ""; delete what a killed attempt left, its files included."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     found = ""
     filter_string = f"source_run_id = '{run.info.run_id}'"
     for earlier in client.search_logged_models([run.info.experiment_id], filter_string=filter_string):
         if earlier.status.value == "READY" and not found:
             found = str(earlier.model_id)
         else:
+            with suppress(Exception):  # what a server does not delete takes space, nothing else
+                get_artifact_repository(earlier.artifact_location).delete_artifacts()
             client.delete_logged_model(earlier.model_id)
     return found
 

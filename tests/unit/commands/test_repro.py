@@ -1,13 +1,17 @@
 """The exit codes of `one-neuron repro`, and when it prints the result. The integration tests run it."""
 
+import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from one_neuron.commands import repro
-from one_neuron.commands.repro import _find_code, _runs_all
-from one_neuron.errors import EnvironmentProblem
+from one_neuron.commands.repro import _check_prepared, _find_code, _runs_all
+from one_neuron.errors import DamagedFile, EnvironmentProblem
+from one_neuron.layout import TEST_FILE, TRAIN_FILE
+from one_neuron.storage.prepared_set import PreparedSet, save_prepared
 from one_neuron.system.process import Ended
 
 
@@ -60,3 +64,29 @@ def test_files_that_are_damaged_each_time_end_the_repairs(tmp_path: Path, monkey
     with pytest.raises(EnvironmentProblem, match=r"damaged again and again .*check the disk and the memory"):
         repro._run_and_repair(tmp_path, [])
     assert len(runs) == repro._MOST_REPAIRS
+
+
+def test_prepared_sets_are_compared_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """And again if DVC has put another file in their place."""
+    monkeypatch.chdir(tmp_path)
+    for path, seed in ((TRAIN_FILE, 1), (TEST_FILE, 2)):
+        save_prepared(path, make_prepared(seed=seed))
+    (tmp_path / ".one-neuron").mkdir()
+    _check_prepared(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("one_neuron.storage.prepared_set.load_prepared", None)
+        _check_prepared(tmp_path)
+    status, content = TRAIN_FILE.stat(), bytearray(TRAIN_FILE.read_bytes())
+    content[-1] ^= 1
+    other = Path("other.h5")
+    other.write_bytes(content)
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    other.replace(TRAIN_FILE)
+    for _ in range(2):  # a damaged file is not remembered
+        with pytest.raises(DamagedFile, match=str(TRAIN_FILE)):
+            _check_prepared(tmp_path)
+    TRAIN_FILE.unlink()
+    TEST_FILE.unlink()
+    _check_prepared(tmp_path)
