@@ -6,6 +6,7 @@
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,8 @@ class Usage:
     ----------
     seconds : float
         From the start of Python to its end.
+    cpu : float
+        Seconds of all cores, user and system together; other programs change them less than `seconds`.
     resident : int
         The most bytes in use, of all its processes together.
     anonymous : int
@@ -49,6 +52,7 @@ class Usage:
     """
 
     seconds: float
+    cpu: float
     resident: int
     anonymous: int
 
@@ -66,12 +70,12 @@ def time_large(options: argparse.Namespace) -> Table:
 
 
 def make_table(found: dict[int, dict[str, Usage]], iteration: float) -> Table:
-    """Return the table of what was measured; `iteration` is in seconds, with the largest set."""
-    table = Table(["pictures", "pixels", "stage", "seconds", "pictures a second", "memory", "of it anonymous"])
+    """Return the table of what was measured; `iteration` is in CPU seconds, with the largest set."""
+    table = Table(["pictures", "pixels", "stage", "seconds", "CPU", "memory", "of it anonymous"])
     for m, usages in found.items():
         for stage, usage in usages.items():
-            cells = duration(usage.seconds), f"{m / usage.seconds:,.0f}", size(usage.resident), size(usage.anonymous)
-            table.add(f"{m:,}", size(m * N_X), stage, *cells)
+            seconds = duration(usage.seconds), duration(usage.cpu)
+            table.add(f"{m:,}", size(m * N_X), stage, *seconds, size(usage.resident), size(usage.anonymous))
     largest = max(found)
     table.notes += [_describe(), _extrapolate(largest, found[largest], iteration)]
     if len(found) > 1:
@@ -92,14 +96,14 @@ def _describe() -> str:
 
 def _extrapolate(m: int, usages: dict[str, Usage], iteration: float) -> str:
     """Return what a billion pictures would take if all grows in proportion."""
-    hours = {stage: 1e9 / m * usages[stage].seconds / 3600 for stage in ("prepare", "evaluate", "track")}
-    stages = ", ".join(f"{stage} {value:,.0f}" for stage, value in hours.items())
-    each = 1e9 / m * iteration / 3600
+    cores = {stage: usages[stage].cpu for stage in ("prepare", "evaluate", "track")}
+    cores |= {"one iteration": iteration, f"{LONG:,} iterations": LONG * iteration}
+    hours = ", ".join(f"{what} {1e9 / m * value / 3600:,.1f}" for what, value in cores.items())
     held = (1 - HELD_OUT) * m * N_X
     return (
-        f"With {m:,} pictures, one iteration took {duration(iteration)}, {held / iteration / 1e9:.1f} GB/s. A billion "
-        f"pictures are {1e9 * N_X / 1e12:.1f} TB; in proportion they would take, in hours of this machine: {stages}, "
-        f"one iteration {each:.2f}, {LONG:,} iterations {LONG * each:,.0f}."
+        f"With {m:,} pictures, one iteration took {duration(iteration)} of CPU, {held / iteration / 1e9:.1f} GB/s for "
+        f"each core. A billion pictures are {1e9 * N_X / 1e12:.1f} TB; in proportion they take, in hours of one core: "
+        f"{hours}."
     )
 
 
@@ -121,7 +125,7 @@ def measure(folder: Path, m: int) -> tuple[dict[str, Usage], float]:
     usages : dict of str to Usage
         By the names of the stages.
     iteration : float
-        The seconds of one iteration: from a second training that is three times as long.
+        The CPU seconds of one iteration: from a second training that is three times as long.
     """
     write_pictures(folder / "pictures.h5", m)
     for name in ("src", "pipeline"):
@@ -130,7 +134,7 @@ def measure(folder: Path, m: int) -> tuple[dict[str, Usage], float]:
     usages = {stage: _run(folder, stage) for stage in STAGES}
     write_params(folder, 3 * ITERATIONS)
     longer = _run(folder, "train")
-    return usages, (longer.seconds - usages["train"].seconds) / (2 * ITERATIONS)
+    return usages, (longer.cpu - usages["train"].cpu) / (2 * ITERATIONS)
 
 
 def write_params(folder: Path, iterations: int) -> None:
@@ -175,7 +179,7 @@ def _run(folder: Path, stage: str) -> Usage:
     environment = {**os.environ, "PYTHONPATH": "src"}
     for name in ("DVC_ROOT", "DVC_STAGE", "MLFLOW_TRACKING_URI", "ONE_NEURON_MEMORY_MB"):
         environment.pop(name, None)
-    start = time.perf_counter()
+    start, before = time.perf_counter(), _cpu_seconds()
     command = [sys.executable, f"pipeline/{stage}.py"]
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
     resident = anonymous = 0
@@ -193,9 +197,15 @@ def _run(folder: Path, stage: str) -> Usage:
     seconds = time.perf_counter() - start
     if process.returncode:
         raise SystemExit(f"the stage '{stage}' ended with {process.returncode}")
-    usage = Usage(seconds, resident, anonymous)
-    print(f"{stage}: {duration(seconds)}, {size(resident)}, of it {size(anonymous)} anonymous", flush=True)
+    usage = Usage(seconds, _cpu_seconds() - before, resident, anonymous)
+    print(f"{stage}: {duration(seconds)}, CPU {duration(usage.cpu)}, {size(resident)}", flush=True)
     return usage
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU seconds of all processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _family(number: int) -> list[int]:
@@ -240,13 +250,13 @@ def draw(found: dict[int, dict[str, Usage]]) -> None:
         for stage, marker in zip(STAGES, "os^D", strict=True):
             usages = [found[number][stage] for number in found]
             style = {"marker": marker, "markersize": 4, "label": stage}
-            seconds.loglog(m, [one.seconds for one in usages], **style)
+            seconds.loglog(m, [one.cpu for one in usages], **style)
             memory.loglog(m, [one.resident / 1e6 for one in usages], **style)
-        last = found[int(m[-1])]["prepare"].seconds
+        last = found[int(m[-1])]["prepare"].cpu
         grey: dict[str, Any] = {"color": "0.6", "linestyle": ":", "linewidth": 1}
         seconds.plot(m, last * m / m[-1], label="in proportion", **grey)
         memory.plot(m, m * N_X / 1e6, label="the pixels", **grey)
-        for axes, label in ((seconds, "seconds"), (memory, "peak memory in MB")):
+        for axes, label in ((seconds, "CPU seconds"), (memory, "peak memory in MB")):
             axes.set(xlabel="pictures of 64 x 64", ylabel=label)
             axes.grid(alpha=0.3)
             axes.legend(fontsize=9)
