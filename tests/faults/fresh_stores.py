@@ -6,7 +6,7 @@ Each process opens the store and writes a run, as `track` does. No process may f
 each. After a kill at a random moment of the first creation, the next start must work and leave no file of the killed
 one. The empty tables, which an environment keeps for its next store, are made anew each time. Kills go on until the
 number that is asked for hit a database that had its first table and not yet its last migration; the others count
-separately.
+separately. tests/integration/test_tracking.py runs a short form.
 """
 
 import argparse

@@ -44,14 +44,7 @@ from one_neuron.tracking.tags import ALSO_COMMITS, ALSO_EXP_NAMES, KEYS
 from tests import bad_servers
 from tests.results import seal
 
-pytestmark = [
-    pytest.mark.integration,
-    # MLflow 3.17 uses what SQLAlchemy 2.1 has deprecated, and warns of a type hint of its own.
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning"),
-    # And something that pandas 4 will remove, when it stores an example.
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.integration
 
 PROJECT = Path(__file__).parents[2]
 NUM_PX = 4
@@ -120,14 +113,6 @@ def write_result(folder: Path, *, seed: int = 0, points: int = 21) -> Path:
     (folder / "dvc.lock").write_text("schema: '2.0'\n")
     seal(folder)
     return folder
-
-
-@pytest.fixture(scope="session")
-def fresh_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Create one store, to be copied by the tests that do not examine its creation."""
-    root = tmp_path_factory.mktemp("store")
-    ensure_store(root)
-    return root / "mlflow.db"
 
 
 @pytest.fixture
@@ -807,41 +792,15 @@ def test_four_with_the_same_result_give_one_run(tmp_path: Path) -> None:
     assert len(models_of(tmp_path)) == 1
 
 
-KILL = """
-import os, signal, sys, time
-from pathlib import Path
-from one_neuron.tracking.sqlite_file import remove_database
-from one_neuron.tracking import store
-from one_neuron.tracking.store import ensure_store, prepare_mlflow
-prepare_mlflow()
-import alembic.command, mlflow.store.tracking.sqlalchemy_store
-root, killed = Path(sys.argv[1]), 0
-store.EMPTY_STORES = root / "environment"
-for delay in map(float, sys.argv[2:]):
-    child = os.fork()
-    if child == 0:
-        ensure_store(root)
-        os._exit(0)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    print(sorted(path.name for path in store.EMPTY_STORES.iterdir()) if store.EMPTY_STORES.exists() else [])
-    if (root / "mlflow.db").exists():
-        ensure_store(root)
-        remove_database(root / "mlflow.db")
-    remove_database(store.EMPTY_STORES / f"mlflow-{mlflow.__version__}.db")
-assert killed >= 3, killed
-"""
-
-
-def test_a_kill_while_the_store_is_made_leaves_nothing_that_breaks_the_next_start(tmp_path: Path) -> None:
-    """Kill the first start at several moments; the next one works and cleans up."""
-    printed = run_python(KILL, tmp_path, 0.02, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0)
-    assert ".partial-" in printed  # some were killed in the middle
-    write_result(tmp_path)
-    assert record_result(tmp_path, tmp_path).created
-    assert [path.name for path in (tmp_path / ".one-neuron").iterdir()] == ["store.lock"]
-    assert len(runs_of(tmp_path)) == 1
+def test_kills_and_many_first_starts_leave_a_store_that_works() -> None:
+    """The short form of a program of the fault harness; three kills hit the migrations of a new store."""
+    command = [sys.executable, "-m", "tests.faults.fresh_stores", "--processes", "4", "--stores", "1", "--kills", "3"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert counts["first starts"] == 4
+    assert counts["kills between the first table and the last migration"] == 3
+    assert counts["failures"] == 0
 
 
 def test_a_new_store_has_the_tables_that_mlflow_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
