@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.project import REPRO, STAGES, Case, Counts, Workshop, kill, repair_plainly
+from tests.faults.project import REPRO, STAGES, Case, Counts, Workshop, check_ended, kill, repair_plainly
 
 _POLL_SECONDS = 0.002
 _LONG = ("num_iterations: 200", "num_iterations: 10000000")
@@ -28,7 +28,7 @@ def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, tar
     case = workshop.copy(start, f"kill-{target}-{number}")
     part = chance.random()
     stage = (*STAGES, "train")[number // 10 % 6] if number % 10 == 0 else ""
-    if stage == "train":  # long enough to outlive the next run, if it is not ended
+    if stage == "train":  # an orphan would go on for minutes
         case.edit("params.yaml", *_LONG)
     while True:
         process = subprocess.Popen(
@@ -52,6 +52,7 @@ def _kill_and_repair(workshop: Workshop, number: int, chance: random.Random, tar
     process.wait(60)
     assert process.returncode != 0 or target == "dvc"
     if stage == "train":
+        check_ended(case)  # in the other cases the next run begins at once, and an orphan ends before or beside it
         case.edit("params.yaml", *reversed(_LONG))
     repair_plainly(case, workshop)
     workshop.remove(case)

@@ -227,12 +227,17 @@ def check_result(case: Case, workshop: Workshop, expected: Case | None = None, *
     assert read_runs(case) == runs, f"the store has {read_runs(case)}; expected {runs}"
 
 
-def check_nothing_left(case: Case, expected: Case) -> None:
-    """Check that no process and no file is left that an undisturbed run does not leave."""
-    deadline = time.monotonic() + 5
+def check_ended(case: Case) -> None:
+    """Check that no process of a case is left, or ends within seconds."""
+    deadline = time.monotonic() + 20
     while (alive := case.processes()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive, f"still running: {[_describe(process) for process in alive]}"
+
+
+def check_nothing_left(case: Case, expected: Case) -> None:
+    """Check that no process and no file is left that an undisturbed run does not leave."""
+    check_ended(case)
     more = _list_files(case) - _list_files(expected)
     assert not more, f"left behind: {sorted(more)[:8]}"
 
