@@ -64,7 +64,8 @@ class Team:
         import psycopg
 
         with psycopg.connect(f"{self.database}/{server}") as connection:
-            return connection.execute(query.encode()).fetchall()
+            rows: list[tuple[Any, ...]] = connection.execute(query.encode()).fetchall()
+            return rows
 
     def ask(self, user: tuple[str, str], path: str, **values: str) -> int:
         """Send a request to the server with users; return the HTTP status."""
