@@ -373,7 +373,7 @@ def _sklearn_cases(X: NDArray[np.float64], Y: Labels, target: float) -> dict[str
 
 def _batch_blocks(c: int) -> tuple[int, int]:
     """Return the number of blocks and of threads that optimize_many uses for c configurations."""
-    blocks = len(split_columns(np.full(c, -1)))
+    blocks = len(split_columns(c))
     return blocks, min(CORES, blocks)
 
 

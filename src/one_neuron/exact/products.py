@@ -141,7 +141,7 @@ class SymmetricProduct:
         return out
 
 
-def gram_matrix(X: NDArray[np.uint8], order: Any = slice(None)) -> Array:
+def gram_matrix(X: NDArray[np.uint8]) -> Array:
     """Return X X^T of pixels: an exact integer matrix.
 
     In float32, twice as fast as float64: see FLOAT32_TERMS. The blocks on and above the diagonal are computed; those
@@ -151,8 +151,6 @@ def gram_matrix(X: NDArray[np.uint8], order: Any = slice(None)) -> Array:
     ----------
     X : ndarray of shape (m, n_x), uint8
         m n_x below 2**37, so that no sum of a row reaches 2**53.
-    order : ndarray of shape (m,), int64, optional
-        The numbers of the rows of X in the order that the matrix gives them; by default as they are.
 
     Returns
     -------
@@ -166,7 +164,7 @@ def gram_matrix(X: NDArray[np.uint8], order: Any = slice(None)) -> Array:
     m, n_x = X.shape
     total, row_sums = np.zeros((m, m)), np.zeros(m)
     for start in range(0, n_x, FLOAT32_TERMS):
-        pixels = X[:, start : start + FLOAT32_TERMS][order]
+        pixels = X[:, start : start + FLOAT32_TERMS]
         columns = pixels.astype(np.float32)
         for i in range(0, m, _BLOCK_ROWS):
             # For A @ A.T of one array NumPy calls ssyrk, which is wrong on some CPUs; the copy makes it call sgemm.

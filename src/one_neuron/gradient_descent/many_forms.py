@@ -3,8 +3,7 @@
 gram
     With s = 2 y - 1 and w = X^T (s beta), the signed margins u = s z of all configurations are one matrix product,
     U = B Q with Q = s s^T * (X X^T + 1) and one row of B for each configuration. An update is
-    B += step / (1 + exp(U)), where step = learning_rate / (number of training rows), and 0 where a row is left out. The
-    rows are sorted by fold: a product then skips the zeros of B, and the margins that no update needs, as slices.
+    B += step / (1 + exp(U)), where step = learning_rate / (number of training rows), and 0 where a row is left out.
 blocks
     For many rows: each block of rows, in memory or in a file, is converted to float64 once per iteration and serves all
     configurations while it is in the cache.
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +25,8 @@ from numpy.typing import NDArray
 from one_neuron.exact import products
 from one_neuron.neuron import Array, Parameters
 
-T = TypeVar("T")
-R = TypeVar("R")
 _COLUMNS = 128  # configurations in one product: enough for BLAS at its best, few enough for the cache
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
-_LEAST_OF_A_FOLD = 12  # configurations on average; products of fewer are not faster than one of all
 _SPANS = 8  # parts of the rows; partial sums are added up in their order
 _PROGRESS_SECONDS = 0.2
 _BLOCK_VALUES = 2**19  # float64 numbers of a block of rows, 4 MB: they stay in the cache between their two uses
@@ -61,11 +57,11 @@ class Crew:
         self._total, self._done, self._on_progress = total, 0, on_progress
         self._lock, self._next = threading.Lock(), 0.0
 
-    def map(self, function: Callable[[T], R], items: list[T]) -> list[R]:
+    def map(self, function: Callable[[slice], Any], items: list[slice]) -> list[Any]:
         """Return the results in the order of the items."""
         if len(items) == 1:
             return [function(items[0])]
-        tasks: list[Future[R]] = []
+        tasks: list[Future[Any]] = []
         try:
             tasks.extend(self._pool.submit(function, item) for item in items)
             wait(tasks, return_when=FIRST_EXCEPTION)
@@ -101,7 +97,7 @@ class Job:
     sums: Array  # of shape (6, k, c)
     crew: Crew
 
-    def trained_on(self, columns: Any, rows: Any) -> NDArray[np.bool_] | None:
+    def trained_on(self, columns: slice, rows: slice) -> NDArray[np.bool_] | None:
         """Return which of these rows each of these configurations trains on; None if each trains on all."""
         left_out = self.left_out[columns, np.newaxis]
         return None if (left_out < 0).all() else np.asarray(self.folds[rows] != left_out)
@@ -112,35 +108,19 @@ def _split_evenly(number: int, parts: int) -> list[slice]:
     return [slice(number * i // parts, number * (i + 1) // parts) for i in range(parts)]
 
 
-def split_columns(left_out: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the blocks of configurations that the gram form gives to its threads, by the fold that each leaves out.
-
-    The configurations of a block leave out the same fold if there are enough of each; with few, a product of all of
-    them is faster than several small ones.
-    """
-    c, every = len(left_out), np.arange(len(left_out))
-    if c < _THREADS_FROM:
-        return [every]
-    folds = np.unique(left_out)
-    if len(folds) == 1 or c < _LEAST_OF_A_FOLD * len(folds):
-        return np.array_split(every, 2 * -(-c // (2 * _COLUMNS)))
-    groups = [np.flatnonzero(left_out == fold) for fold in folds.tolist()]
-    return [block for group in groups for block in np.array_split(group, -(-len(group) // _COLUMNS))]
+def split_columns(c: int) -> list[slice]:
+    """Return the blocks of configurations that the gram form gives to its threads; they depend on c alone."""
+    return _split_evenly(c, 1 if c < _THREADS_FROM else 2 * -(-c // (2 * _COLUMNS)))
 
 
 def train_by_gram(job: Job) -> Callable[[int], Parameters]:
     """Train through scalar products; return the function that gives w and b of a configuration."""
     train, test, c = job.train, job.test, len(job.steps)
-    order = np.argsort(job.folds, kind="stable")
-    s = train.s[order]
-    Q = _sign(products.gram_matrix(train.X, order), s, s)
-    to_test = None if test is None else _sign(products.cross_products(test.X, train.X)[:, order], test.s, s)
+    Q = _sign(products.gram_matrix(train.X), train.s, train.s)
+    to_test = None if test is None else _sign(products.cross_products(test.X, train.X), test.s, train.s)
     beta = np.zeros((c, len(Q)))
-
-    def descend(columns: NDArray[np.int64]) -> None:
-        beta[np.ix_(columns, order)] = _descend_gram(job, order, Q, to_test, columns) * s
-
-    job.crew.map(descend, split_columns(job.left_out))
+    job.crew.map(lambda columns: _descend_gram(job, Q, to_test, beta[columns], columns), split_columns(c))
+    beta *= train.s
 
     def parameters(column: int) -> Parameters:
         w = products.transposed_pixels_times(train.X, *products.to_fixed_point(beta[column]))
@@ -150,40 +130,25 @@ def train_by_gram(job: Job) -> Callable[[int], Parameters]:
 
 
 @np.errstate(over="ignore")  # exp(u) = inf makes an update of exactly 0
-def _descend_gram(job: Job, order: NDArray[np.int64], Q: Array, to_test: Array | None, columns: Any) -> Array:
-    """Train some of the configurations; return their beta, with the rows in the order of Q."""
-    logits, mask = job.logits[columns], job.trained_on(columns, order)
-    beta, u, spare = np.zeros((3, len(columns), len(Q)))
+def _descend_gram(job: Job, Q: Array, to_test: Array | None, beta: Array, columns: slice) -> None:
+    """Train some of the configurations, from beta = 0, in place."""
+    logits, mask = job.logits[columns], job.trained_on(columns, slice(None))
+    u = np.zeros_like(beta)
     step = job.steps[columns, np.newaxis] + u  # of full shape: broadcasting is slower
-    spans = [slice(0, len(Q))]
     if mask is not None:
         step *= mask
-        spans = _find_spans(mask)
     for k, updates in enumerate(np.diff(job.recorded, prepend=0).tolist()):
         for _ in range(updates):
             np.exp(u, out=u)
             np.add(u, 1.0, out=u)
             np.divide(step, u, out=u)
             np.add(beta, u, out=beta)
-            for span in spans:
-                np.matmul(beta[:, spans[0]], Q[spans[0], span], out=u[:, span])  # Q is symmetric
-                for other in spans[1:]:
-                    np.matmul(beta[:, other], Q[other, span], out=spare[:, span])
-                    np.add(u[:, span], spare[:, span], out=u[:, span])
+            np.matmul(beta, Q, out=u)  # Q is symmetric
             if not job.crew.advance(len(beta)):
-                return beta
-        if mask is not None:
-            np.matmul(beta, Q, out=u)  # with the rows that are left out
-        job.sums[:4, k, columns] = _score(u, job.train.s[order], logits, mask)
+                return
+        job.sums[:4, k, columns] = _score(u, job.train.s, logits, mask)
         if job.test is not None and to_test is not None:
             job.sums[4:, k, columns] = _score(beta @ to_test.T, job.test.s, logits, None)[:2]
-    return beta
-
-
-def _find_spans(mask: NDArray[np.bool_]) -> list[slice]:
-    """Return the spans of rows outside of which no configuration trains."""
-    edges = np.flatnonzero(np.diff(mask.any(axis=0), prepend=False, append=False))
-    return [slice(start, stop) for start, stop in edges.reshape(-1, 2).tolist()]
 
 
 def _sign(raw: Array, s_rows: Array, s_columns: Array) -> Array:
@@ -262,6 +227,6 @@ def _visit(job: Job, columns: slice, weights: Array, examples: Examples, *, scor
                 totals[:, n_x] += u.sum(axis=1)
         return totals
 
-    totals = sum(job.crew.map(add_up, _split_evenly(len(examples.s), _SPANS)), np.zeros((c, n_x + 5)))
+    totals = sum(job.crew.map(add_up, _split_evenly(len(examples.s), _SPANS)))
     totals[:, :n_x] /= products.PIXEL_MAX
-    return totals
+    return np.asarray(totals)
