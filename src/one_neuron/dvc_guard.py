@@ -134,7 +134,7 @@ def save_dvc_lock(root: Path) -> None:
     """
     copy, lock = root / _EARLIER_LOCK, root / DVC_LOCK
     present = lock.read_bytes() if lock.exists() else b""
-    if copy.exists() and b"<<<<<<<" not in present:  # the marks of a merge are no traces of a kill
+    if copy.exists() and b"<<<<<<<" not in present:  # a merge conflict is for the user to resolve
         try:
             check_dvc_lock(root)
         except DataError:
