@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,14 @@ def find_blocks(page: str) -> list[Block]:
     """Return the blocks of a page in their order, without those that are doctests."""
     found = (Block(match["language"], match["text"], match["reason"] or "") for match in _BLOCK.finditer(page))
     return [block for block in found if block.language == "sh" or ">>> " not in block.text]
+
+
+def copy_project(project: Project, folder: Path) -> Project:
+    """Return a copy of a project, without its store. The new folder must be at the same depth as the old one."""
+    shutil.copytree(project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".venv", "mlflow.db*"))
+    copy = Project(folder)
+    give_environment(copy)
+    return copy
 
 
 def give_environment(project: Project) -> None:

@@ -1,13 +1,12 @@
 """The blocks of commands in the README and in all pages do what the pages say. A block that is not run says why."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import ROOT, Project, make_project
-from tests.e2e.shell_blocks import Block, find_blocks, give_environment, run_block
+from tests.e2e.shell_blocks import Block, copy_project, find_blocks, give_environment, run_block
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -41,11 +40,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(computed: Project, tmp_path: Path) -> Project:
     """Return a copy of it, which all blocks of a page share. Its folder is at the same depth."""
-    folder = tmp_path / "one neuron"
-    shutil.copytree(computed.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".venv", "mlflow.db*"))
-    copy = Project(folder)
-    give_environment(copy)
-    return copy
+    return copy_project(computed, tmp_path / "one neuron")
 
 
 @pytest.mark.parametrize("name", RUN)

@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import threading
@@ -27,7 +26,7 @@ from PIL import Image
 
 from tests import team_servers
 from tests.e2e.conftest import Project, make_project
-from tests.e2e.shell_blocks import give_environment
+from tests.e2e.shell_blocks import copy_project, give_environment
 
 MISSING = team_servers.find_missing()
 if os.environ.get("ONE_NEURON_TEST_TEAM") == "required":
@@ -108,11 +107,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(computed: Project, tmp_path: Path) -> Project:
     """Return a copy of it. Its folder is at the same depth."""
-    folder = tmp_path / "one neuron"
-    shutil.copytree(computed.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(".venv", "mlflow.db*"))
-    copy = Project(folder)
-    give_environment(copy)
-    return copy
+    return copy_project(computed, tmp_path / "one neuron")
 
 
 @pytest.mark.parametrize(("server", "user"), [("open", None), ("guarded", ADMIN)])
