@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
-from one_neuron.exact.compiled import COUNT_BITS, Integers, add_transposed_product, multiply, split_counts
-from one_neuron.neuron import Array, Parameters, sigmoid
+from one_neuron.exact.compiled import COUNT_BITS, Integers, add_gradient, compute_z, split_counts
+from one_neuron.neuron import Array, Parameters
 from one_neuron.rows import RowsOnDisk
 from one_neuron.system.machine import count_cores
 
@@ -100,7 +100,7 @@ class _Workspace:
 
     def __init__(self, rows: int, n_x: int, *, on_disk: bool) -> None:
         self.pixels = np.empty((rows if on_disk else 0, n_x), np.uint8)
-        self.z, self.dw, self.db = np.empty(rows, np.int64), np.empty(n_x, np.int64), 0
+        self.z, self.dw, self.db = np.empty(rows), np.empty(n_x, np.int64), 0
 
 
 class LocalPasses(Passes):
@@ -115,7 +115,7 @@ class LocalPasses(Passes):
     """
 
     def __init__(self, X: Any, Y: NDArray[Any], *, cores: int | None = None) -> None:
-        self._X, self._Y = X, Y
+        self._X, self._Y = X, np.asarray(Y, np.uint8)
         m, n_x = X.shape
         self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
         self._starts = range(0, m, self._rows)
@@ -132,7 +132,7 @@ class LocalPasses(Passes):
         """Do one pass over all rows."""
         m, _ = self._X.shape
         w_counts, w_unit = products.to_fixed_point(wanted.parameters.w, bits=COUNT_BITS)
-        digits, scale = split_counts(w_counts), w_unit / products.PIXEL_MAX
+        linear = (*split_counts(w_counts), w_unit / products.PIXEL_MAX, wanted.parameters.b)  # z as a function of X
         all_z = np.empty(m) if wanted.z else None
 
         def do_block(start: int) -> None:
@@ -140,15 +140,11 @@ class LocalPasses(Passes):
             space = self._spare.pop()
             try:
                 pixels = self._read(rows, space)
-                multiply(pixels, *digits, space.z[: len(pixels)])
-                z = space.z[: len(pixels)] * scale + wanted.parameters.b
-                if all_z is not None:
-                    all_z[rows] = z
+                z = space.z[: len(pixels)] if all_z is None else all_z[rows]
                 if wanted.gradient:
-                    dz = sigmoid(z) - self._Y[rows] if wanted.divisor is None else z / wanted.divisor
-                    counts = np.rint(np.ldexp(dz, COUNT_BITS))
-                    add_transposed_product(pixels, *split_counts(counts), space.dw)
-                    space.db += int(counts.sum())
+                    space.db += add_gradient(pixels, self._Y[rows], *linear, wanted.divisor or 0.0, z, space.dw)
+                else:
+                    compute_z(pixels, *linear, z)
             finally:
                 self._spare.append(space)
 

@@ -432,6 +432,20 @@ def test_symmetric_product(n: int, largest: float) -> None:
             assert abs(Fraction(got) - true) <= Fraction(largest) * Fraction(row.sum()) * Fraction(2) ** -39
 
 
+@pytest.mark.parametrize("limit", [1, 40, 3 * 30 * 7])
+def test_parts_of_a_symmetric_product(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the rows are divided among calls of BLAS, also unevenly, the bits are those of one call."""
+    rng = np.random.default_rng(0)
+    matrix = products.gram_matrix(rng.integers(0, 256, (30, 500), np.uint8))
+    v, found = rng.uniform(-1, 1, 30), []
+    for most in (10**9, limit):
+        monkeypatch.setattr(products, "_SMALL_PRODUCT", most)
+        times = products.SymmetricProduct(matrix, products.digit_bits(int(matrix.sum(axis=1).max())))
+        times.set_range(1.0)
+        found.append(times(v, np.full(30, np.nan)).tolist())
+    assert found[0] == found[1]
+
+
 @given(st.lists(st.lists(st.floats(-1e300, 1e300), max_size=9), max_size=9))
 def test_exact_terms_lose_nothing(blocks: list[list[float]]) -> None:
     """Block by block, the terms have the exact sum of all values."""
