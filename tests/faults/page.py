@@ -1,12 +1,14 @@
 """The table of docs/reliability.md."""
 
 import platform
+import subprocess
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.conftest import ROOT
 from tests.faults.kinds import KINDS
 from tests.faults.project import Counts
 
@@ -35,13 +37,16 @@ def write_page(path: Path, results: Iterable[Mapping[str, Any]], machine: str) -
 
 
 def describe_machine(cores: int, folder: Path) -> str:
-    """Return CPU, cores, system, the file system of a folder, and versions."""
+    """Return the commit of the sources, CPU, cores, system, the file system of a folder, and versions."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
     system = f"Linux {platform.release().partition('-')[0]}, {find_file_system(folder)}"
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("dvc", "mlflow", "h5py", "numpy", "pillow"))
     cpu = names[0] if names else platform.machine()
-    return f"{cpu}, {cores} cores, {system}. Python {platform.python_version()}, {versions}."
+    command = ["git", "log", "-1", "--format=%h", "--", "src", "pipeline", "dvc.yaml"]
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    python = f"Python {platform.python_version()}, {versions}."
+    return f"The sources of commit {commit}. {cpu}, {cores} cores, {system}. {python}"
 
 
 def find_file_system(folder: Path) -> str:
