@@ -68,7 +68,7 @@ def make_readers(folder: Path) -> dict[str, tuple[Path, Reader]]:
     rows = next((folder / ".one-neuron/rows").rglob("*.rows"))
     keys = np.frombuffer(rows.read_bytes(), np.uint8)
     return {
-        "prepared set": (folder / layout.TRAIN_FILE, _read_prepared),
+        "prepared set": (folder / layout.TRAIN_FILE, read_prepared),
         "model": (folder / layout.MODEL_FILE, lambda path: _fields_of(load_model(path))),
         "snapshots": (folder / layout.SNAPSHOTS_FILE, lambda path: _list(load_snapshots(path, model))),
         "checkpoint": (_write_checkpoint(folder), _read_checkpoint),
@@ -101,7 +101,7 @@ def _find_drawn(folder: Path) -> Path:
     return min((folder / layout.DRAWN_FOLDER).rglob("*.png"))
 
 
-def _read_prepared(path: Path) -> object:
+def read_prepared(path: Path) -> object:
     """Return everything that a prepared set says."""
     one = load_prepared(path)
     return one.X[:].tobytes(), one.Y.tobytes(), tuple(one.names), one.preprocessing, one.classes, one.source, one.sha256
