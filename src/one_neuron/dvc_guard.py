@@ -128,29 +128,39 @@ def check_dvc_lock(root: Path) -> None:
 
 
 def save_dvc_lock(root: Path) -> None:
-    """Copy dvc.lock before DVC runs; first put the copy back, if a killed DVC has left dvc.lock half written.
+    """Copy dvc.lock before DVC runs, after `restore_dvc_lock`."""
+    restore_dvc_lock(root)
+    with atomic_write(root / _EARLIER_LOCK) as temporary:
+        temporary.write_bytes(_read(root / DVC_LOCK))
 
-    DVC writes the file in place. What the killed one had recorded is found again in its run cache.
+
+def restore_dvc_lock(root: Path) -> None:
+    """Put the copy back if DVC has left dvc.lock half written, because it was killed or the disk was full.
+
+    DVC writes the file in place. What it had recorded is found again in its run cache.
     """
     copy, lock = root / _EARLIER_LOCK, root / DVC_LOCK
-    present = lock.read_bytes() if lock.exists() else b""
-    if copy.exists() and b"<<<<<<<" not in present:  # a merge conflict is for the user to resolve
-        try:
-            check_dvc_lock(root)
-        except DataError:
-            present = copy.read_bytes()
-            if present:
-                copy.replace(lock)
-            else:
-                lock.unlink()
-            what = "the earlier one is back" if present else "it is removed"
-            print(f"one-neuron: '{DVC_LOCK}' was half written by a killed command; {what}", file=sys.stderr)
-    with atomic_write(copy) as temporary:
-        temporary.write_bytes(present)
+    present, earlier = _read(lock), _read(copy)
+    if not copy.exists() or present == earlier or b"<<<<<<<" in present:  # a merge conflict is for the user to resolve
+        return
+    try:
+        check_dvc_lock(root)
+    except DataError:
+        if earlier:
+            copy.replace(lock)
+        else:
+            lock.unlink()
+        what = "the earlier one is back" if earlier else "it is removed"
+        print(f"one-neuron: '{DVC_LOCK}' was left half written; {what}", file=sys.stderr)
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file, b"" if there is none."""
+    return path.read_bytes() if path.exists() else b""
 
 
 def forget_dvc_lock(root: Path) -> None:
-    """Delete the copy, after a DVC that was not killed."""
+    """Delete the copy, after a DVC that was not killed and whose dvc.lock is whole."""
     (root / _EARLIER_LOCK).unlink(missing_ok=True)
 
 

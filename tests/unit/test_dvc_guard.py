@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from one_neuron import dvc_guard
-from one_neuron.dvc_guard import check_data_path, check_dvc_lock, save_dvc_lock
+from one_neuron.dvc_guard import check_data_path, check_dvc_lock, restore_dvc_lock, save_dvc_lock
 from one_neuron.errors import DataError, SettingsError
 from one_neuron.layout import MLFLOW_ARTIFACTS, WORK_FOLDER
 from one_neuron.settings.params import DataSettings
@@ -245,11 +246,12 @@ def test_the_remedy_for_a_damaged_lock_works(tmp_path: Path) -> None:
 EMPTY_LOCK = "schema: '2.0'\nstages: {}\n"
 
 
+@pytest.mark.parametrize("restore", [restore_dvc_lock, save_dvc_lock], ids=["after a failure", "at the next start"])
 @pytest.mark.parametrize("earlier", [EMPTY_LOCK, ""])
 def test_a_half_written_lock_is_replaced_by_the_earlier_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], earlier: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], earlier: str, restore: Callable[[Path], None]
 ) -> None:
-    """After a kill while DVC wrote dvc.lock, which it does in place; the first run had none."""
+    """DVC writes dvc.lock in place, and was killed or found the disk full; the first run had none."""
     lock, copy = tmp_path / "dvc.lock", tmp_path / ".one-neuron/dvc.lock"
     copy.parent.mkdir()
     if earlier:
@@ -257,10 +259,23 @@ def test_a_half_written_lock_is_replaced_by_the_earlier_one(
     save_dvc_lock(tmp_path)
     assert copy.read_text() == earlier
     lock.write_text("schema: '2.0'\nstages:\n  draw:\n    cmd:")
-    save_dvc_lock(tmp_path)
-    assert (lock.read_text() if lock.exists() else "") == copy.read_text() == earlier
+    restore(tmp_path)
+    assert (lock.read_text() if lock.exists() else "") == earlier
+    assert not copy.exists() or copy.read_text() == earlier
     what = "the earlier one is back" if earlier else "it is removed"
-    assert capsys.readouterr().err == f"one-neuron: 'dvc.lock' was half written by a killed command; {what}\n"
+    assert capsys.readouterr().err == f"one-neuron: 'dvc.lock' was left half written; {what}\n"
+
+
+def test_a_lock_that_was_damaged_before_dvc_ran_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """DVC has not changed it; the message about it names `git checkout dvc.lock`."""
+    lock = tmp_path / "dvc.lock"
+    (tmp_path / ".one-neuron").mkdir()
+    lock.write_text("schema: '2.0'\nstages:\n  draw:\n    cmd:")
+    for _ in range(2):
+        save_dvc_lock(tmp_path)
+        restore_dvc_lock(tmp_path)
+    assert lock.read_text().endswith("cmd:")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("present", ["schema: '2.0'\nstages:\n  draw:\n    cmd: a\n", "<<<<<<< ours\nschema: '2.0'\n"])

@@ -106,12 +106,14 @@ def _is_untracked(code: int, failed: Collection[str]) -> bool:
 
 def _run_and_repair(root: Path, arguments: Sequence[str]) -> tuple[int, Collection[str]]:
     """Run DVC, and again after damaged files were moved away; return the exit code and the stages that failed."""
-    from one_neuron.dvc_guard import check_dvc_lock, forget_dvc_lock, save_dvc_lock
+    from one_neuron.dvc_guard import check_dvc_lock, forget_dvc_lock, restore_dvc_lock, save_dvc_lock
 
     for _ in range(_MOST_REPAIRS):
         moved = count_moved(root)
         save_dvc_lock(root)
         ended, failed = _run_dvc(root, arguments)
+        if ended.code > 0:
+            restore_dvc_lock(root)
         if ended.code >= 0:
             forget_dvc_lock(root)
         repair_rwlock(root)

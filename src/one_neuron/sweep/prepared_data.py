@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from one_neuron.dvc_guard import check_data_path, check_dvc_lock, forget_dvc_lock, save_dvc_lock
+from one_neuron.dvc_guard import check_data_path, check_dvc_lock, forget_dvc_lock, restore_dvc_lock, save_dvc_lock
 from one_neuron.dvc_locks import reserve_dvc
 from one_neuron.errors import DamagedFile, DataError, EnvironmentProblem, SettingsError, one_line
 from one_neuron.layout import DRAWN_FOLDER, PARAMS_FILE, TEST_FILE, TRAIN_FILE, WORK_FOLDER
@@ -120,6 +120,7 @@ def _run_dvc(root: Path) -> None:
     try:
         _run(command, root, {"DVC_NO_ANALYTICS": "1"}, failed="`dvc repro prepare` failed")
     except EnvironmentProblem:
+        restore_dvc_lock(root)
         check_dvc_lock(root)  # its message has a remedy
         raise
     forget_dvc_lock(root)
