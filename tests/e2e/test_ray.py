@@ -68,6 +68,26 @@ X = PixelFile(Path("pixels"), offset=8, shape=(6001, 12))
 result = optimize(X, Y, learning_rate=0.5, num_iterations=40, record_every=7, engine=sys.argv[1])
 print(result.parameters.w.tobytes().hex(), result.costs.tobytes().hex(), result.stability_bound)
 """
+# Many configurations, with a pause after the first update.
+MANY_CONFIGURATIONS = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from one_neuron.gradient_descent.many import optimize_many
+from one_neuron.storage.pixel_file import PixelFile
+def pause(done, total):
+    if sys.argv[1] != "local":
+        Path("paused").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+m = 6001
+X = PixelFile(Path("pixels"), offset=8, shape=(m, 12))
+result = optimize_many(
+    X, np.arange(m) % 3 == 0, learning_rates=[0.1, 0.5, 0.5], num_iterations=40, record_every=10,
+    folds=np.arange(m) % 2, held_out=[-1, -1, 1], engine=sys.argv[1], on_progress=pause,
+)
+print(result.form, result.train_costs.ravel().tolist(), result.validation_accuracies[:, 2].tolist(), sep="\\n")
+"""
 # Two nodes of Ray on this machine; the second one is lost when a line is read.
 NODES = """
 from ray.cluster_utils import Cluster
@@ -201,6 +221,25 @@ def test_the_stage_on_ray(folder: Path, make_prepared: Callable[..., PreparedSet
         time.sleep(0.1)
     for left in set(Path("/tmp").glob("one-neuron-ray-*")) - before:
         shutil.rmtree(left)
+
+
+def test_many_configurations(folder: Path) -> None:
+    """A sweep's columns, with a worker that is killed: the scores of this machine alone, up to the last digits."""
+    pixels = np.random.default_rng(0).integers(0, 256, (MANY, 12), np.uint8)
+    Path("pixels").write_bytes(b"a header" + pixels.tobytes())
+    expected, _ = finish(start("-c", MANY_CONFIGURATIONS, "local"))
+    driver = start("-c", MANY_CONFIGURATIONS, "ray", ONE_NEURON_SHARDS="2")
+    wait_for(Path("paused").exists, driver)
+    workers = [pid for pid, line in find_tree(driver.pid).items() if "ray::Shard" in line]
+    assert len(workers) == 2
+    os.kill(workers[0], signal.SIGKILL)
+    Path("go").touch()
+    found, said = finish(driver)
+    assert "of 2 ended; another one takes over its rows" in said
+    form, costs, accuracies = found.splitlines()[-3:]
+    assert form == "blocks"
+    for one, other in zip((costs, accuracies), expected.splitlines()[1:], strict=True):
+        assert json.loads(one) == pytest.approx(json.loads(other), rel=1e-12)
 
 
 def test_two_machines_one_of_which_is_lost(folder: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from one_neuron.gradient_descent import arguments
+from one_neuron.gradient_descent.engines.choice import MakePasses, find_engine
 from one_neuron.gradient_descent.many_forms import Crew, Examples, Job, train_by_blocks, train_by_gram
 from one_neuron.gradient_descent.optimize import choose_form
 from one_neuron.gradient_descent.stop_rule import has_diverged
@@ -67,6 +68,7 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
     X_test: Any = None,
     Y_test: ArrayLike | None = None,
     thresholds: ArrayLike = 0.5,
+    engine: str | MakePasses | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> BatchResult:
     """Train c configurations by batch gradient descent on the cross-entropy cost, each starting at zero.
@@ -88,6 +90,8 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
         Pixels and labels to score as well; the gram form keeps m_test * m numbers of them in memory.
     thresholds : float or array of shape (c,), in (0, 1)
         A probability above it means label 1.
+    engine : str or callable, optional
+        Where the form "blocks" passes over the rows, as in `optimize`; it may change the last bits.
     on_progress : callable, optional
         on_progress(done, total) counts updates: a few times a second, from any thread, never twice at once.
 
@@ -100,7 +104,9 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
     ValueError
         If a shape, a type, a label or a parameter is not as above, or a configuration has no rows to train on.
     EnvironmentProblem
-        If BLAS computes wrong products on this CPU.
+        If BLAS computes wrong products on this CPU, or the engine cannot be used; see `optimize`.
+    SettingsError
+        If ONE_NEURON_ENGINE or ONE_NEURON_SHARDS is wrong.
 
     Examples
     --------
@@ -128,9 +134,9 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
     # Each thread of the pool calls BLAS by itself.
     with one_blas_thread(), ThreadPoolExecutor(count_cores()) as pool:
         crew = Crew(pool, c * num_iterations, on_progress)
-        job = Job(train, test, folds, left_out, rates / sizes, logits, recorded, sums, crew)
+        job = Job(train, test, folds, left_out, rates / sizes, logits, recorded, sums, crew, find_engine(engine)[1])
         parameters = train_by_gram(job) if form == "gram" else train_by_blocks(job)
-    counts = np.repeat([sizes, m - sizes, np.full(c, 0 if test is None else len(test.s))], 2, axis=0)
+    counts = np.repeat([sizes, m - sizes, np.full(c, 0 if test is None else len(test.Y))], 2, axis=0)
     with np.errstate(invalid="ignore"):  # 0 / 0 where there is nothing to score
         scores = sums / counts[:, np.newaxis]
     return BatchResult(form, parameters, np.array(recorded), *scores)
@@ -152,7 +158,7 @@ def _read_examples(X: Any, Y: Any, name: str, labels: str) -> Examples:
     X = arguments.read_features(X, name)
     if X.dtype != np.uint8:
         raise ValueError(f"{name} has type {given}; expected an ndarray of uint8 pixels")
-    return Examples(X, np.where(arguments.read_labels(Y, X.shape[0], labels, name), 1.0, -1.0))
+    return Examples(X, arguments.read_labels(Y, X.shape[0], labels, name))
 
 
 def _read_folds(folds: Any, held_out: Any, m: int, c: int) -> tuple[NDArray[np.int64], ...]:

@@ -5,8 +5,8 @@ gram
     U = B Q with Q = s s^T * (X X^T + 1) and one row of B for each configuration. An update is
     B += step / (1 + exp(U)), where step = learning_rate / (number of training rows), and 0 where a row is left out.
 blocks
-    For many rows: each block of rows, in memory or in a file, is converted to float64 once per iteration and serves all
-    configurations while it is in the cache.
+    For many rows, in memory or in a file: an iteration is one pass over them for all configurations (`many_rows`), on
+    this machine or by an engine.
 
 The work is divided among threads at places that depend on the shapes alone, so the number of threads does not change a
 bit. A different BLAS or CPU may change the last bits; `optimize` gives the same bits everywhere.
@@ -16,28 +16,37 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
+from one_neuron.gradient_descent.many_rows import ManyWanted, score, signs, trained_on
 from one_neuron.neuron import Array, Parameters
+
+if TYPE_CHECKING:
+    from one_neuron.gradient_descent.engines.choice import MakePasses
+    from one_neuron.gradient_descent.passes import Passes
 
 _COLUMNS = 128  # configurations in one product: enough for BLAS at its best, few enough for the cache
 _THREADS_FROM = 50  # configurations; fewer finish sooner on one thread
-_SPANS = 8  # parts of the rows; partial sums are added up in their order
 _PROGRESS_SECONDS = 0.2
-_BLOCK_VALUES = 2**19  # float64 numbers of a block of rows, 4 MB: they stay in the cache between their two uses
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Pictures with their labels as s = 2 y - 1."""
+    """Pictures with their labels."""
 
     X: Any
-    s: Array
+    Y: NDArray[Any]
+
+    @property
+    def s(self) -> Array:
+        """The labels as s = 2 y - 1."""
+        return signs(self.Y)
 
 
 class Crew:
@@ -96,11 +105,7 @@ class Job:
     recorded: list[int]
     sums: Array  # of shape (6, k, c)
     crew: Crew
-
-    def trained_on(self, columns: slice, rows: slice) -> NDArray[np.bool_] | None:
-        """Return which of these rows each of these configurations trains on; None if each trains on all."""
-        left_out = self.left_out[columns, np.newaxis]
-        return None if (left_out < 0).all() else np.asarray(self.folds[rows] != left_out)
+    make_passes: "MakePasses"
 
 
 def _split_evenly(number: int, parts: int) -> list[slice]:
@@ -132,7 +137,7 @@ def train_by_gram(job: Job) -> Callable[[int], Parameters]:
 @np.errstate(over="ignore")  # exp(u) = inf makes an update of exactly 0
 def _descend_gram(job: Job, Q: Array, to_test: Array | None, beta: Array, columns: slice) -> None:
     """Train some of the configurations, from beta = 0, in place."""
-    logits, mask = job.logits[columns], job.trained_on(columns, slice(None))
+    logits, mask = job.logits[columns], trained_on(job.folds, job.left_out[columns])
     u = np.zeros_like(beta)
     step = job.steps[columns, np.newaxis] + u  # of full shape: broadcasting is slower
     if mask is not None:
@@ -146,9 +151,9 @@ def _descend_gram(job: Job, Q: Array, to_test: Array | None, beta: Array, column
             np.matmul(beta, Q, out=u)  # Q is symmetric
             if not job.crew.advance(len(beta)):
                 return
-        job.sums[:4, k, columns] = _score(u, job.train.s, logits, mask)
+        job.sums[:4, k, columns] = score(u, job.train.s, logits, mask)
         if job.test is not None and to_test is not None:
-            job.sums[4:, k, columns] = _score(beta @ to_test.T, job.test.s, logits, None)[:2]
+            job.sums[4:, k, columns] = score(beta @ to_test.T, job.test.s, logits, None)[:2]
 
 
 def _sign(raw: Array, s_rows: Array, s_columns: Array) -> Array:
@@ -160,73 +165,36 @@ def _sign(raw: Array, s_rows: Array, s_columns: Array) -> Array:
     return raw
 
 
-def _score(u: Array, s: Array, logits: Array, mask: NDArray[np.bool_] | None) -> Array:
-    """Return the sums of losses and of right answers, for the rows trained on and for the others: of shape (4, c)."""
-    losses = np.maximum(-u, 0.0) + np.log1p(np.exp(-np.abs(u)))
-    right = (s * u > logits[:, np.newaxis]) == (s > 0)  # sigmoid(z) > threshold, without its rounding
-    parts: list[Any] = [True, False] if mask is None else [mask, ~mask]
-    return np.stack([values.sum(axis=1, where=part) for part in parts for values in (losses, right)])
-
-
 def train_by_blocks(job: Job) -> Callable[[int], Parameters]:
     """Train by passes over the rows; return the function that gives w and b of a configuration."""
-    c = len(job.steps)
+    from one_neuron.gradient_descent.passes import LocalPasses  # imports numba
+
+    c, test = len(job.steps), job.test
     weights = np.zeros((c, job.train.X.shape[1] + 1))  # w, and b in the last column
-    for columns in _split_evenly(c, -(-c // _COLUMNS)):
-        _descend_blocks(job, weights[columns], columns)
+    with (
+        job.make_passes(job.train.X, job.train.Y) as passes,
+        nullcontext() if test is None else LocalPasses(test.X, test.Y) as test_passes,
+    ):
+        for columns in _split_evenly(c, -(-c // _COLUMNS)):
+            _descend_blocks(job, passes, test_passes, weights[columns], columns)
     return lambda column: Parameters(w=weights[column, :-1].copy(), b=float(weights[column, -1]))
 
 
-def _descend_blocks(job: Job, weights: Array, columns: slice) -> None:
+def _descend_blocks(job: Job, passes: "Passes", test_passes: "Passes | None", weights: Array, columns: slice) -> None:
     """Train some of the configurations, from w = 0 and b = 0, in place."""
     step, last = job.steps[columns, np.newaxis], job.recorded[-1]
+    left_out, logits = job.left_out[columns], job.logits[columns]
     for iteration in range(last + 1):
         recorded = iteration in job.recorded
-        totals = _visit(job, columns, weights, job.train, scores=recorded, gradient=iteration < last)
+        wanted = ManyWanted(weights, left_out, logits, scores=recorded, gradient=iteration < last)
+        sums, scores = passes.add_up_many(wanted, job.folds)
         if recorded:
             k = job.recorded.index(iteration)
-            job.sums[:4, k, columns] = totals[:, -4:].T
-            if job.test is not None:
-                tested = _visit(job, columns, weights, job.test, scores=True, gradient=False)
-                job.sums[4:, k, columns] = tested[:, -4:-2].T
+            job.sums[:4, k, columns] = scores.T
+            if test_passes is not None:
+                wanted = ManyWanted(weights, np.full_like(left_out, -1), logits, scores=True, gradient=False)
+                _, scores = test_passes.add_up_many(wanted, None)
+                job.sums[4:, k, columns] = scores[:, :2].T
         if iteration < last:
-            weights -= step * totals[:, :-4]
+            weights -= step * sums
             job.crew.advance(len(weights))
-
-
-def _visit(job: Job, columns: slice, weights: Array, examples: Examples, *, scores: bool, gradient: bool) -> Array:
-    """Pass once over all rows; return the sums of dz * x, of dz and of `_score`: of shape (c, n_x + 1 + 4)."""
-    n_x, c = examples.X.shape[1], len(weights)
-    w, b = np.ascontiguousarray(weights[:, :-1].T) / products.PIXEL_MAX, weights[:, -1:]
-    size = max(_BLOCK_VALUES // (n_x + c), 64)
-
-    @np.errstate(over="ignore")
-    def add_up(span: slice) -> Array:
-        floats, margins, product = np.empty((size, n_x)), np.empty((size, c)), np.empty((c, n_x))
-        totals = np.zeros((c, n_x + 5))
-        for start in range(span.start, span.stop, size):
-            if job.crew.stopped:
-                break
-            rows = slice(start, min(start + size, span.stop))
-            s, block = examples.s[rows], floats[: rows.stop - start]
-            block[...] = examples.X[rows]
-            # BLAS is fastest when it writes u in this memory order and reads its transpose.
-            u = np.matmul(block, w, out=margins[: len(block)]).T
-            u += b
-            u *= s
-            mask = job.trained_on(columns, rows) if examples is job.train else None
-            if scores:
-                totals[:, -4:] += _score(u, s, job.logits[columns], mask).T
-            if gradient:
-                np.exp(u, out=u)
-                u += 1.0
-                np.divide(-s, u, out=u)  # -s / (1 + exp(s z)) = a - y
-                if mask is not None:
-                    u *= mask
-                totals[:, :n_x] += np.matmul(u, block, out=product)
-                totals[:, n_x] += u.sum(axis=1)
-        return totals
-
-    totals = sum(job.crew.map(add_up, _split_evenly(len(examples.s), _SPANS)))
-    totals[:, :n_x] /= products.PIXEL_MAX
-    return np.asarray(totals)

@@ -1,8 +1,8 @@
 """Passes over the rows of X: all that an iteration of the form "blocks" needs of the pixels.
 
 `Passes` is the interface. Engines differ in where they add up: `LocalPasses` does it on the threads of this process,
-those in `engines` on other processes, machines or devices. The sums are exact whole numbers, so the bits of z, dw and
-db are the same for every engine, any number of parts and any order.
+those in `engines` on other processes, machines or devices. For one neuron the sums are exact whole numbers, so the bits
+of z, dw and db are the same for every engine, any number of parts and any order. For many they are float64.
 """
 
 import math
@@ -16,10 +16,13 @@ from numpy.typing import NDArray
 
 from one_neuron.exact import products
 from one_neuron.exact.compiled import COUNT_BITS, Integers, add_gradient, compute_z, split_counts
+from one_neuron.gradient_descent import many_rows
+from one_neuron.gradient_descent.many_rows import ManyWanted
 from one_neuron.neuron import Array, Parameters
 from one_neuron.rows import RowsOnDisk
 from one_neuron.system.machine import count_cores
 
+_SPANS = 8  # parts of the rows in float64; their sums are added up in their order, whatever the number of threads
 _BLOCK_BYTES = 9 * 2**19  # a few blocks fit into the last cache, and above 4 MB NumPy asks for large pages
 
 
@@ -78,6 +81,24 @@ class Passes(ABC):
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over all rows."""
 
+    @abstractmethod
+    def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
+        """Do one pass over all rows for c configurations, in float64.
+
+        Parameters
+        ----------
+        wanted : ManyWanted
+        folds : ndarray of shape (m,), int, or None
+            The fold of each row; None if nothing is left out.
+
+        Returns
+        -------
+        gradients : ndarray of shape (c, n_x + 1)
+            The sums of dz x, and of dz in the last column, over the rows that a configuration trains on.
+        scores : ndarray of shape (c, 4)
+            See `many_rows.score`.
+        """
+
     def run(self, parameters: Parameters, *, z: bool, gradient: bool = True) -> tuple[Array | None, Array, float]:
         """Return z = X w + b if it is wanted, X^T dz and sum(dz), where dz = sigmoid(z) - Y."""
         return self._run(Wanted(parameters, z=z, gradient=gradient))
@@ -120,12 +141,14 @@ class LocalPasses(Passes):
         self._rows = max(1, min(m, _BLOCK_BYTES // n_x))
         self._starts = range(0, m, self._rows)
         on_disk = isinstance(X, RowsOnDisk)
-        number = min(len(self._starts), cores or count_cores())  # one reads while another computes
+        cores = cores or count_cores()
+        number = min(len(self._starts), cores)  # one reads while another computes
         # One for each thread. A list, because its `pop` and `append` are atomic.
         self._spare = [_Workspace(self._rows, n_x, on_disk=on_disk) for _ in range(number)]
-        self._pool = ThreadPoolExecutor(number)
+        self._pool, self._ended = ThreadPoolExecutor(cores), False
 
     def __exit__(self, *_: object) -> None:
+        self._ended = True  # threads may be busy after Ctrl-C
         self._pool.shutdown(cancel_futures=True)
 
     def add_up(self, wanted: Wanted) -> Sums:
@@ -153,6 +176,18 @@ class LocalPasses(Passes):
         for _ in self._pool.map(do_block, self._starts):
             pass
         return Sums(all_z, np.sum([space.dw for space in self._spare], axis=0), sum(space.db for space in self._spare))
+
+    def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
+        """Do one pass over all rows for many configurations."""
+        m, n_x = self._X.shape
+
+        def do_span(rows: slice) -> Array:
+            return many_rows.add_up(self._X, self._Y, folds, wanted, rows, lambda: self._ended)
+
+        spans = [slice(m * i // _SPANS, m * (i + 1) // _SPANS) for i in range(_SPANS)]
+        totals: Any = sum(self._pool.map(do_span, spans))
+        totals[:, :n_x] /= products.PIXEL_MAX
+        return totals[:, : n_x + 1], totals[:, n_x + 1 :]
 
     def _read(self, rows: slice, space: _Workspace) -> NDArray[np.uint8]:
         """Return the rows, read into the workspace if they are on disk."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from one_neuron.exact import products
-from one_neuron.gradient_descent import many, many_forms
+from one_neuron.gradient_descent import many, many_forms, many_rows
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.many import BatchResult, optimize_many
 from one_neuron.gradient_descent.optimize import optimize
@@ -250,7 +250,7 @@ def test_an_absurd_rate_diverges_alone(form: str) -> None:
 
 def test_rows_on_disk_are_read_block_by_block(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anything with a shape and slices serves as X and X_test; the blocks form never holds all of it."""
-    monkeypatch.setattr(many_forms, "_BLOCK_VALUES", 0)  # 64 rows
+    monkeypatch.setattr(many_rows, "_BLOCK_VALUES", 0)  # 64 rows
     monkeypatch.setattr(products, "_CROSS_ROWS", 64)
     (X, Y), (X_test, Y_test) = make_problem(300, 600), make_problem(150, 600, seed=1)
     stored, stored_test = OnDisk(X), OnDisk(X_test)

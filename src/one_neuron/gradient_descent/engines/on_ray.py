@@ -2,7 +2,8 @@
 
 A worker reads its rows from the prepared file, which must lie at the same path on every machine; rows that are only in
 memory are sent. In an iteration w and b go out, and the exact sums come back; z comes back when a cost is recorded. So
-neither the number of workers, nor which of them end and are replaced, changes a bit.
+neither the number of workers, nor which of them end and are replaced, changes a bit. For the many configurations of a
+sweep all w and b go out, and sums in float64 come back.
 """
 
 import os
@@ -22,10 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.gradient_descent.many_rows import ManyWanted
 from one_neuron.gradient_descent.passes import LocalPasses, Passes, Sums, Wanted
 from one_neuron.layout import hash_code
+from one_neuron.neuron import Array
 from one_neuron.rows import Pixels, RowsOnDisk
-from one_neuron.system.machine import count_cores
+from one_neuron.system.machine import count_cores, one_blas_thread
 
 _MOST_REPLACEMENTS = 3  # of one worker in one pass
 _WAIT_SECONDS = 30.0
@@ -46,6 +49,11 @@ class Shard:
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over these rows."""
         return self._passes.add_up(wanted)
+
+    def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
+        """Do one pass over these rows for many configurations."""
+        with one_blas_thread():
+            return self._passes.add_up_many(wanted, folds)
 
 
 class RayPasses(Passes):
@@ -90,12 +98,23 @@ class RayPasses(Passes):
 
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over all rows."""
-        wanted = self._ray.put(wanted)  # once, not for each worker
-        running = [worker.add_up.remote(wanted) for worker, _ in self._workers]
-        parts = [self._finish(i, wanted, result) for i, result in enumerate(running)]
+        sent = self._ray.put(wanted)  # once, not for each worker
+        parts = self._ask(lambda i: self._workers[i][0].add_up.remote(sent))
         z = [part.z for part in parts if part.z is not None]
         dw = np.sum([part.dw for part in parts], axis=0)
         return Sums(np.concatenate(z) if z else None, dw, sum(part.db for part in parts))
+
+    def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
+        """Do one pass over all rows for many configurations. The last bits depend on the number of workers."""
+        sent = self._ray.put(wanted)
+        shares = [None if folds is None else folds[rows] for rows in self._rows]
+        parts = self._ask(lambda i: self._workers[i][0].add_up_many.remote(sent, shares[i]))
+        return sum(gradients for gradients, _ in parts), sum(scores for _, scores in parts)
+
+    def _ask(self, call: Callable[[int], Any]) -> list[Any]:
+        """Return the results of all workers; call(i) asks worker i for one."""
+        running = [call(i) for i in range(len(self._workers))]
+        return [self._finish(i, call, result) for i, result in enumerate(running)]
 
     def _start(self, rows: slice, *, reserve: int) -> tuple[Any, Any]:
         """Start a worker and have it load its rows; return it and the future result of that."""
@@ -114,10 +133,10 @@ class RayPasses(Passes):
         for i in range(len(self._workers)):
             self._finish(i, None, self._workers[i][1])
 
-    def _finish(self, i: int, wanted: Any, result: Any) -> Any:
+    def _finish(self, i: int, call: Callable[[int], Any] | None, result: Any) -> Any:
         """Return a result of worker i. If the worker ends, start another one and have it do the same.
 
-        Without `wanted`, the result is that of loading the rows.
+        Without `call`, the result is that of loading the rows.
         """
         errors, reason = self._ray.exceptions, ""
         for attempt in range(1 + _MOST_REPLACEMENTS):
@@ -126,10 +145,10 @@ class RayPasses(Passes):
                     self._ray.kill(self._workers[i][0])  # its result may be lost while it is alive
                     # It reserves no CPU: after the loss of a machine there may be too few.
                     self._workers[i] = self._start(self._rows[i], reserve=0)
-                    result = None if wanted is None else self._workers[i][0].add_up.remote(wanted)
-                if attempt or wanted is None:
+                    result = None if call is None else call(i)
+                if attempt or call is None:
                     self._check_code(self._ray.get(self._workers[i][1]))
-                return None if wanted is None else self._ray.get(result)
+                return None if call is None else self._ray.get(result)
             except errors.RayTaskError as error:
                 raise error.cause from None
             except errors.RayError as error:

@@ -17,6 +17,7 @@ rounding; hence no `torch.compile`. And nothing is divided by a Python number: C
 """
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.exact import functions, products
 from one_neuron.exact.compiled import COUNT_BITS
+from one_neuron.gradient_descent.many_rows import NUM_SCORES, ManyWanted
 from one_neuron.gradient_descent.passes import Passes, Sums, Wanted
+from one_neuron.neuron import Array
 from one_neuron.rows import Pixels, RowsOnDisk
 
 INT8_DEVICES = ("cuda",)
@@ -89,6 +92,44 @@ class TorchPasses(Passes):
             dz_counts = torch.round(dz * 2.0**COUNT_BITS).long()
             dw, db = self._columns_times(dz_counts).cpu().numpy(), int(dz_counts.sum())
         return Sums(z.cpu().numpy() if wanted.z else None, dw, db)
+
+    def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
+        """Do one pass over all rows for many configurations: `many_rows.add_up` in PyTorch, which promises no bits."""
+        import torch
+
+        left_out = None if folds is None or (wanted.left_out < 0).all() else torch.tensor(wanted.left_out)[:, None]
+        w, b, logits = (
+            torch.tensor(values, device=self._device)
+            for values in (wanted.weights[:, :-1].T / products.PIXEL_MAX, wanted.weights[:, -1:], wanted.logits)
+        )
+        gradients = self._zeros(len(b), self._n_x + 1, dtype=torch.float64)
+        scores = self._zeros(len(b), NUM_SCORES, dtype=torch.float64)
+        for part, pixels in self._float64_pixels(max(1, _FLOAT_BYTES // 8 // (self._n_x + len(b)))):
+            s = 2.0 * self._Y[part] - 1.0
+            u = ((pixels @ w).T + b) * s
+            kept = torch.ones_like(u, dtype=torch.bool)
+            if left_out is not None and folds is not None:
+                kept = (torch.tensor(folds[part]) != left_out).to(self._device)
+            if wanted.scores:
+                losses = torch.logaddexp(-u, torch.zeros_like(u))
+                right = ((s * u > logits[:, None]) == (s > 0)).double()
+                parts = [(values * where).sum(1) for where in (kept, ~kept) for values in (losses, right)]
+                scores += torch.stack(parts, 1)
+            if wanted.gradient:
+                dz = -s * torch.sigmoid(-u) * kept
+                gradients[:, :-1] += dz @ pixels
+                gradients[:, -1] += dz.sum(1)
+        gradients[:, :-1] /= products.PIXEL_MAX
+        return gradients.cpu().numpy(), scores.cpu().numpy()
+
+    def _float64_pixels(self, number: int) -> Iterator[tuple[slice, Any]]:
+        """Yield all rows, at most `number` at a time, and their pixels as float64."""
+        for i, block in enumerate(self._blocks):
+            first = i * self._size
+            for start in range(first, min(first + self._size, self._m), number):
+                rows = slice(start, min(start + number, first + self._size, self._m))
+                inner = slice(rows.start - first, rows.stop - first)
+                yield rows, block[0][inner, : self._n_x].double() + 128.0 if self._int8 else block[inner].double()
 
     def _load(self, X: Pixels, start: int) -> Any:
         """Return a block of pixels on the device, as the products need it."""

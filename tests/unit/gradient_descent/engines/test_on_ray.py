@@ -16,6 +16,7 @@ from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.engines import on_ray
 from one_neuron.gradient_descent.engines.on_ray import RayPasses, cores_per_worker
+from one_neuron.gradient_descent.many import optimize_many
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.rows import RowsOnDisk
 from one_neuron.storage.pixel_file import PixelFile
@@ -185,6 +186,37 @@ def test_z_comes_back_only_when_a_cost_is_recorded(use: Any) -> None:
     sums = [found for found in fake.returned if not isinstance(found, str)]
     assert [found.z is not None for found in sums[:20:2]] == [i in (0, 4, 8, 9) for i in range(10)]
     assert all(found.z is None for found in sums[20:])
+
+
+def compare(engine: Any, rows: Any = X) -> None:
+    """Train five configurations with an engine and locally; compare all scores, w and b."""
+    options: dict[str, Any] = {"learning_rates": [0.5, 2.0, 0.5, 2.0, 0.5], "num_iterations": 9, "record_every": 4}
+    options |= {"folds": np.arange(97) % 3, "held_out": [-1, -1, 0, 2, 2], "X_test": X[:7], "Y_test": Y[:7]}
+    local, other = optimize_many(X, Y, **options), optimize_many(rows, Y, engine=engine, **options)
+    assert other.form == "blocks"
+    for kind in ("train", "validation", "test"):
+        for score in ("costs", "accuracies"):
+            name = f"{kind}_{score}"
+            assert getattr(other, name) == pytest.approx(getattr(local, name), rel=1e-12, nan_ok=True), name
+    for j in range(5):
+        assert other.parameters(j).w == pytest.approx(local.parameters(j).w, rel=1e-10, abs=1e-14)
+        assert other.parameters(j).b == pytest.approx(local.parameters(j).b, rel=1e-10)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 5, 97])
+def test_many_configurations(shards: int, use: Any) -> None:
+    """The rows of each fold and the labels go with the shards; w and b of all configurations go out once."""
+    fake = use(FakeRay(fail={shards + 2}))  # a worker ends in the first pass
+    compare(partial(RayPasses, shards=shards))
+    assert len(fake.started) == shards + 1
+    assert not fake.connected
+
+
+def test_many_configurations_of_rows_in_a_file(tmp_path: Path, use: Any) -> None:
+    """Nothing is sent that is as large as the pixels."""
+    fake = use(FakeRay())
+    compare(partial(RayPasses, shards=3), stored(tmp_path))
+    assert max(fake.sizes) < X.nbytes
 
 
 @pytest.mark.parametrize("fail", [{1}, {3}, {4, 9}, {7, 8, 9}, {20}])

@@ -16,6 +16,7 @@ from one_neuron.errors import EnvironmentProblem
 from one_neuron.exact import functions
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.engines import on_torch
+from one_neuron.gradient_descent.many import optimize_many
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.neuron import sigmoid
 from one_neuron.rows import RowsOnDisk
@@ -92,6 +93,31 @@ def test_int8_gives_the_bits_of_the_local_engine(
     expected = bits(optimize(X, Y, learning_rate=learning_rate, num_iterations=6, record_every=4))
     assert train(X, Y, learning_rate) == train(X, Y, learning_rate, block=32) == expected
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("products", ["float64", "int8"])
+@pytest.mark.parametrize("height", [1, 10, 1000])
+def test_many_configurations(
+    products: str, height: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores, w and b are those of the local engine up to the last digits, however many rows are taken at a time."""
+    if products == "int8":
+        request.getfixturevalue("int8")
+    X, Y = make_problem(97, 12)
+    options: dict[str, Any] = {"learning_rates": [0.5, 2.0, 0.5, 2.0, 0.5], "num_iterations": 9, "record_every": 4}
+    folds: dict[str, Any] = {"folds": np.arange(97) % 3, "held_out": [-1, -1, 0, 2, 2]}
+    for more in ({}, folds, folds | {"X_test": X[:7], "Y_test": Y[:7]}):
+        local = optimize_many(X, Y, **options, **more)
+        with monkeypatch.context() as patch:
+            patch.setattr(on_torch, "_FLOAT_BYTES", 8 * height * (12 + 5))
+            other = optimize_many(X, Y, engine=partial(on_torch.TorchPasses, device="cpu", block=32), **options, **more)
+        for name in (
+            f"{kind}_{score}" for kind in ("train", "validation", "test") for score in ("costs", "accuracies")
+        ):
+            assert getattr(other, name) == pytest.approx(getattr(local, name), rel=1e-12, nan_ok=True), name
+        for j in range(5):
+            assert other.parameters(j).w == pytest.approx(local.parameters(j).w, rel=1e-10, abs=1e-14)
+            assert other.parameters(j).b == pytest.approx(local.parameters(j).b, rel=1e-10)
 
 
 def test_no_int8_products_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
