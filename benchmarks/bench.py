@@ -261,7 +261,7 @@ SECTIONS: dict[str, tuple[Callable[[argparse.Namespace], Table], str]] = {
     "growth": (time_growth, "2 minutes, at most 3 rounds"),
     "sweeps": (time_sweeps, "15 minutes, at most 3 rounds"),
     "serving": (time_serving, "a minute"),
-    "large": (time_large, "a minute; 20 minutes and 40 GB of disk with --most 1000000, as on the page; one round"),
+    "large": (time_large, "a minute; 10 minutes and 40 GB of disk with --most 1000000, as on the page; one round"),
     "pictures": (time_pictures, "10 minutes and 2 GB of disk with the --pictures of the page, at most 3 rounds"),
 }
 
