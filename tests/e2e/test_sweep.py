@@ -194,6 +194,13 @@ def test_wrong_use_is_one_line_and_nothing_is_made(untouched: Project, arguments
     assert untouched.run("git", "status", "--porcelain", "--ignored") == ""
 
 
+def test_a_wrong_engine_is_refused_before_anything_is_made(untouched: Project) -> None:
+    """Not recorded as the reason of configurations that failed."""
+    with pytest.raises(SettingsError, match="ONE_NEURON_ENGINE = 'gpu'; expected local, ray"):
+        run_here(untouched, "-m", *SMALL_GRID, ONE_NEURON_ENGINE="gpu")
+    assert untouched.run("git", "status", "--porcelain", "--ignored") == ""
+
+
 def test_wrong_use_ends_with_code_2(untouched: Project) -> None:
     """One line on stderr, in a process of its own and outside the root as well."""
     outside = "cd docs && exec python ../pipeline/sweep.py -m train.learning_rate=0.1,0.2"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from one_neuron.errors import EnvironmentProblem
+from one_neuron.gradient_descent.engines.choice import find_engine
 from one_neuron.layout import WORK_FOLDER
 from one_neuron.settings.params import Settings
 from one_neuron.sweep.configuration import Configuration, find_keys
@@ -53,6 +54,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
     if print_instead(options, arguments, root):
         return
     plan = read_plan(options.overrides, multirun=options.multirun)
+    find_engine(None)  # fails before anything is recorded if ONE_NEURON_ENGINE is wrong
     with start_plotter() as plotter:
         _run_plan(plan, root, plotter, clock)
 
