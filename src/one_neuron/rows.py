@@ -127,13 +127,15 @@ class RowsOnDisk:
         """
         return ChosenRows(self, _row_numbers(indices, len(self)))
 
-    def locate(self, rows: slice) -> "Callable[[], RowsOnDisk] | None":
+    def locate(self, rows: slice, url: str | None = None) -> "Callable[[], RowsOnDisk] | None":
         """Return a function that opens some rows in another process, which may run on another machine.
 
         Parameters
         ----------
         rows : slice
             Of step 1, within the rows that exist.
+        url : str, optional
+            A copy of the file, from which that machine downloads the rows. By default it opens the file itself.
 
         Returns
         -------
@@ -141,7 +143,7 @@ class RowsOnDisk:
             It can be pickled, and returns the rows as a `RowsOnDisk` of its own. None where no other process can read
             the rows; the caller then sends them.
         """
-        del rows
+        del rows, url
         return None
 
     def _read_rows(self, start: int, out: NDArray[np.uint8]) -> None:

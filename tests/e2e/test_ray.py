@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from one_neuron.storage.prepared_set import PreparedSet, save_prepared
+from tests.team_servers import find_rclone, s3
 from tests.values import DATA, HDF5
 
 pytestmark = [
@@ -48,7 +49,7 @@ runpy.run_path("pipeline/train.py", run_name="__main__")
 """
 # Training from a file of pixels, with pauses as above.
 FROM_A_FILE = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 import numpy as np
 from one_neuron.gradient_descent.optimize import optimize
@@ -65,6 +66,8 @@ def pause(*arguments, **wanted):
 Passes.run = pause
 Y = np.arange(6001) % 3 == 0
 X = PixelFile(Path("pixels"), offset=8, shape=(6001, 12))
+if "ONE_NEURON_PIXELS_URL" in os.environ:
+    Path("pixels").unlink()
 result = optimize(X, Y, learning_rate=0.5, num_iterations=40, record_every=7, engine=sys.argv[1])
 print(result.parameters.w.tobytes().hex(), result.costs.tobytes().hex(), result.stability_bound)
 """
@@ -240,6 +243,35 @@ def test_many_configurations(folder: Path) -> None:
     assert form == "blocks"
     for one, other in zip((costs, accuracies), expected.splitlines()[1:], strict=True):
         assert json.loads(one) == pytest.approx(json.loads(other), rel=1e-12)
+
+
+@pytest.mark.skipif(find_rclone() is None or find_spec("s3fs") is None, reason="rclone or s3fs is not installed")
+def test_rows_from_an_object_store(folder: Path) -> None:
+    """Workers without the file download their rows from a bucket; so does the one that replaces a killed worker."""
+    pixels = np.random.default_rng(0).integers(0, 256, (MANY, 12), np.uint8)
+    Path("pixels").write_bytes(b"a header" + pixels.tobytes())
+    expected, _ = finish(start("-c", FROM_A_FILE, "local"))
+    with s3(folder) as bucket:
+        shutil.copy("pixels", bucket.folder / "train.h5")
+        variables = bucket.environment | {"ONE_NEURON_SHARDS": "2"}
+        variables["ONE_NEURON_PIXELS_URL"] = f"s3://{bucket.name}/train.h5"
+        driver = start("-c", FROM_A_FILE, "ray", **variables)
+        wait_for(Path("paused").exists, driver)
+        assert not Path("pixels").exists()
+        workers = [pid for pid, line in find_tree(driver.pid).items() if "ray::Shard" in line]
+        os.kill(workers[0], signal.SIGKILL)
+        Path("go").touch()
+        found, said = finish(driver)
+        assert found.splitlines()[-1] == expected.strip()
+        assert "of 2 ended; another one takes over its rows" in said
+
+        for name, wrong in (("missing", {}), ("train.h5", {"AWS_SECRET_ACCESS_KEY": "wrong"})):
+            Path("pixels").write_bytes(b"a header" + pixels.tobytes())
+            variables["ONE_NEURON_PIXELS_URL"] = url = f"s3://{bucket.name}/{name}"
+            driver = start("-c", FROM_A_FILE, "ray", **(variables | wrong))
+            _, said = driver.communicate(timeout=240)
+            assert driver.returncode != 0
+            assert f"'{url}' {'cannot be read on ' if wrong else 'does not exist; '}" in said
 
 
 def test_two_machines_one_of_which_is_lost(folder: Path) -> None:

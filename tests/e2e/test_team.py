@@ -125,6 +125,9 @@ def test_a_team_shares_results_runs_and_models(
 
     project.run("dvc", "remote", "add", "--default", "storage", f"s3://{team.bucket.name}/dvc-{server}", **environment)
     assert "files pushed" in project.run("dvc", "push", **environment)
+    url = project.run("dvc", "get", ".", "data/prepared/train.h5", "--show-url", **environment).strip()
+    copy = team.bucket.folder.parent / url.removeprefix("s3://")  # as docs/scale.md names it to the workers of Ray
+    assert copy.read_bytes() == (project.folder / "data/prepared/train.h5").read_bytes()
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "a result")
 

@@ -97,6 +97,7 @@ USERS = {
     "anyio": ["serving/*.py"],
     "uvicorn": ["commands/serve.py"],
     "numba": ["exact/compiled.py"],
+    "fsspec": ["storage/remote_file.py"],
     "ray": ["gradient_descent/engines/on_ray.py"],
     "torch": ["gradient_descent/engines/on_torch.py"],
     "tqdm": ["system/progress.py"],

@@ -106,7 +106,7 @@ def optimize_many(  # noqa: PLR0913 - the options are keywords
     EnvironmentProblem
         If BLAS computes wrong products on this CPU, or the engine cannot be used; see `optimize`.
     SettingsError
-        If ONE_NEURON_ENGINE or ONE_NEURON_SHARDS is wrong.
+        If ONE_NEURON_ENGINE, ONE_NEURON_SHARDS or ONE_NEURON_PIXELS_URL is wrong.
 
     Examples
     --------

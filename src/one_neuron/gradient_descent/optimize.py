@@ -140,7 +140,7 @@ def optimize(  # noqa: PLR0913 - the options are keywords
         If BLAS, the library that multiplies NumPy's matrices, computes wrong products on this CPU; if the engine is not
         installed, has no device or not enough memory, or its workers keep failing.
     SettingsError
-        If ONE_NEURON_ENGINE or ONE_NEURON_SHARDS is wrong.
+        If ONE_NEURON_ENGINE, ONE_NEURON_SHARDS or ONE_NEURON_PIXELS_URL is wrong.
 
     References
     ----------

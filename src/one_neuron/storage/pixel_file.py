@@ -3,8 +3,9 @@
 import hashlib
 import os
 import platform
+import tempfile
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from one_neuron.errors import DataError
 from one_neuron.rows import Pixels, RowsOnDisk
+from one_neuron.storage.remote_file import RemoteFile
 from one_neuron.system.machine import read_megabytes
 from one_neuron.system.memory import memory_left
 
@@ -73,16 +75,15 @@ class PixelFile(RowsOnDisk):
         """Close the file; nothing can be read afterwards. The file is also closed when the object is deleted."""
         self._closer()
 
-    def locate(self, rows: slice) -> "Callable[[], PixelFile]":
-        """Return a function that opens some rows in another process, by the absolute path of the file.
+    def locate(self, rows: slice, url: str | None = None) -> "Callable[[], PixelFile]":
+        """Return a function that opens some rows in another process: by the file's absolute path, or from its copy.
 
-        The function raises a DataError if that path holds another file by then, or another one on that machine. A file
-        counts as the same if its size and all bytes before the pixels are: in a prepared set these hold the SHA-256 of
-        pixels and labels.
+        The function raises a DataError if it finds another file there. A file counts as the same if its size and all
+        bytes before the pixels are: in a prepared set these hold the SHA-256 of pixels and labels.
         """
         start, stop, _ = rows.indices(self.shape[0])
         return partial(
-            _open_again,
+            partial(_download, url) if url else _open_again,
             self.path.absolute(),
             offset=self._offset,
             shape=(stop - start, self.shape[1]),
@@ -128,11 +129,30 @@ def _open_again(path: Path, *, offset: int, shape: tuple[int, int], start: int, 
     return pixels
 
 
+def _download(url: str, path: Path, *, offset: int, shape: tuple[int, int], start: int, identity: str) -> PixelFile:
+    """Return the rows from `start` on of a copy of a file, downloaded into a temporary file that is already deleted."""
+    copy, n_x = RemoteFile(url), shape[1]
+    if _hash_head(copy.size, copy.read(0, offset)) != identity:
+        raise DataError(f"'{url}' is not a copy of '{path}'; upload that file to it")
+    with tempfile.NamedTemporaryFile(prefix="one-neuron-rows-") as rows:
+        for part in copy.read(offset + start * n_x, offset + (start + shape[0]) * n_x):
+            rows.write(part)
+        rows.flush()
+        return PixelFile(Path(rows.name), offset=0, shape=shape)
+
+
 def _identify(descriptor: int, offset: int) -> str:
-    """Return the SHA-256 of an open file's size and of what lies before its pixels."""
-    digest = hashlib.sha256(str(os.fstat(descriptor).st_size).encode())
-    for position in range(0, offset, BLOCK_BYTES):
-        digest.update(os.pread(descriptor, min(BLOCK_BYTES, offset - position), position))
+    """Return the `_hash_head` of an open file."""
+    starts = range(0, offset, BLOCK_BYTES)
+    parts = (os.pread(descriptor, min(BLOCK_BYTES, offset - start), start) for start in starts)
+    return _hash_head(os.fstat(descriptor).st_size, parts)
+
+
+def _hash_head(size: int, parts: Iterable[bytes]) -> str:
+    """Return the SHA-256 of a file's size and of what lies before its pixels, which comes in parts."""
+    digest = hashlib.sha256(str(size).encode())
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 

@@ -22,6 +22,7 @@ MakePasses = Callable[[Any, NDArray[Any]], "Passes"]
 
 VARIABLE = "ONE_NEURON_ENGINE"
 SHARDS_VARIABLE = "ONE_NEURON_SHARDS"
+URL_VARIABLE = "ONE_NEURON_PIXELS_URL"
 _NAMES = re.compile(r"local|ray(://[^/\s]+:\d+)?|cuda(:\d+)?")
 _EXPECTED = "expected local, ray, ray://host:port, cuda or the number of a device, such as cuda:1"
 
@@ -52,7 +53,7 @@ def find_engine(engine: str | MakePasses | None) -> tuple[str, MakePasses]:
         return name, _make_local
     if name.startswith("cuda"):
         return name, partial(_make_cuda, name)
-    return name, partial(_make_ray, name.removeprefix("ray"), _read_shards())
+    return name, partial(_make_ray, name.removeprefix("ray"), _read_shards(), _read_url())
 
 
 def report_unused(name: str, m: int) -> None:
@@ -70,12 +71,12 @@ def _make_local(X: Any, Y: NDArray[Any]) -> "Passes":
     return LocalPasses(X, Y)
 
 
-def _make_ray(address: str, shards: int | None, X: Any, Y: NDArray[Any]) -> "Passes":
+def _make_ray(address: str, shards: int | None, url: str | None, X: Any, Y: NDArray[Any]) -> "Passes":
     """Return passes on the workers of a Ray cluster; without an address, see `on_ray.connect`."""
     from one_neuron.gradient_descent.engines.on_ray import RayPasses
 
     with _installed("ray", "ray"):
-        return RayPasses(X, Y, address=f"ray{address}" if address else "", shards=shards)
+        return RayPasses(X, Y, address=f"ray{address}" if address else "", shards=shards, url=url)
 
 
 def _make_cuda(device: str, X: Any, Y: NDArray[Any]) -> "Passes":
@@ -107,3 +108,11 @@ def _read_shards() -> int | None:
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:18]) <= 10**6):
         raise SettingsError(f"{SHARDS_VARIABLE} = {text!r}; expected a whole number from 1 to 1,000,000 (parts)")
     return int(text)
+
+
+def _read_url() -> str | None:
+    """Return ONE_NEURON_PIXELS_URL, or None if it is unset or empty."""
+    url = os.environ.get(URL_VARIABLE, "").strip()
+    if url and not re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", url):
+        raise SettingsError(f"{URL_VARIABLE} = {url!r}; expected the URL of a file, such as s3://bucket/train.h5")
+    return url or None

@@ -1,9 +1,9 @@
 """Passes on the workers of a Ray cluster: each holds a shard, some of the rows with their labels.
 
-A worker reads its rows from the prepared file, which must lie at the same path on every machine; rows that are only in
-memory are sent. In an iteration w and b go out, and the exact sums come back; z comes back when a cost is recorded. So
-neither the number of workers, nor which of them end and are replaced, changes a bit. For the many configurations of a
-sweep all w and b go out, and sums in float64 come back.
+A worker reads its rows from the prepared file, which lies at the same path on every machine, or downloads them from a
+copy; rows that are only in memory are sent. In an iteration w and b go out, and the exact sums come back; z comes back
+when a cost is recorded. So neither the number of workers, nor which of them end and are replaced, changes a bit. For
+the many configurations of a sweep all w and b go out, and sums in float64 come back.
 """
 
 import os
@@ -68,17 +68,21 @@ class RayPasses(Passes):
     shards : int, optional
         Number of workers; by default one for each CPU of the cluster. There are no more workers than rows. Each
         computes on as many threads as there are CPUs for it.
+    url : str, optional
+        A copy of the file of the pixels, from which the workers download their rows.
 
     Raises
     ------
     EnvironmentProblem
-        If there is no cluster, or a worker runs other code.
+        If there is no cluster, a worker runs other code, or it cannot read from `url`.
     DataError
         If a worker cannot read the file of the pixels.
     """
 
-    def __init__(self, X: Pixels, Y: NDArray[Any], *, address: str = "", shards: int | None = None) -> None:
-        self._X, self._Y = X, Y
+    def __init__(
+        self, X: Pixels, Y: NDArray[Any], *, address: str = "", shards: int | None = None, url: str | None = None
+    ) -> None:
+        self._X, self._Y, self._url = X, Y, url
         with ExitStack() as stack:
             object_bytes = 16 * len(Y) + (0 if isinstance(X, RowsOnDisk) else X.nbytes)  # z twice, and pixels
             self._ray = stack.enter_context(connect(address, object_bytes))
@@ -120,7 +124,7 @@ class RayPasses(Passes):
         """Start a worker and have it load its rows; return it and the future result of that."""
         options = {"num_cpus": reserve, "scheduling_strategy": "SPREAD"}
         worker = self._ray.remote(Shard).options(**options).remote()
-        X = self._X.locate(rows) if isinstance(self._X, RowsOnDisk) else None
+        X = self._X.locate(rows, self._url) if isinstance(self._X, RowsOnDisk) else None
         pixels = np.ascontiguousarray(self._X[rows]) if X is None else X
         return worker, worker.load.remote(pixels, self._Y[rows], max(1, self._cores))
 

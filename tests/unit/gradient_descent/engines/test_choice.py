@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {"learning_rate": 0.5, "num_iterations": 3}
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start without the variables."""
-    for name in ("ONE_NEURON_ENGINE", "ONE_NEURON_SHARDS"):
+    for name in ("ONE_NEURON_ENGINE", "ONE_NEURON_SHARDS", "ONE_NEURON_PIXELS_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -41,8 +41,8 @@ def start(*_: object, **options: object) -> None:
 @pytest.mark.parametrize(
     ("engine", "options"),
     [
-        ("ray", {"address": "", "shards": None}),
-        ("ray://10.0.0.7:10001", {"address": "ray://10.0.0.7:10001", "shards": None}),
+        ("ray", {"address": "", "shards": None, "url": None}),
+        ("ray://10.0.0.7:10001", {"address": "ray://10.0.0.7:10001", "shards": None, "url": None}),
         ("cuda", {"device": "cuda"}),
         ("cuda:1", {"device": "cuda:1"}),
     ],
@@ -61,14 +61,15 @@ def test_the_engine_that_starts(
     assert started.value.args == (options,)
 
 
-def test_the_number_of_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its variable."""
+def test_the_number_of_shards_and_the_copy_of_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their variables."""
     monkeypatch.setattr(on_ray, "RayPasses", start)
     monkeypatch.setenv("ONE_NEURON_SHARDS", "12")
+    monkeypatch.setenv("ONE_NEURON_PIXELS_URL", "s3://bucket/a/train.h5")
     _, make_passes = find_engine("ray")
     with pytest.raises(Started) as started:
         make_passes(X, Y)
-    assert started.value.args == ({"address": "", "shards": 12},)
+    assert started.value.args == ({"address": "", "shards": 12, "url": "s3://bucket/a/train.h5"},)
 
 
 @pytest.mark.parametrize("engine", [None, "local"])
@@ -94,6 +95,14 @@ def test_a_wrong_number_of_shards_is_refused(text: str, monkeypatch: pytest.Monk
     """It names the variable."""
     monkeypatch.setenv("ONE_NEURON_SHARDS", text)
     with pytest.raises(SettingsError, match=f"ONE_NEURON_SHARDS = '{text}'; expected a whole number from 1"):
+        find_engine("ray")
+
+
+@pytest.mark.parametrize("text", ["data/prepared/train.h5", "/mnt/train.h5", "s3:bucket", "s3://", "s3://a b"])
+def test_a_wrong_url_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the variable."""
+    monkeypatch.setenv("ONE_NEURON_PIXELS_URL", text)
+    with pytest.raises(SettingsError, match=f"ONE_NEURON_PIXELS_URL = '{text}'; expected the URL of a file, such as"):
         find_engine("ray")
 
 

@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -20,9 +22,11 @@ from one_neuron.gradient_descent.many import optimize_many
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
 from one_neuron.rows import RowsOnDisk
 from one_neuron.storage.pixel_file import PixelFile
+from one_neuron.storage.remote_file import RemoteFile
 
 X = np.random.default_rng(0).integers(0, 256, (97, 12), np.uint8)
 Y = (np.arange(97) % 3 == 0).astype(np.uint8)
+URL = "memory://bucket/pixels"
 OPTIONS: dict[str, Any] = {"learning_rate": 2.0, "num_iterations": 9, "record_every": 4}
 
 
@@ -273,6 +277,15 @@ def test_cores_never_exceed_those_of_a_machine() -> None:
     assert [cores_per_worker([2, 1], workers) for workers in (1, 2, 3, 4)] == [2, 1, 1, 0]
 
 
+@pytest.fixture
+def store() -> Iterator[Any]:
+    """Return an object store in memory with an empty bucket."""
+    memory = fsspec.filesystem("memory")
+    memory.mkdir("/bucket")
+    yield memory
+    memory.rm("/bucket", recursive=True)
+
+
 def stored(folder: Path, front: bytes = b"header") -> PixelFile:
     """Return the pixels in a file."""
     path = folder / "pixels"
@@ -299,6 +312,37 @@ def test_another_file_at_the_same_path_is_refused(tmp_path: Path, use: Any) -> N
         train(2, rows)
     stored(tmp_path)
     assert train(2, rows) == bits(optimize(X, Y, **OPTIONS))
+
+
+def test_rows_are_downloaded_from_a_copy(tmp_path: Path, use: Any, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker without the file reads its own rows and what lies before the pixels; it keeps no file."""
+    fake = use(FakeRay(fail={7}))
+    rows = stored(tmp_path)
+    store.pipe("/bucket/pixels", (tmp_path / "pixels").read_bytes())
+    (tmp_path / "pixels").unlink()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ranges: set[tuple[int, int]] = set()
+    read = RemoteFile.read
+
+    def note(file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        ranges.add((start, stop))
+        return read(file, start, stop)
+
+    monkeypatch.setattr(RemoteFile, "read", note)
+    result = optimize(X, Y, **OPTIONS)
+    assert bits(optimize(rows, Y, engine=partial(RayPasses, shards=3, url=URL), **OPTIONS)) == bits(result)
+    assert ranges == {(0, 6), (6, 6 + 32 * 12), (6 + 32 * 12, 6 + 64 * 12), (6 + 64 * 12, 6 + 97 * 12)}
+    assert len(fake.started) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_of_another_file_is_refused(tmp_path: Path, use: Any, store: Any) -> None:
+    """One of another size, or with another header."""
+    use(FakeRay())
+    for content in (b"header" + X[:-1].tobytes(), b"reader" + X.tobytes()):
+        store.pipe("/bucket/pixels", content)
+        with pytest.raises(DataError, match=rf"'{URL}' is not a copy of '.*pixels'; upload that file to it"):
+            optimize(stored(tmp_path), Y, engine=partial(RayPasses, url=URL), **OPTIONS)
 
 
 class InMemory(RowsOnDisk):
