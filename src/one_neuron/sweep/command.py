@@ -54,7 +54,7 @@ def run_sweep(arguments: Sequence[str]) -> None:
     if print_instead(options, arguments, root):
         return
     plan = read_plan(options.overrides, multirun=options.multirun)
-    find_engine(None)  # fails before anything is recorded if ONE_NEURON_ENGINE is wrong
+    find_engine(None)  # fails before anything is recorded if ONE_NEURON_ENGINE is wrong or not installed
     with start_plotter() as plotter:
         _run_plan(plan, root, plotter, clock)
 

@@ -6,9 +6,9 @@ It is not a parameter: it changes no result and reaches no file.
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ def find_engine(engine: str | MakePasses | None) -> tuple[str, MakePasses]:
         If the argument is not an engine.
     SettingsError
         If an environment variable is wrong.
+    EnvironmentProblem
+        If the library of the engine is not installed.
     """
     if callable(engine):
         return getattr(engine, "__name__", type(engine).__name__), engine
@@ -52,7 +54,9 @@ def find_engine(engine: str | MakePasses | None) -> tuple[str, MakePasses]:
     if name == "local":
         return name, _make_local
     if name.startswith("cuda"):
+        _check_installed("torch", "cuda")
         return name, partial(_make_cuda, name)
+    _check_installed("ray", "ray")
     return name, partial(_make_ray, name.removeprefix("ray"), _read_shards(), _read_url())
 
 
@@ -75,29 +79,22 @@ def _make_ray(address: str, shards: int | None, url: str | None, X: Any, Y: NDAr
     """Return passes on the workers of a Ray cluster; without an address, see `on_ray.connect`."""
     from one_neuron.gradient_descent.engines.on_ray import RayPasses
 
-    with _installed("ray", "ray"):
-        return RayPasses(X, Y, address=f"ray{address}" if address else "", shards=shards, url=url)
+    return RayPasses(X, Y, address=f"ray{address}" if address else "", shards=shards, url=url)
 
 
 def _make_cuda(device: str, X: Any, Y: NDArray[Any]) -> "Passes":
     """Return passes on a CUDA device."""
     from one_neuron.gradient_descent.engines.on_torch import TorchPasses
 
-    with _installed("torch", "cuda"):
-        return TorchPasses(X, Y, device=device)
+    return TorchPasses(X, Y, device=device)
 
 
-@contextmanager
-def _installed(library: str, extra: str) -> Iterator[None]:
+def _check_installed(library: str, extra: str) -> None:
     """Raise EnvironmentProblem, with the line that installs it, if a library is missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if str(error.name).split(".")[0] != library:
-            raise
+    if find_spec(library) is None:
         raise EnvironmentProblem(
             f"{library} is not installed for {sys.executable}; in the project's folder, run `pip install '.[{extra}]'`"
-        ) from error
+        )
 
 
 def _read_shards() -> int | None:

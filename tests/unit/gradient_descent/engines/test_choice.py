@@ -9,7 +9,7 @@ import pytest
 
 from one_neuron.errors import EnvironmentProblem, SettingsError
 from one_neuron.gradient_descent import optimize as gradient_descent
-from one_neuron.gradient_descent.engines import on_ray, on_torch
+from one_neuron.gradient_descent.engines import choice, on_ray, on_torch
 from one_neuron.gradient_descent.engines.choice import find_engine
 from one_neuron.gradient_descent.optimize import optimize
 from one_neuron.gradient_descent.passes import LocalPasses
@@ -23,8 +23,9 @@ OPTIONS: dict[str, Any] = {"learning_rate": 0.5, "num_iterations": 3}
 
 
 @pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Start without the variables."""
+def only_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start without the variables, and with all libraries: no test starts one."""
+    monkeypatch.setattr(choice, "find_spec", lambda name: sys.modules.get(name, name))
     for name in ("ONE_NEURON_ENGINE", "ONE_NEURON_SHARDS", "ONE_NEURON_PIXELS_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -110,13 +111,12 @@ def test_a_wrong_url_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_engine_that_is_not_installed(
     engine: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message has the line that installs it, and the exit code is that of the environment."""
+    """Few examples need none, but the user wants it. The message has the line that installs it."""
     monkeypatch.setitem(sys.modules, library, None)
-    _, make_passes = find_engine(engine)
     with pytest.raises(
         EnvironmentProblem, match=rf"{library} is not installed .* `pip install '.\[{extra}\]'`"
     ) as told:
-        make_passes(X, Y)
+        optimize(X, Y, engine=engine, **OPTIONS)
     assert told.value.exit_code == 4
 
 
