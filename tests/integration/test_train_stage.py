@@ -123,6 +123,25 @@ def test_a_killed_training_goes_on_with_the_same_bits(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS does not hold processes to such limits")
+@pytest.mark.parametrize("kilobytes", range(300_000, 600_000, 20_000))
+def test_many_pictures_under_a_limit_of_memory(
+    kilobytes: int, start: Start, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """Libraries that compile abort or wait for ever where memory is short: training is done, or refused on one line."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(MANY))
+    program = "import resource, runpy; resource.setrlimit(resource.RLIMIT_AS, (1024 * {0}, 1024 * {0})); "
+    program += "runpy.run_path('pipeline/train.py', run_name='__main__')"
+    process = start("-c", program.format(kilobytes))
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, said.count("\n")) in {(0, 0), (4, 1)}, said
+    assert process.returncode == 4 or kilobytes > 450_000
+
+
+@pytest.mark.slow
 def test_a_file_larger_than_memory_gives_the_same_bits(start: Start) -> None:
     """69 MB of pixels under a limit of 64 MB."""
     rng, m = np.random.default_rng(0), 7000

@@ -32,6 +32,8 @@ _RESERVE = 4 * 2**20  # bytes that are freed when memory runs out, so that this 
 _LITTLE = 64 * 2**20  # with less memory left, a SystemError is taken for a sign that it ran out
 _PR_SET_PDEATHSIG = 1  # Linux's prctl(2): the signal to receive when the parent process ends
 _WATCH_SECONDS = 1.0
+_report_thread = threading.excepthook
+_lost_threads: list[threading.Thread | None] = []  # that ended because memory ran out
 
 
 class _Terminated(BaseException):
@@ -46,15 +48,27 @@ def _terminate(number: int, _: object) -> None:
     """Handle the signal as Python handles Ctrl-C: by an exception. A second one must not interrupt the clean-up."""
     for each in _TERMINATIONS:
         signal.signal(each, signal.SIG_IGN)
+    if _lost_threads:
+        raise MemoryError
     raise _Terminated(number)
 
 
 def _handle_termination() -> None:
     """Turn SIGTERM, and SIGHUP unless it is ignored (nohup), into an exception, so that clean-up code runs."""
     if threading.current_thread() is threading.main_thread():
+        threading.excepthook = _end_with_thread
         for number in _TERMINATIONS:
             if number == signal.SIGTERM or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, _terminate)
+
+
+def _end_with_thread(lost: threading.ExceptHookArgs) -> None:
+    """End this process if memory ran out in the code that runs a thread: a pool would wait for its work for ever."""
+    if not issubclass(lost.exc_type, MemoryError):
+        _report_thread(lost)
+        return
+    _lost_threads.append(lost.thread)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def end_with_parent(number: signal.Signals, parent: int) -> None:

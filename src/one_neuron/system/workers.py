@@ -13,7 +13,8 @@ from typing import ParamSpec, TypeVar
 from one_neuron.errors import EnvironmentProblem
 from one_neuron.system.command import end_with_parent
 from one_neuron.system.machine import count_cores
-from one_neuron.system.memory import MEGABYTE, memory_left
+from one_neuron.system.memory import memory_left
+from one_neuron.system.memory_limits import MEGABYTE
 
 P = ParamSpec("P")
 T = TypeVar("T")

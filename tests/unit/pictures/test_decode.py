@@ -23,7 +23,7 @@ from one_neuron.pictures import convert, decode, limits, reader, row_cache
 from one_neuron.pictures.decode import Decoded, decode_pictures
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
-from one_neuron.system.memory import Limit
+from one_neuron.system.memory_limits import Limit
 
 NUM_PX = 4
 N_X = NUM_PX * NUM_PX * 3
@@ -439,7 +439,7 @@ from pathlib import Path
 from one_neuron.pictures import decode, reader
 from one_neuron.pictures.preprocessing import Preprocessing
 from one_neuron.pictures.reader import load_picture
-from one_neuron.system.memory import Limit
+from one_neuron.system.memory_limits import Limit
 from one_neuron.system import command
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job of a shell would ignore it
 read = reader.read_picture

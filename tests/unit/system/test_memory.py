@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 
 from one_neuron.errors import EnvironmentProblem
-from one_neuron.system import memory
+from one_neuron.system import memory, memory_limits
 from one_neuron.system.memory import (
     NEEDS,
-    Limit,
     Need,
     check_free,
     check_pictures,
     check_start,
-    find_limits,
     memory_left,
 )
+from one_neuron.system.memory_limits import Limit, find_limits
 
 MB = 2**20
 V1_MOUNT = "35 31 0:32 {root} /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory"
@@ -32,7 +31,8 @@ MEMINFO = "MemTotal: 8388608 kB\nMemFree: 100 kB\nMemAvailable: 4194304 kB\nHuge
 @pytest.fixture(autouse=True)
 def no_user_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave only the limits that a test sets."""
-    monkeypatch.setattr(memory, "_user_limits", lambda _: iter(()))
+    monkeypatch.setattr(memory, "user_limits", lambda _: iter(()))
+    monkeypatch.setattr(memory_limits, "user_limits", lambda _: iter(()))
 
 
 def write(root: Path, files: Mapping[str, object]) -> Path:
@@ -217,6 +217,9 @@ def test_more_pictures_than_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "use fewer pictures, or give the container or control group more memory, 260 MB"
     )
     check_pictures("evaluate", 900_000, root)
+    monkeypatch.setitem(NEEDS, "evaluate", Need(address=1, data=1, resident=1, picture=220, later=60))
+    with pytest.raises(EnvironmentProblem, match="`evaluate` with 900,000 pictures needs 219 MB of memory"):
+        check_pictures("evaluate", 900_000, root)
 
 
 def test_the_memory_of_the_machine(tmp_path: Path) -> None:
@@ -304,6 +307,26 @@ sys.exit(run_command(command))"""
     assert done.stderr.startswith(
         "one-neuron: out of memory: `ulimit -v` allows 300 MB; raise it: ulimit -v 614400, or "
     )
+
+
+@LINUX_LIMITS
+def test_a_thread_that_memory_ends() -> None:
+    """A pool would wait for its work for ever. Another error of a thread is shown, as Python does."""
+    program = """
+import threading, time
+from one_neuron.system.command import run_command
+def fail():
+    raise {error}
+def command():
+    threading.Thread(target=fail).start()
+    time.sleep({seconds})
+sys.exit(run_command(command))"""
+    done = run_limited(resource.RLIMIT_AS, 300, program.format(error="MemoryError", seconds=60))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (4, "", 1)
+    assert done.stderr.startswith("one-neuron: out of memory: `ulimit -v` allows 300 MB; ")
+    done = run_limited(resource.RLIMIT_AS, 300, program.format(error="KeyError('x')", seconds=0))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "KeyError: 'x'" in done.stderr
 
 
 _FILLED = """
