@@ -364,6 +364,14 @@ def test_a_stage_runs_the_library_of_its_own_tree(stage: str) -> None:
     assert str(stages()[stage]["cmd"]) == f"PYTHONPATH=src python pipeline/{stage}.py"
 
 
+def test_no_large_file_is_in_git() -> None:
+    """The largest are pictures and lists of requirements; a download beside them would stay in the history for ever."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    paths = [ROOT / name for name in listed.split("\0") if name]
+    assert len(paths) > 100
+    assert [path.name for path in paths if path.is_file() and path.stat().st_size > 512 * 1024] == []
+
+
 def test_every_script_is_a_stage() -> None:
     """And every stage is a script, in the order of the data flow; only the sweep is not a stage."""
     assert list(stages()) == ["draw", "prepare", "train", "evaluate", "track"]
