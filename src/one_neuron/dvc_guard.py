@@ -44,6 +44,10 @@ def check_data_path(data: DataSettings) -> None:
         folder, or a name that is not UTF-8.
     """
     if "://" in data.path:
+        if "@" in urlsplit(data.path).netloc:
+            raise SettingsError(
+                "data.path contains a name or password, which Git would store; use an address without one"
+            )
         raise SettingsError(f"data.path is {data.path!r}, an address; {_fetch(data.path)}")
     path, root = Path(data.path), Path.cwd().resolve()
     resolved = _resolve(path)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -90,6 +91,34 @@ result = optimize_many(
     folds=np.arange(m) % 2, held_out=[-1, -1, 1], engine=sys.argv[1], on_progress=pause,
 )
 print(result.form, result.train_costs.ravel().tolist(), result.validation_accuracies[:, 2].tolist(), sep="\\n")
+"""
+# Ray in every order: imported before, started here, started by the program itself, and an address that is wrong.
+EVERY_ORDER = """
+import sys
+import numpy as np
+import ray
+from one_neuron.errors import EnvironmentProblem
+from one_neuron.gradient_descent import optimize as gradient_descent
+gradient_descent.GRAM_LIMIT = 0
+X = np.random.default_rng(0).integers(0, 256, (500, 12), np.uint8)
+def train(engine):
+    result = gradient_descent.optimize(X, X[:, 0] > 99, learning_rate=0.5, num_iterations=9, engine=engine)
+    return result.parameters.w.tobytes()
+def own(inside=None):
+    ray.init(num_cpus=2, include_dashboard=False, logging_level="error", _temp_dir=sys.argv[1])
+    assert ray.get(ray.remote(lambda: 5).remote()) == 5
+    found = inside and train(inside)
+    ray.shutdown()
+    return found
+expected = train("local")
+assert train("ray") == expected
+own()
+assert own("ray") == train("ray") == expected
+try:
+    train("ray://127.0.0.1:1")
+except EnvironmentProblem as error:
+    print(error)
+assert train("ray") == expected
 """
 # Two nodes of Ray on this machine; the second one is lost when a line is read.
 NODES = """
@@ -224,6 +253,38 @@ def test_the_stage_on_ray(folder: Path, make_prepared: Callable[..., PreparedSet
         time.sleep(0.1)
     for left in set(Path("/tmp").glob("one-neuron-ray-*")) - before:
         shutil.rmtree(left)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("begun", ["gcs_server", "ray::Shard"])
+def test_a_stage_that_is_stopped_early(
+    number: signal.Signals, begun: str, folder: Path, make_prepared: Callable[..., PreparedSet]
+) -> None:
+    """While Ray starts, or workers load their rows: one line, the right exit code, and no process or folder is left."""
+    save_prepared(Path("data/prepared/train.h5"), make_prepared(MANY))
+    before = set(Path("/tmp").glob("one-neuron-ray-*"))
+    stage = start("pipeline/train.py", ONE_NEURON_ENGINE="ray", ONE_NEURON_SHARDS="8")
+    wait_for(lambda: any(begun in line for line in find_tree(stage.pid).values()), stage)
+    stage.send_signal(number)
+    tree = find_tree(stage.pid)
+    _, said = stage.communicate(timeout=60)
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
+    assert said.endswith(f"one-neuron: {word}; nothing half-written is left behind\n")
+    assert "Traceback" not in said
+    assert "SIGTERM" not in said
+    assert stage.returncode == 128 + number
+    assert set(Path("/tmp").glob("one-neuron-ray-*")) == before
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in tree):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_ray_in_every_order(folder: Path) -> None:
+    """A program may use Ray itself before and after, in the same process."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as own:
+        found, _ = finish(start("-c", EVERY_ORDER, own, RAY_AUTH_MODE="disabled"))
+    assert found.startswith("no Ray answers at ray://127.0.0.1:1 (Connection refused); start it with `ray start")
 
 
 def test_many_configurations(folder: Path) -> None:

@@ -98,7 +98,7 @@ USERS = {
     "uvicorn": ["commands/serve.py"],
     "numba": ["exact/compiled.py"],
     "fsspec": ["storage/remote_file.py"],
-    "ray": ["gradient_descent/engines/on_ray.py"],
+    "ray": ["gradient_descent/engines/ray_connection.py"],
     "torch": ["gradient_descent/engines/on_torch.py"],
     "tqdm": ["system/progress.py"],
     "numpy": ["*.py"],

@@ -142,6 +142,16 @@ def test_an_address_comes_with_the_command_that_copies_it(
     assert str(caught.value) == f"data.path is {path!r}, an address; to copy it here and train, run `{command}`"
 
 
+@pytest.mark.parametrize("path", ["https://u:hunter2@h.org/x.zip", "s3://hunter2@bucket/cats"])
+def test_a_password_is_neither_printed_nor_stored(path: str) -> None:
+    """DVC would write the address into a file for Git."""
+    with pytest.raises(
+        SettingsError, match=r"^data\.path contains a name or password, which Git would store; use"
+    ) as caught:
+        check(path)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_what_a_bucket_needs_is_installed_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """And nothing for the web."""
     monkeypatch.setattr(dvc_guard, "find_spec", lambda _: None)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from one_neuron.errors import DataError
+from one_neuron.errors import DataError, EnvironmentProblem
 from one_neuron.rows import Pixels, RowsOnDisk
 from one_neuron.storage.remote_file import RemoteFile
 from one_neuron.system.machine import read_megabytes
@@ -134,11 +134,17 @@ def _download(url: str, path: Path, *, offset: int, shape: tuple[int, int], star
     copy, n_x = RemoteFile(url), shape[1]
     if _hash_head(copy.size, copy.read(0, offset)) != identity:
         raise DataError(f"'{url}' is not a copy of '{path}'; upload that file to it")
-    with tempfile.NamedTemporaryFile(prefix="one-neuron-rows-") as rows:
-        for part in copy.read(offset + start * n_x, offset + (start + shape[0]) * n_x):
-            rows.write(part)
-        rows.flush()
-        return PixelFile(Path(rows.name), offset=0, shape=shape)
+    try:
+        with tempfile.NamedTemporaryFile(prefix="one-neuron-rows-") as rows:
+            for part in copy.read(offset + start * n_x, offset + (start + shape[0]) * n_x):
+                rows.write(part)
+            rows.flush()
+            return PixelFile(Path(rows.name), offset=0, shape=shape)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{shape[0] * n_x / 2**20:,.0f} MB of rows of '{url}' cannot be written to '{tempfile.gettempdir()}' on "
+            f"{platform.node()} ({error.strerror or error}); free some space, or set TMPDIR for Ray's workers"
+        ) from error
 
 
 def _identify(descriptor: int, offset: int) -> str:

@@ -8,6 +8,8 @@ from typing import Any
 
 from one_neuron.errors import DataError, EnvironmentProblem, one_line
 
+_VARIABLE = "ONE_NEURON_PIXELS_URL"
+_NOT_FOUND = 404
 _PART_BYTES = 32 * 2**20  # of one request: long enough that its latency does not count
 
 
@@ -60,14 +62,22 @@ class RemoteFile:
         try:
             yield
         except FileNotFoundError as error:
-            raise DataError(f"'{self.url}' does not exist; upload the prepared set, or correct the URL") from error
+            # fsspec says so whatever goes wrong with a web server.
+            reason = error.__cause__ if self.url.startswith("http") else None
+            if isinstance(reason, Exception) and getattr(reason, "status", None) != _NOT_FOUND:
+                raise self._unreadable(reason) from error
+            raise DataError(f"'{self.url}' does not exist; upload the prepared set, or correct {_VARIABLE}") from error
         except ImportError as error:
             raise EnvironmentProblem(
                 f"'{self.url}' cannot be read by {sys.executable} on {platform.node()} ({one_line(error)}); in the "
                 "project's folder, `pip install '.[s3]'` installs what s3:// needs"
             ) from error
         except Exception as error:
-            raise EnvironmentProblem(
-                f"'{self.url}' cannot be read on {platform.node()} ({one_line(error)}); check the URL, and in the "
-                "environment of Ray's workers the variables of the store"
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, reason: Exception) -> EnvironmentProblem:
+        """Return the error for a store that fails."""
+        return EnvironmentProblem(
+            f"'{self.url}' cannot be read on {platform.node()} ({one_line(reason) or type(reason).__name__}); check "
+            f"{_VARIABLE}, and in the environment of Ray's workers the variables of the store"
+        )

@@ -65,14 +65,12 @@ def check_start(command: str, root: Path = _ROOT) -> None:
 def check_pictures(command: str, m: int, root: Path = _ROOT) -> None:
     """Raise EnvironmentProblem if a command may not use as much more memory as m pictures take in it."""
     need = NEEDS[command]
-    for limit in find_limits(root):
-        later = need.later if limit.kind == "address" else need.later // 2
-        needed = need.picture * m + later * MEGABYTE
-        if needed > limit.left:
-            raise _shortage(f"`{command}` with {m:,} pictures", needed, limit.left, limit, "use fewer pictures, or ")
+    used = need.picture * m + need.later // 2 * MEGABYTE
+    reserved = need.picture * m + need.later * MEGABYTE
+    check_free(used, f"`{command}` with {m:,} pictures", "use fewer pictures", root, address=reserved)
 
 
-def check_free(needed: int, what: str, remedy: str, root: Path = _ROOT) -> None:
+def check_free(needed: int, what: str, remedy: str, root: Path = _ROOT, *, address: int = 0) -> None:
     """Raise EnvironmentProblem if this process may not use as many bytes more.
 
     Parameters
@@ -83,10 +81,13 @@ def check_free(needed: int, what: str, remedy: str, root: Path = _ROOT) -> None:
         What takes them, for the message.
     remedy : str
         What takes less memory.
+    address : int
+        Bytes of address space, if those are more.
     """
     for limit in find_limits(root):
-        if needed > limit.left:
-            raise _shortage(what, needed, limit.left, limit, f"{remedy}, or ")
+        more = max(needed, address) if limit.kind == "address" else needed
+        if more > limit.left:
+            raise _shortage(what, more, limit.left, limit, f"{remedy}, or ")
 
 
 def describe_shortage(root: Path = _ROOT) -> str:

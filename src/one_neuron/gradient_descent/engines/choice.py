@@ -23,7 +23,7 @@ MakePasses = Callable[[Any, NDArray[Any]], "Passes"]
 VARIABLE = "ONE_NEURON_ENGINE"
 SHARDS_VARIABLE = "ONE_NEURON_SHARDS"
 URL_VARIABLE = "ONE_NEURON_PIXELS_URL"
-_NAMES = re.compile(r"local|ray(://[^/\s]+:\d+)?|cuda(:\d+)?")
+_NAMES = re.compile(r"local|ray(://[^/\s]+:[0-9]{1,5})?|cuda(:[0-9]{1,2})?")
 _EXPECTED = "expected local, ray, ray://host:port, cuda or the number of a device, such as cuda:1"
 
 
@@ -110,6 +110,12 @@ def _read_shards() -> int | None:
 def _read_url() -> str | None:
     """Return ONE_NEURON_PIXELS_URL, or None if it is unset or empty."""
     url = os.environ.get(URL_VARIABLE, "").strip()
+    if re.match(r"[^/]*//[^/]*@", url):
+        raise SettingsError(
+            f"{URL_VARIABLE} contains a name or password, and programs print it; set the store's own variables instead"
+        )
     if url and not re.fullmatch(r"[a-z][a-z0-9+.-]*://\S+", url):
-        raise SettingsError(f"{URL_VARIABLE} = {url!r}; expected the URL of a file, such as s3://bucket/train.h5")
+        raise SettingsError(
+            f"{URL_VARIABLE} = {url!r}; expected the URL of a file without spaces, such as s3://bucket/train.h5"
+        )
     return url or None

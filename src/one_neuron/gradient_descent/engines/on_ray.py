@@ -6,15 +6,10 @@ when a cost is recorded. So neither the number of workers, nor which of them end
 the many configurations of a sweep all w and b go out, and sums in float64 come back.
 """
 
-import os
-import secrets
-import shutil
-import signal
 import sys
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from concurrent.futures import wait
+from contextlib import ExitStack
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -23,17 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from one_neuron.errors import EnvironmentProblem, one_line
+from one_neuron.gradient_descent.engines.ray_connection import connect
 from one_neuron.gradient_descent.many_rows import ManyWanted
 from one_neuron.gradient_descent.passes import LocalPasses, Passes, Sums, Wanted
 from one_neuron.layout import hash_code
 from one_neuron.neuron import Array
 from one_neuron.rows import Pixels, RowsOnDisk
-from one_neuron.system.machine import count_cores, one_blas_thread
+from one_neuron.system.machine import one_blas_thread
 
 _MOST_REPLACEMENTS = 3  # of one worker in one pass
 _WAIT_SECONDS = 30.0
-_SPARE_BYTES = 128 * 2**20  # of Ray's memory for objects, beside the pixels
-_LOOPBACK = ("127.0.0.1", "::1")
+_SMALL_BYTES = 64 * 2**10  # Ray's own limit for what travels with a call is 100 kB
 
 
 class Shard:
@@ -102,7 +97,9 @@ class RayPasses(Passes):
 
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over all rows."""
-        sent = self._ray.put(wanted)  # once, not for each worker
+        sent = wanted
+        if wanted.parameters.w.nbytes > _SMALL_BYTES:
+            sent = self._ray.put(wanted)  # once, not for each worker; but fetching it takes a worker 2 ms
         parts = self._ask(lambda i: self._workers[i][0].add_up.remote(sent))
         z = [part.z for part in parts if part.z is not None]
         dw = np.sum([part.dw for part in parts], axis=0)
@@ -131,7 +128,7 @@ class RayPasses(Passes):
     def _wait_for_workers(self) -> None:
         """Wait until all workers have loaded their rows; check that their code is that of this process."""
         loads = [load for _, load in self._workers]
-        ready, missing = self._ray.wait(loads, num_returns=len(loads), timeout=_WAIT_SECONDS)
+        ready, missing = wait([load.future() for load in loads], timeout=_WAIT_SECONDS)
         if missing:
             _report(f"{len(ready)} of {len(loads)} workers of Ray are ready; waiting for the others")
         for i in range(len(self._workers)):
@@ -151,8 +148,8 @@ class RayPasses(Passes):
                     self._workers[i] = self._start(self._rows[i], reserve=0)
                     result = None if call is None else call(i)
                 if attempt or call is None:
-                    self._check_code(self._ray.get(self._workers[i][1]))
-                return None if call is None else self._ray.get(result)
+                    self._check_code(_get(self._workers[i][1]))
+                return None if call is None else _get(result)
             except errors.RayTaskError as error:
                 raise error.cause from None
             except errors.RayError as error:
@@ -192,88 +189,9 @@ def hash_own_code() -> str:
     return hash_code("one_neuron/gradient_descent/passes.py", aside=["one_neuron.system"])
 
 
-@contextmanager
-def connect(address: str, object_bytes: int) -> Iterator[Any]:
-    """Yield the module `ray`, connected to a cluster. A connection that this process already has is used as it is.
-
-    Parameters
-    ----------
-    address : str
-        "ray://host:port" is a server of Ray Client. "" is the cluster that Ray's variable RAY_ADDRESS names; without
-        that, a Ray of this machine alone, which listens on loopback only and ends with the block.
-    object_bytes : int
-        What processes will send to each other; that Ray gets memory for it.
-    """
-    local = not (address or os.environ.get("RAY_ADDRESS"))
-    with ExitStack() as stack:
-        if local and not (sys.modules.get("ray") and sys.modules["ray"].is_initialized()):
-            stack.enter_context(_loopback_only())
-        import ray as library
-
-        ray: Any = library  # typed in parts only
-        if ray.is_initialized():
-            yield ray
-            return
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
-        if local:
-            # In /tmp: the path of a socket must be short.
-            folder = tempfile.mkdtemp(prefix="one-neuron-ray-", dir="/tmp")
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            options |= {
-                "num_cpus": count_cores(),
-                "include_dashboard": False,
-                "object_store_memory": object_bytes + _SPARE_BYTES,
-                "_temp_dir": folder,
-            }
-        stack.callback(ray.shutdown)
-        with _keep_handlers():
-            try:
-                ray.init(address or None, **options)
-            except (ConnectionError, ImportError, OSError, RuntimeError, ValueError) as error:
-                raise EnvironmentProblem(f"no connection to Ray ({one_line(error)}); check its address") from error
-        if local and (host := ray.util.get_node_ip_address()) not in _LOOPBACK:
-            raise EnvironmentProblem(
-                f"Ray would listen on {host}: it was imported before it could be limited to this machine. Call "
-                "ray.init() yourself, or set RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 before the import"
-            )
-        yield ray
-
-
-@contextmanager
-def _loopback_only() -> Iterator[None]:
-    """Set the variables with which Ray, imported inside the block, listens on loopback only and demands a token."""
-    before = dict(os.environ)
-    os.environ.update(
-        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # the only switch for loopback; on these systems it is the default
-        RAY_AUTH_MODE="token",
-        RAY_AUTH_TOKEN=_token(),  # otherwise Ray writes one into the home folder
-        RAY_USAGE_STATS_ENABLED="0",
-        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",  # without a warning
-    )
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
-
-
-@cache
-def _token() -> str:
-    """Return a secret, the same one until this process ends: Ray reads it once."""
-    return secrets.token_hex(32)
-
-
-@contextmanager
-def _keep_handlers() -> Iterator[None]:
-    """Keep this process's own handlers of signals, which ray.init replaces."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in kept.items():
-                signal.signal(number, handler)
+def _get(result: Any) -> Any:
+    """Return a result when it is there. In `ray.get` SIGTERM would wait, too, and be lost."""
+    return result.future().result()
 
 
 def _report(text: str) -> None:

@@ -18,9 +18,11 @@ rounding; hence no `torch.compile`. And nothing is divided by a Python number: C
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from one_neuron.errors import EnvironmentProblem
@@ -37,8 +39,19 @@ FLOAT_TERMS = 2**15  # 255 * 2**COUNT_BITS * FLOAT_TERMS is below 2**53
 _DIGITS = 4  # to base 256: COUNT_BITS and the sign
 # cuBLAS demands a multiple of 8 columns, more than 16 rows, and addresses that are multiples of 16.
 _COLUMNS, _ALIGN, _LEAST = 8, 16, 32
-_FLOAT_BYTES = 2**28  # of the pixels of a block as float64
+_FLOAT_BYTES = 2**28  # of the pixels of a block as float64, and of all that a pass for many configurations computes
+_LARGER = "choose a larger device, or ONE_NEURON_ENGINE=local or ray"
 _ROW_BYTES = 8 * 12 + 16  # of a row without its pixels: numbers in float64 and int64, and digits
+
+
+@contextmanager
+def _report_full() -> Iterator[None]:
+    """Raise EnvironmentProblem, with both numbers, if the memory of a CUDA device fills up inside the block."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:  # another program may have taken some since `_check_memory`
+        numbers = "; ".join(str(error).split(". ")[1:3])  # what was asked for, and what is free
+        raise EnvironmentProblem(f"the memory of the device is full ({numbers}); {_LARGER}") from None
 
 
 class TorchPasses(Passes):
@@ -60,9 +73,8 @@ class TorchPasses(Passes):
         If PyTorch does not see the device, or its memory is too small.
     """
 
+    @_report_full()
     def __init__(self, X: Pixels, Y: NDArray[Any], *, device: str, block: int = TERMS) -> None:
-        import torch
-
         self._m, self._n_x = X.shape
         self._device = _find_device(device)
         on_device: dict[str, Any] = {"device": self._device}
@@ -79,10 +91,9 @@ class TorchPasses(Passes):
     def __exit__(self, *_: object) -> None:
         self._blocks = []
 
+    @_report_full()
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over all rows."""
-        import torch
-
         fixed, unit = products.to_fixed_point(wanted.parameters.w, bits=COUNT_BITS)
         counts = torch.tensor(fixed.astype(np.int64), device=self._device)
         z = self._rows_times(counts).double() * float(unit / products.PIXEL_MAX) + wanted.parameters.b
@@ -93,10 +104,9 @@ class TorchPasses(Passes):
             dw, db = self._columns_times(dz_counts).cpu().numpy(), int(dz_counts.sum())
         return Sums(z.cpu().numpy() if wanted.z else None, dw, db)
 
+    @_report_full()
     def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
         """Do one pass over all rows for many configurations: `many_rows.add_up` in PyTorch, which promises no bits."""
-        import torch
-
         left_out = None if folds is None or (wanted.left_out < 0).all() else torch.tensor(wanted.left_out)[:, None]
         w, b, logits = (
             torch.tensor(values, device=self._device)
@@ -104,7 +114,8 @@ class TorchPasses(Passes):
         )
         gradients = self._zeros(len(b), self._n_x + 1, dtype=torch.float64)
         scores = self._zeros(len(b), NUM_SCORES, dtype=torch.float64)
-        for part, pixels in self._float64_pixels(max(1, _FLOAT_BYTES // 8 // (self._n_x + len(b)))):
+        row_bytes = 8 * (2 * self._n_x + 6 * len(b))  # pixels and p - 128; u, losses and their like at one time
+        for part, pixels in self._float64_pixels(max(1, _FLOAT_BYTES // row_bytes)):
             s = 2.0 * self._Y[part] - 1.0
             u = ((pixels @ w).T + b) * s
             kept = torch.ones_like(u, dtype=torch.bool)
@@ -133,8 +144,6 @@ class TorchPasses(Passes):
 
     def _load(self, X: Pixels, start: int) -> Any:
         """Return a block of pixels on the device, as the products need it."""
-        import torch
-
         rows = slice(start, min(start + self._size, self._m))
         host = X[rows] if isinstance(X, RowsOnDisk) else np.array(X[rows], order="C")
         pixels = torch.from_numpy(host).to(self._device)
@@ -145,8 +154,6 @@ class TorchPasses(Passes):
 
     def _shift(self, pixels: Any) -> Any:
         """Return p - 128 as int8, with as many rows and columns of zeros as the products need."""
-        import torch
-
         shifted = self._zeros(_padded(len(pixels)), _padded(self._n_x), dtype=torch.int8)
         shifted[: len(pixels), : self._n_x] = (pixels ^ 128).view(torch.int8)
         return shifted
@@ -179,8 +186,6 @@ class TorchPasses(Passes):
 
     def _int8_product(self, matrix: Any, digits: Any) -> Any:
         """Return matrix c, int64, from int8 digits of c: one row for each digit."""
-        import torch
-
         # A matrix by rows times digits by columns: the layout that cuBLAS supports.
         return (torch._int_mm(matrix, digits.t())[:, :_DIGITS].long() * self._bases).sum(1)
 
@@ -197,8 +202,6 @@ class TorchPasses(Passes):
 
     def _split(self, counts: Any, length: int) -> Any:
         """Return digits to base 256, lowest first, in [-128, 128), int8, of shape (_COLUMNS, length)."""
-        import torch
-
         digits = self._zeros(_COLUMNS, length, dtype=torch.int8)
         for j in range(_DIGITS):
             low = ((counts + 128) & 255) - 128
@@ -212,8 +215,6 @@ class TorchPasses(Passes):
 
     def _exp(self, x: Any) -> Any:
         """Return `functions.exp`, operation for operation."""
-        import torch
-
         limit, (first, second, third) = float(functions.EXP_LIMIT), functions.EXPM1_SERIES
         r = torch.clamp(x, -limit, limit) * float(functions.STEPS)
         k = torch.round(r)
@@ -224,8 +225,6 @@ class TorchPasses(Passes):
 
     def _multiplies_int8(self, X: Pixels) -> bool:
         """Return whether int8 products of some pixels of X with irregular numbers equal those in float64, both ways."""
-        import torch
-
         pixels = torch.from_numpy(np.array(X[: min(self._m, 256)], order="C")).to(self._device)
         by_rows = self._shift(pixels)
         try:
@@ -244,16 +243,12 @@ class TorchPasses(Passes):
 
     def _bytes_needed(self) -> int:
         """Return the memory of the device that the pixels and a pass take."""
-        if self._int8:  # and a block on its way
-            pixels = 2 * (_padded(self._m) + self._size) * _padded(self._n_x)
-        else:
-            pixels = self._m * self._n_x + 2 * _FLOAT_BYTES
-        return int(pixels + self._m * _ROW_BYTES + 8 * _COLUMNS * (self._size + self._n_x))
+        both_ways = 2 * (_padded(self._m) + self._size) * _padded(self._n_x)  # and a block on its way
+        pixels = both_ways if self._int8 else self._m * self._n_x
+        return int(pixels + 2 * _FLOAT_BYTES + self._m * _ROW_BYTES + 8 * _COLUMNS * (self._size + self._n_x))
 
     def _zeros(self, *shape: int, dtype: Any = None) -> Any:
         """Return zeros on the device; int64 by default."""
-        import torch
-
         return torch.zeros(shape, dtype=dtype or torch.int64, device=self._device)
 
 
@@ -264,8 +259,6 @@ def _padded(n: int) -> int:
 
 def _find_device(name: str) -> Any:
     """Return a device, or raise EnvironmentProblem if PyTorch does not see it."""
-    import torch
-
     device = torch.device(name)
     number = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= number:
@@ -279,13 +272,10 @@ def _find_device(name: str) -> Any:
 
 def _check_memory(device: Any, needed: int) -> None:
     """Raise EnvironmentProblem if the free memory of a CUDA device is too small."""
-    import torch
-
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info(device)
     if needed > free:
         raise EnvironmentProblem(
-            f"the pixels take {needed / 2**20:,.0f} MB on {device}, and {free / 2**20:,.0f} MB are free; "
-            "choose a larger device, or ONE_NEURON_ENGINE=local or ray"
+            f"the pixels take {needed / 2**20:,.0f} MB on {device}, and {free / 2**20:,.0f} MB are free; {_LARGER}"
         )

@@ -81,7 +81,9 @@ def test_the_local_engine(engine: str | None) -> None:
         assert (name, type(passes)) == ("local", LocalPasses)
 
 
-@pytest.mark.parametrize("name", ["Ray", "ray://", "ray://host", "cuda:x", "gpu", "local ray", "cpu"])
+@pytest.mark.parametrize(
+    "name", ["Ray", "ray://", "ray://host", "cuda:x", "cuda:٣", "cuda:999", "ray://host:٣", "gpu", "local ray", "cpu"]
+)
 def test_another_name_is_refused_before_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the names that there are; for few examples as well."""
     with pytest.raises(ValueError, match=f"engine is '{name}'; expected local, ray, ray://host:port, cuda"):
@@ -103,7 +105,15 @@ def test_a_wrong_number_of_shards_is_refused(text: str, monkeypatch: pytest.Monk
 def test_a_wrong_url_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It names the variable."""
     monkeypatch.setenv("ONE_NEURON_PIXELS_URL", text)
-    with pytest.raises(SettingsError, match=f"ONE_NEURON_PIXELS_URL = '{text}'; expected the URL of a file, such as"):
+    with pytest.raises(SettingsError, match=f"ONE_NEURON_PIXELS_URL = '{text}'; expected the URL of a file without"):
+        find_engine("ray")
+
+
+@pytest.mark.parametrize("url", ["https://u:hunter2@h.org/train.h5", "s3://hunter2@bucket/train.h5", "//hunter2@x"])
+def test_a_password_in_a_url_is_not_printed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each store has variables for it."""
+    monkeypatch.setenv("ONE_NEURON_PIXELS_URL", url)
+    with pytest.raises(SettingsError, match=r"^ONE_NEURON_PIXELS_URL contains a name or password, and programs"):
         find_engine("ray")
 
 

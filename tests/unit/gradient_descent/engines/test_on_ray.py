@@ -1,7 +1,6 @@
 """Passes on workers, with a Ray that runs everything in this process. `tests/e2e/test_ray.py` uses a real one."""
 
 import pickle
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,10 +81,6 @@ class FakeRay:
 
         return SimpleNamespace(options=options)
 
-    def wait(self, results: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
-        """Return which results are there: not the last one."""
-        return results[:-1], results[-1:]
-
     def get(self, result: Any) -> Any:
         """Return a result; calls of a worker run in their order."""
         for call in result.before:
@@ -126,6 +121,7 @@ class Worker:
                 return found[0]
 
             result.worker, result.before = self, tuple(self.earlier)  # type: ignore[attr-defined]
+            result.future = lambda: SimpleNamespace(result=partial(self.ray.get, result))  # type: ignore[attr-defined]
             self.earlier.append(result)
             return result
 
@@ -150,6 +146,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Any:
             fake.connected = False
 
         monkeypatch.setattr(on_ray, "connect", connect)
+        monkeypatch.setattr(on_ray, "wait", lambda results, **_: (results[:-1], results[-1:]))  # the last is not there
         return fake
 
     return put
@@ -183,8 +180,20 @@ def test_any_memory_layout_gives_the_same_bits(order: str, use: Any) -> None:
     assert train(3, rows) == bits(optimize(X, Y, **OPTIONS))
 
 
+@pytest.mark.parametrize(("small", "share"), [(8 * 12, 1), (8 * 12 - 1, 1 / 3)])
+def test_a_large_w_goes_out_once_for_all_workers(
+    small: int, share: float, use: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a small one with each call; the bits are the same."""
+    monkeypatch.setattr(on_ray, "_SMALL_BYTES", small)
+    fake = use(FakeRay())
+    assert train(3) == bits(optimize(X, Y, **OPTIONS))
+    loads = [found for found in fake.returned if isinstance(found, str)]
+    assert len(fake.sizes) == 3 * len(loads) + share * (len(fake.returned) - len(loads))  # a load has three arguments
+
+
 def test_z_comes_back_only_when_a_cost_is_recorded(use: Any) -> None:
-    """At iterations 0, 4, 8 and 9; w goes out once for all workers."""
+    """At iterations 0, 4, 8 and 9."""
     fake = use(FakeRay())
     train(2)
     sums = [found for found in fake.returned if not isinstance(found, str)]
@@ -336,6 +345,17 @@ def test_rows_are_downloaded_from_a_copy(tmp_path: Path, use: Any, store: Any, m
     assert list(tmp_path.iterdir()) == []
 
 
+def test_rows_that_cannot_be_written(tmp_path: Path, use: Any, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says how much was to be written, to which folder of which machine."""
+    use(FakeRay())
+    rows = stored(tmp_path)
+    store.pipe("/bucket/pixels", (tmp_path / "pixels").read_bytes())
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    told = rf"^0 MB of rows of '{URL}' cannot be written to '{tmp_path}/none' on .* \(No such file or directory\); free"
+    with pytest.raises(EnvironmentProblem, match=told):
+        optimize(rows, Y, engine=partial(RayPasses, shards=3, url=URL), **OPTIONS)
+
+
 def test_a_copy_of_another_file_is_refused(tmp_path: Path, use: Any, store: Any) -> None:
     """One of another size, or with another header."""
     use(FakeRay())
@@ -356,31 +376,3 @@ def test_rows_that_only_this_process_can_read_are_sent(use: Any) -> None:
     """As those in memory."""
     use(FakeRay())
     assert train(3, InMemory(X.shape)) == bits(optimize(X, Y, **OPTIONS))
-
-
-def test_a_ray_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error has one line and the exit code of the environment."""
-
-    def init(*_: object, **__: object) -> None:
-        raise ConnectionError("no server\nat 10.0.0.7:10001")
-
-    fake = SimpleNamespace(is_initialized=lambda: False, init=init, shutdown=lambda: None)
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    with pytest.raises(EnvironmentProblem, match=r"no connection to Ray \(no server at 10.0.0.7:10001\)"):
-        RayPasses(X, Y, address="ray://10.0.0.7:10001")
-
-
-def test_a_ray_that_would_listen_on_the_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If it was imported before; it is shut down again."""
-    down: list[bool] = []
-    fake = SimpleNamespace(
-        is_initialized=lambda: False,
-        init=lambda *_, **__: None,
-        shutdown=lambda: down.append(True),
-        util=SimpleNamespace(get_node_ip_address=lambda: "192.0.2.2"),
-    )
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    with pytest.raises(EnvironmentProblem, match=r"Ray would listen on 192\.0\.2\.2"):
-        RayPasses(X, Y)
-    assert down == [True]

@@ -5,8 +5,10 @@ int8 products are right on a CPU with VNNI only, so their tests compute them in 
 """
 
 import os
+import weakref
 from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,14 +19,18 @@ from one_neuron.exact import functions
 from one_neuron.gradient_descent import optimize as gradient_descent
 from one_neuron.gradient_descent.engines import on_torch
 from one_neuron.gradient_descent.many import optimize_many
+from one_neuron.gradient_descent.many_rows import ManyWanted
 from one_neuron.gradient_descent.optimize import TrainingResult, optimize
-from one_neuron.neuron import sigmoid
+from one_neuron.gradient_descent.passes import Wanted
+from one_neuron.neuron import initialize_with_zeros, sigmoid
 from one_neuron.rows import RowsOnDisk
 
 if os.environ.get("ONE_NEURON_TEST_TORCH") == "required":
     import torch
 else:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (pip install torch)", exc_type=ImportError)
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 # Fewer rows and columns than cuBLAS multiplies, and odd numbers, at learning rates that converge and diverge; and more
 # columns than one product adds up.
@@ -109,7 +115,7 @@ def test_many_configurations(
     for more in ({}, folds, folds | {"X_test": X[:7], "Y_test": Y[:7]}):
         local = optimize_many(X, Y, **options, **more)
         with monkeypatch.context() as patch:
-            patch.setattr(on_torch, "_FLOAT_BYTES", 8 * height * (12 + 5))
+            patch.setattr(on_torch, "_FLOAT_BYTES", 8 * height * (2 * 12 + 6 * 5))
             other = optimize_many(X, Y, engine=partial(on_torch.TorchPasses, device="cpu", block=32), **options, **more)
         for name in (
             f"{kind}_{score}" for kind in ("train", "validation", "test") for score in ("costs", "accuracies")
@@ -204,6 +210,63 @@ def test_the_memory_needed_is_at_least_that_of_the_tensors() -> None:
         passes._int8 = int8
         kept = [part for start in (0, 1024, 2048) for part in _parts(passes._load(X, start))]
         assert 3000 * 500 * (1 + int8) <= sum(part.numel() for part in kept) < passes._bytes_needed()
+
+
+@pytest.mark.parametrize("name", ["_load", "_rows_times", "_float64_pixels"])
+def test_a_device_that_fills_up_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever PyTorch reports it; the text is that of a CUDA device."""
+    full = torch.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.15 GiB of which 5.00 MiB is "
+        "free. Process 1 has 79.14 GiB memory in use. Of the allocated memory 78.00 GiB is allocated by PyTorch."
+    )
+    monkeypatch.setattr(on_torch.TorchPasses, name, Mock(side_effect=full))
+    X, Y = make_problem(50, 30)
+    engine = partial(on_torch.TorchPasses, device="cpu")
+    one = partial(optimize, X, Y, engine=engine, learning_rate=0.5, num_iterations=6)
+    many = partial(optimize_many, X, Y, engine=engine, learning_rates=[0.5], num_iterations=6)
+    with pytest.raises(EnvironmentProblem) as caught:
+        (many if name == "_float64_pixels" else one)()
+    assert str(caught.value) == (
+        "the memory of the device is full (Tried to allocate 20.00 MiB; GPU 0 has a total capacity of 79.15 GiB of "
+        "which 5.00 MiB is free); choose a larger device, or ONE_NEURON_ENGINE=local or ray"
+    )
+
+
+class Storages(TorchDispatchMode):  # type: ignore[misc, no-untyped-call, unused-ignore]
+    """Counts the bytes of the tensors that PyTorch holds, inside a `with` block: now and at most."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        self._sizes: dict[int, int] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage.data_ptr() not in self._sizes:
+                self._sizes[storage.data_ptr()] = storage.nbytes()
+                weakref.finalize(storage, self._sizes.pop, storage.data_ptr())
+                self.peak = max(self.peak, sum(self._sizes.values()))
+        return result
+
+
+@pytest.mark.parametrize("configurations", [1, 60])
+def test_the_memory_needed_is_at_least_what_passes_take(configurations: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all tensors at once, in float64; a pass for many configurations also has w, gradients and their addends."""
+    monkeypatch.setattr(on_torch, "_FLOAT_BYTES", 2**20)
+    X, Y = make_problem(5000, 300)
+    with Storages() as used:
+        passes = on_torch.TorchPasses(X, Y, device="cpu", block=1024)
+        needed = passes._bytes_needed()
+        passes.add_up(Wanted(initialize_with_zeros(300), z=True))
+        assert needed / 2 < used.peak <= needed
+        weights = np.zeros((configurations, 301))
+        wanted = ManyWanted(
+            weights, np.arange(configurations) % 3, np.zeros(configurations), scores=True, gradient=True
+        )
+        passes.add_up_many(wanted, np.arange(5000) % 3)
+        assert used.peak <= needed + 3 * weights.nbytes
 
 
 def _parts(block: Any) -> tuple[Any, ...]:
