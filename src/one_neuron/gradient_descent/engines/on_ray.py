@@ -190,7 +190,7 @@ def hash_own_code() -> str:
 
 
 def _get(result: Any) -> Any:
-    """Return a result when it is there. In `ray.get` SIGTERM would wait, too, and be lost."""
+    """Return a result when it is there. `ray.get` would delay Ctrl-C and SIGTERM, or lose them."""
     return result.future().result()
 
 

@@ -44,8 +44,9 @@ def connect(address: str, object_bytes: int) -> Iterator[Any]:
     EnvironmentProblem
         If no cluster answers, or Ray cannot be started here.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        yield sys.modules["ray"]
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
+        yield loaded
         return
     where = address or os.environ.get("RAY_ADDRESS") or "local"
     local = where == "local"
