@@ -34,7 +34,7 @@ def main() -> None:
     m, n_x, iterations = map(int, [*sys.argv[1:], *("200000", "3072", "50")[len(sys.argv) - 1 :]])
     X, Y = make_pictures(m, n_x)
     print(f"{m:,} pictures of {n_x:,} values, {iterations} iterations, {PROCESSES} cores\n")
-    print("| engine | ms per iteration | times local | cost |\n| --- | --- | --- | --- |")
+    print("| engine | ms per iteration | time, relative to local | cost at the end |\n| --- | --- | --- | --- |")
     found = measure_engines(X, Y, iterations)
     reference = found["local, 2 threads"][0]
     for name, measure in (("Dask, float32", measure_dask), ("PyTorch DDP (gloo), float32", measure_ddp)):

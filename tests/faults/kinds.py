@@ -36,22 +36,27 @@ class Kind:
 KINDS = {
     "kill-everything": Kind(kills.kill_everything, 100, (0,), "`repro` and all its processes killed"),
     "kill-parent": Kind(kills.kill_parent, 100, (1,), "the command alone, or DVC alone, killed"),
-    "stage-kill": Kind(stage_faults.kill_at, stage_faults.count_cases, (20, 100), "a stage killed at every k-th call"),
+    "stage-kill": Kind(stage_faults.kill_at, stage_faults.count_cases, (20, 100), "a stage killed at its k-th call"),
     "stage-full": Kind(
-        stage_faults.fill_disk_at, stage_faults.count_cases, (60, 115), "the disk full from every k-th on"
+        stage_faults.fill_disk_at,
+        stage_faults.count_cases,
+        (60, 115),
+        "the disk full from a stage's k-th call on",
     ),
-    "stage-fail": Kind(stage_faults.fail_at, stage_faults.count_cases, (10, 125), "an I/O error at every k-th call"),
+    "stage-fail": Kind(
+        stage_faults.fail_at, stage_faults.count_cases, (10, 125), "an I/O error at a stage's k-th call"
+    ),
     "order": Kind(stage_faults.check_order, 3, (0, 1, 2), "files synced before they are renamed"),
     "pipeline-kill": Kind(pipeline_faults.kill_at, 50, (), "everything killed at a random call"),
     "pipeline-full": Kind(pipeline_faults.fill_disk_at, 50, (0,), "the disk full from a random call on"),
     "pipeline-fail": Kind(pipeline_faults.fail_at, 50, (), "an I/O error at a random call"),
     "flips": Kind(flips.flip_bits, 50, tuple(range(11)), f"{flips.FLIPS} single flipped bits, through a file's reader"),
-    "pipeline-flips": Kind(pipeline_flips.flip_a_bit, 60, (2,), "a flipped bit before the main job"),
+    "pipeline-flips": Kind(pipeline_flips.flip_a_bit, 60, (2,), "a flipped bit before `repro`"),
     "lock-flips": Kind(pipeline_flips.flip_lock, 20, (1,), "a flipped bit in dvc.lock, or its end cut off"),
     "outages": Kind(outages.lose_server, 12, (2,), "a tracking server that does not work"),
     "sweep-outages": Kind(outages.lose_server_in_sweep, 4, (), "a server that dies during a sweep of 24"),
     "pairs": Kind(pairs.run_two, 20, (0,), "two commands at once"),
-    "crowds": Kind(fresh_stores.play_starts, 20, (), "32 processes at once on a fresh store"),
+    "crowds": Kind(fresh_stores.play_starts, 20, (), "32 processes at once on a new store"),
     "creations": Kind(fresh_stores.play_kills, 5, (), f"{fresh_stores.KILLS} kills in the migrations of a new store"),
 }
 

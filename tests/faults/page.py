@@ -22,7 +22,7 @@ def describe(counts: Counts) -> str:
 
 def write_page(path: Path, results: Iterable[Mapping[str, Any]], machine: str) -> None:
     """Write a line about the machine and the table into the page, between its two comments."""
-    lines = [machine, "", "| what | cases | failed | |", "| --- | ---: | ---: | --- |"]
+    lines = [machine, "", "| what | cases | failed | how often what happened |", "| --- | ---: | ---: | --- |"]
     for name, kind in KINDS.items():
         found = [result for result in results if result["kind"] == name]
         if found:

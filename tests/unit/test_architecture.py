@@ -99,7 +99,7 @@ USERS = {
     "numba": ["exact/compiled.py"],
     "fsspec": ["storage/remote_file.py"],
     "ray": ["gradient_descent/engines/ray_connection.py"],
-    "torch": ["gradient_descent/engines/on_torch.py"],
+    "torch": ["gradient_descent/engines/on_torch.py", "gradient_descent/engines/torch_device.py"],
     "tqdm": ["system/progress.py"],
     "numpy": ["*.py"],
 }

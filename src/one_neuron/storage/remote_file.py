@@ -70,7 +70,7 @@ class RemoteFile:
         except ImportError as error:
             raise EnvironmentProblem(
                 f"'{self.url}' cannot be read by {sys.executable} on {platform.node()} ({one_line(error)}); in the "
-                "project's folder, `pip install '.[s3]'` installs what s3:// needs"
+                "project's folder, `pip install -r requirements-extras.txt` installs what s3:// needs"
             ) from error
         except Exception as error:
             raise self._unreadable(error) from error

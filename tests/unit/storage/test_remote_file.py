@@ -52,7 +52,10 @@ def test_a_file_that_does_not_exist() -> None:
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        (ModuleNotFoundError("Install s3fs to access S3"), r"\(Install s3fs to access S3\); .*`pip install '.\[s3\]'`"),
+        (
+            ModuleNotFoundError("Install s3fs to access S3"),
+            r"\(Install s3fs to access S3\); .*`pip install -r requirements",
+        ),
         (
             PermissionError("Access\nDenied"),
             r"\(Access Denied\); check ONE_NEURON_PIXELS_URL, and in the environment of Ray's",

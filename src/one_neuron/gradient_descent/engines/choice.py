@@ -54,9 +54,9 @@ def find_engine(engine: str | MakePasses | None) -> tuple[str, MakePasses]:
     if name == "local":
         return name, _make_local
     if name.startswith("cuda"):
-        _check_installed("torch", "cuda")
+        _check_installed("torch", "torch")
         return name, partial(_make_cuda, name)
-    _check_installed("ray", "ray")
+    _check_installed("ray", "-r requirements-extras.txt")
     return name, partial(_make_ray, name.removeprefix("ray"), _read_shards(), _read_url())
 
 
@@ -89,11 +89,11 @@ def _make_cuda(device: str, X: Any, Y: NDArray[Any]) -> "Passes":
     return TorchPasses(X, Y, device=device)
 
 
-def _check_installed(library: str, extra: str) -> None:
+def _check_installed(library: str, packages: str) -> None:
     """Raise EnvironmentProblem, with the line that installs it, if a library is missing."""
     if find_spec(library) is None:
         raise EnvironmentProblem(
-            f"{library} is not installed for {sys.executable}; in the project's folder, run `pip install '.[{extra}]'`"
+            f"{library} is not installed for {sys.executable}; in the project's folder, run `pip install {packages}`"
         )
 
 

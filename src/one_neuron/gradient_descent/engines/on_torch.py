@@ -18,16 +18,14 @@ rounding; hence no `torch.compile`. And nothing is divided by a Python number: C
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from one_neuron.errors import EnvironmentProblem
 from one_neuron.exact import functions, products
 from one_neuron.exact.compiled import COUNT_BITS
+from one_neuron.gradient_descent.engines.torch_device import check_memory, find_device, report_full
 from one_neuron.gradient_descent.many_rows import NUM_SCORES, ManyWanted
 from one_neuron.gradient_descent.passes import Passes, Sums, Wanted
 from one_neuron.neuron import Array
@@ -40,18 +38,7 @@ _DIGITS = 4  # to base 256: COUNT_BITS and the sign
 # cuBLAS demands a multiple of 8 columns, more than 16 rows, and addresses that are multiples of 16.
 _COLUMNS, _ALIGN, _LEAST = 8, 16, 32
 _FLOAT_BYTES = 2**28  # of the pixels of a block as float64, and of all that a pass for many configurations computes
-_LARGER = "choose a larger device, or ONE_NEURON_ENGINE=local or ray"
 _ROW_BYTES = 8 * 12 + 16  # of a row without its pixels: numbers in float64 and int64, and digits
-
-
-@contextmanager
-def _report_full() -> Iterator[None]:
-    """Raise EnvironmentProblem, with both numbers, if the memory of a CUDA device fills up inside the block."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:  # another program may have taken some since `_check_memory`
-        numbers = "; ".join(str(error).split(". ")[1:3])  # what was asked for, and what is free
-        raise EnvironmentProblem(f"the memory of the device is full ({numbers}); {_LARGER}") from None
 
 
 class TorchPasses(Passes):
@@ -73,10 +60,12 @@ class TorchPasses(Passes):
         If PyTorch does not see the device, or its memory is too small.
     """
 
-    @_report_full()
+    @report_full()
     def __init__(self, X: Pixels, Y: NDArray[Any], *, device: str, block: int = TERMS) -> None:
+        import torch
+
         self._m, self._n_x = X.shape
-        self._device = _find_device(device)
+        self._device = find_device(device)
         on_device: dict[str, Any] = {"device": self._device}
         self._one = torch.ones((), dtype=torch.float64, **on_device)
         self._wholes = torch.tensor(functions.WHOLES, **on_device)
@@ -85,15 +74,17 @@ class TorchPasses(Passes):
         self._Y = torch.tensor(Y.astype(np.float64), **on_device)
         self._size = min(block, _padded(self._m))
         self._int8 = self._device.type in INT8_DEVICES and self._multiplies_int8(X)
-        _check_memory(self._device, self._bytes_needed())
+        check_memory(self._device, self._bytes_needed())
         self._blocks = [self._load(X, start) for start in range(0, self._m, self._size)]
 
     def __exit__(self, *_: object) -> None:
         self._blocks = []
 
-    @_report_full()
+    @report_full()
     def add_up(self, wanted: Wanted) -> Sums:
         """Do one pass over all rows."""
+        import torch
+
         fixed, unit = products.to_fixed_point(wanted.parameters.w, bits=COUNT_BITS)
         counts = torch.tensor(fixed.astype(np.int64), device=self._device)
         z = self._rows_times(counts).double() * float(unit / products.PIXEL_MAX) + wanted.parameters.b
@@ -104,9 +95,11 @@ class TorchPasses(Passes):
             dw, db = self._columns_times(dz_counts).cpu().numpy(), int(dz_counts.sum())
         return Sums(z.cpu().numpy() if wanted.z else None, dw, db)
 
-    @_report_full()
+    @report_full()
     def add_up_many(self, wanted: ManyWanted, folds: NDArray[Any] | None) -> tuple[Array, Array]:
         """Do one pass over all rows for many configurations: `many_rows.add_up` in PyTorch, which promises no bits."""
+        import torch
+
         left_out = None if folds is None or (wanted.left_out < 0).all() else torch.tensor(wanted.left_out)[:, None]
         w, b, logits = (
             torch.tensor(values, device=self._device)
@@ -144,6 +137,8 @@ class TorchPasses(Passes):
 
     def _load(self, X: Pixels, start: int) -> Any:
         """Return a block of pixels on the device, as the products need it."""
+        import torch
+
         rows = slice(start, min(start + self._size, self._m))
         host = X[rows] if isinstance(X, RowsOnDisk) else np.array(X[rows], order="C")
         pixels = torch.from_numpy(host).to(self._device)
@@ -154,6 +149,8 @@ class TorchPasses(Passes):
 
     def _shift(self, pixels: Any) -> Any:
         """Return p - 128 as int8, with as many rows and columns of zeros as the products need."""
+        import torch
+
         shifted = self._zeros(_padded(len(pixels)), _padded(self._n_x), dtype=torch.int8)
         shifted[: len(pixels), : self._n_x] = (pixels ^ 128).view(torch.int8)
         return shifted
@@ -186,6 +183,8 @@ class TorchPasses(Passes):
 
     def _int8_product(self, matrix: Any, digits: Any) -> Any:
         """Return matrix c, int64, from int8 digits of c: one row for each digit."""
+        import torch
+
         # A matrix by rows times digits by columns: the layout that cuBLAS supports.
         return (torch._int_mm(matrix, digits.t())[:, :_DIGITS].long() * self._bases).sum(1)
 
@@ -202,6 +201,8 @@ class TorchPasses(Passes):
 
     def _split(self, counts: Any, length: int) -> Any:
         """Return digits to base 256, lowest first, in [-128, 128), int8, of shape (_COLUMNS, length)."""
+        import torch
+
         digits = self._zeros(_COLUMNS, length, dtype=torch.int8)
         for j in range(_DIGITS):
             low = ((counts + 128) & 255) - 128
@@ -215,6 +216,8 @@ class TorchPasses(Passes):
 
     def _exp(self, x: Any) -> Any:
         """Return `functions.exp`, operation for operation."""
+        import torch
+
         limit, (first, second, third) = float(functions.EXP_LIMIT), functions.EXPM1_SERIES
         r = torch.clamp(x, -limit, limit) * float(functions.STEPS)
         k = torch.round(r)
@@ -225,6 +228,8 @@ class TorchPasses(Passes):
 
     def _multiplies_int8(self, X: Pixels) -> bool:
         """Return whether int8 products of some pixels of X with irregular numbers equal those in float64, both ways."""
+        import torch
+
         pixels = torch.from_numpy(np.array(X[: min(self._m, 256)], order="C")).to(self._device)
         by_rows = self._shift(pixels)
         try:
@@ -249,33 +254,11 @@ class TorchPasses(Passes):
 
     def _zeros(self, *shape: int, dtype: Any = None) -> Any:
         """Return zeros on the device; int64 by default."""
+        import torch
+
         return torch.zeros(shape, dtype=dtype or torch.int64, device=self._device)
 
 
 def _padded(n: int) -> int:
     """Return the number of rows or columns that int8 products need for n of them."""
     return max(_LEAST, -(-n // _ALIGN) * _ALIGN)
-
-
-def _find_device(name: str) -> Any:
-    """Return a device, or raise EnvironmentProblem if PyTorch does not see it."""
-    device = torch.device(name)
-    number = torch.cuda.device_count()
-    if device.type == "cuda" and (device.index or 0) >= number:
-        build = torch.version.cuda
-        remedy = (
-            "choose ONE_NEURON_ENGINE=local" if build else "install a build of PyTorch for CUDA: `pip install torch`"
-        )
-        raise EnvironmentProblem(f"PyTorch {torch.__version__} sees {number} CUDA devices and not '{name}'; {remedy}")
-    return device
-
-
-def _check_memory(device: Any, needed: int) -> None:
-    """Raise EnvironmentProblem if the free memory of a CUDA device is too small."""
-    if device.type != "cuda":
-        return
-    free, _ = torch.cuda.mem_get_info(device)
-    if needed > free:
-        raise EnvironmentProblem(
-            f"the pixels take {needed / 2**20:,.0f} MB on {device}, and {free / 2**20:,.0f} MB are free; {_LARGER}"
-        )

@@ -185,23 +185,6 @@ def test_pixels_of_any_kind(kind: str) -> None:
     assert train(rows, Y, 0.5, block=32) == train(X, Y, 0.5)
 
 
-def test_a_device_that_is_missing() -> None:
-    """Exit code 4; the message says what PyTorch sees."""
-    X, Y = make_problem(3, 3)
-    with pytest.raises(EnvironmentProblem, match=r"sees 0 CUDA devices and not 'cuda:7'; ") as told:
-        optimize(X, Y, learning_rate=0.5, num_iterations=1, engine="cuda:7")
-    assert told.value.exit_code == 4
-
-
-def test_too_little_memory_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is copied."""
-    device = torch.device("cuda:0")
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3 * 2**30, 4 * 2**30))
-    on_torch._check_memory(device, 3 * 2**30)
-    with pytest.raises(EnvironmentProblem, match=r"the pixels take 5,120 MB on cuda:0, and 3,072 MB are free; choose"):
-        on_torch._check_memory(device, 5 * 2**30)
-
-
 def test_the_memory_needed_is_at_least_that_of_the_tensors() -> None:
     """All that the passes keep, both with and without int8."""
     X, Y = make_problem(3000, 500)
