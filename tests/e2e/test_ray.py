@@ -195,6 +195,19 @@ def find_tree(pid: int) -> dict[int, str]:
     return {child: lines[child] for child in parents if child in lines and is_below(child)}
 
 
+def is_worker(pid: int) -> bool:
+    """Return whether a process is a worker that has not ended."""
+    try:
+        return "ray::Shard" in Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return False
+
+
+def find_workers(process: "subprocess.Popen[str]") -> list[int]:
+    """Return the workers that a process started, directly or not."""
+    return [pid for pid in find_tree(process.pid) if is_worker(pid)]
+
+
 def listening(pids: Iterable[int]) -> set[str]:
     """Return the addresses, as in /proc/net/tcp, on which some processes listen."""
     sockets = set()
@@ -223,7 +236,7 @@ def test_the_stage_on_ray(folder: Path, make_prepared: Callable[..., PreparedSet
     tree = find_tree(stage.pid)
     assert listening(tree) <= LOOPBACK
     assert listening(tree)
-    workers = [pid for pid, line in tree.items() if "ray::Shard" in line]
+    workers = find_workers(stage)
     assert len(workers) == 2
     os.kill(workers[1], signal.SIGKILL)
     Path("go").touch()
@@ -241,7 +254,7 @@ def test_the_stage_on_ray(folder: Path, make_prepared: Callable[..., PreparedSet
     stage = start("-c", PAUSING, ONE_NEURON_ENGINE="ray", ONE_NEURON_SHARDS="1")
     wait_for(Path("paused").exists, stage)
     tree = find_tree(stage.pid)
-    assert [line for line in tree.values() if "ray::Shard" in line]
+    assert find_workers(stage)
     stage.kill()
     stage.communicate(timeout=30)
     deadline = time.monotonic() + 30
@@ -294,7 +307,7 @@ def test_many_configurations(folder: Path) -> None:
     expected, _ = finish(start("-c", MANY_CONFIGURATIONS, "local"))
     driver = start("-c", MANY_CONFIGURATIONS, "ray", ONE_NEURON_SHARDS="2")
     wait_for(Path("paused").exists, driver)
-    workers = [pid for pid, line in find_tree(driver.pid).items() if "ray::Shard" in line]
+    workers = find_workers(driver)
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)
     Path("go").touch()
@@ -319,8 +332,7 @@ def test_rows_from_an_object_store(folder: Path) -> None:
         driver = start("-c", FROM_A_FILE, "ray", **variables)
         wait_for(Path("paused").exists, driver)
         assert not Path("pixels").exists()
-        workers = [pid for pid, line in find_tree(driver.pid).items() if "ray::Shard" in line]
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill(find_workers(driver)[0], signal.SIGKILL)
         Path("go").touch()
         found, said = finish(driver)
         assert found.splitlines()[-1] == expected.strip()
@@ -347,8 +359,11 @@ def test_two_machines_one_of_which_is_lost(folder: Path) -> None:
         address = nodes.stdout.readline().strip()
         driver = start("-c", FROM_A_FILE, "ray", RAY_ADDRESS=address, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0", **TOKEN)
         wait_for(Path("paused").exists, driver)
+        workers = find_workers(nodes)
+        assert len(workers) == 2
         print(file=nodes.stdin, flush=True)
         assert nodes.stdout.readline() == "lost\n"
+        wait_for(lambda: not all(map(is_worker, workers)), driver)  # it notices a moment later that its node is lost
         Path("go").touch()
         found, said = finish(driver)
     finally:
