@@ -133,9 +133,10 @@ class _Session(Thread):
             self._ready.result(_CONNECT_SECONDS if where else None)
         except TimeoutError:
             raise ConnectionError(f"{where} does not answer as Ray does") from None
-        if current_thread() is main_thread():
+        handler = signal.getsignal(signal.SIGTERM)  # None: not Python's
+        if handler is not None and current_thread() is main_thread():
             # Ray's library in C++ puts a handler before Python's, which prints a stack.
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+            signal.signal(signal.SIGTERM, handler)
 
     def stop(self) -> None:
         """End Ray, also one that is still starting."""

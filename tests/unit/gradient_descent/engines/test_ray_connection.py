@@ -169,6 +169,14 @@ def test_an_interrupt_while_ray_starts(use: Any, monkeypatch: pytest.MonkeyPatch
     assert fake.calls == ["init", "shutdown"]
 
 
+def test_a_handler_that_is_not_pythons_stays(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a program in C around Python, for example: Python cannot set it again."""
+    fake = use(FakeRay())
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    with connect("", 0):
+        assert fake.calls == ["init"]
+
+
 def test_a_ray_that_would_listen_on_the_network_is_refused(use: Any) -> None:
     """It is shut down again."""
     fake = use(FakeRay(host="192.0.2.2"))
